@@ -1,0 +1,14 @@
+//! # omnidocs
+//!
+//! Turns folders of PDFs and page images into one JSON line per page.
+//!
+//! ```text
+//! discover ──> prepare (rayon pool, bounded) ──> engine ──> record ──> journal (the JSONL file)
+//! inputs        pages as pixels                   text       one line    append, flush
+//! ```
+//!
+//! Data flows one way. A stage knows only the types of the stages before it; [`run`] alone wires them together.
+
+pub mod document;
+pub mod engine;
+pub mod error;

@@ -1,0 +1,3 @@
+//! The `omnidocs` program.
+
+fn main() {}
