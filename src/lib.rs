@@ -12,3 +12,5 @@
 pub mod document;
 pub mod engine;
 pub mod error;
+pub mod prepare;
+pub mod qwen_vl;
