@@ -1,6 +1,6 @@
 //! Scaled dot-product attention whose memory is bounded, whatever the size of the page.
 
-use candle_core::{D, DType, Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 /// Scores of at most this many elements exist at a time: 64 MiB in f32.
 const MAX_SCORES: usize = 16 << 20;
@@ -24,11 +24,17 @@ pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Result<Tensor
     let mut tiles = Vec::with_capacity(queries.div_ceil(tile));
     for start in (0..queries).step_by(tile) {
         let rows = tile.min(queries - start);
-        let seen = if causal { keys - queries + start + rows } else { keys };
+        let seen = if causal {
+            keys - queries + start + rows
+        } else {
+            keys
+        };
         let (k, v) = (k.narrow(1, 0, seen)?, v.narrow(1, 0, seen)?);
         tiles.push(attend_tile(&q.narrow(1, start, rows)?, &k, &v, causal)?);
     }
-    Tensor::cat(&tiles, 1)?.transpose(0, 1)?.reshape((queries, heads * head_dim))
+    Tensor::cat(&tiles, 1)?
+        .transpose(0, 1)?
+        .reshape((queries, heads * head_dim))
 }
 
 fn attend_tile(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Result<Tensor> {
@@ -39,7 +45,9 @@ fn attend_tile(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Result<Tenso
     let mut scores = q.matmul(&k.t()?)?.to_dtype(DType::F32)?;
     if causal && rows > 1 {
         let mask = causal_mask(rows, keys, q.device())?;
-        scores = scores.reshape((kv_heads, group, rows, keys))?.broadcast_add(&mask)?;
+        scores = scores
+            .reshape((kv_heads, group, rows, keys))?
+            .broadcast_add(&mask)?;
         scores = scores.reshape((kv_heads, group * rows, keys))?;
     }
     let shares = candle_nn::ops::softmax_last_dim(&scores)?.to_dtype(v.dtype())?;
@@ -49,13 +57,21 @@ fn attend_tile(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Result<Tenso
 /// `(rows, keys)`: 0 where row `i` may look, −∞ at the last `rows − 1 − i` keys.
 fn causal_mask(rows: usize, keys: usize, device: &candle_core::Device) -> Result<Tensor> {
     let before = keys - rows;
-    let mask = (0..rows).flat_map(|i| (0..keys).map(move |j| if j <= before + i { 0.0 } else { f32::NEG_INFINITY }));
+    let mask = (0..rows).flat_map(|i| {
+        (0..keys).map(move |j| {
+            if j <= before + i {
+                0.0
+            } else {
+                f32::NEG_INFINITY
+            }
+        })
+    });
     Tensor::from_iter(mask, device)?.reshape((rows, keys))
 }
 
 #[cfg(feature = "flash-attn")]
 fn flash(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Result<Tensor> {
-    let scale = (q.dim(D::Minus1)? as f32).powf(-0.5);
+    let scale = (q.dim(2)? as f32).powf(-0.5);
     let packed = |x: &Tensor| x.transpose(0, 1)?.unsqueeze(0);
     let out = candle_flash_attn::flash_attn(&packed(q)?, &packed(k)?, &packed(v)?, scale, causal)?;
     out.squeeze(0)?.flatten_from(1)
@@ -63,7 +79,7 @@ fn flash(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
+    use candle_core::{D, Device};
 
     use super::*;
 
@@ -75,25 +91,56 @@ mod tests {
         for i in 0..queries {
             for head in 0..heads {
                 let seen = if causal { keys - queries + i + 1 } else { keys };
-                let pick = |x: &Tensor| x.get(head * kv_heads / heads).unwrap().narrow(0, 0, seen).unwrap();
+                let pick = |x: &Tensor| {
+                    x.get(head * kv_heads / heads)
+                        .unwrap()
+                        .narrow(0, 0, seen)
+                        .unwrap()
+                };
                 let query = q.get(head).unwrap().narrow(0, i, 1).unwrap();
-                let scores = (query.matmul(&pick(k).t().unwrap()).unwrap() / (head_dim as f64).sqrt()).unwrap();
+                let scores = (query.matmul(&pick(k).t().unwrap()).unwrap()
+                    / (head_dim as f64).sqrt())
+                .unwrap();
                 let shares = candle_nn::ops::softmax(&scores, D::Minus1).unwrap();
                 out.push(shares.matmul(&pick(v)).unwrap());
             }
         }
-        Tensor::cat(&out, 0).unwrap().reshape((queries, heads * head_dim)).unwrap()
+        Tensor::cat(&out, 0)
+            .unwrap()
+            .reshape((queries, heads * head_dim))
+            .unwrap()
     }
 
     #[test]
     fn tiles_give_what_one_query_at_a_time_gives() {
-        let random = |heads: usize, rows: usize| Tensor::randn(0f32, 1., (heads, rows, 8), &Device::Cpu).unwrap();
+        let random = |heads: usize, rows: usize| {
+            Tensor::randn(0f32, 1., (heads, rows, 8), &Device::Cpu).unwrap()
+        };
         // 4 heads over 3,000 keys leave tiles of 1,398 queries, so 1,500 queries need two.
-        for (queries, keys, causal) in [(5, 5, true), (1, 9, true), (3, 9, true), (7, 7, false), (1500, 3000, true)] {
+        for (queries, keys, causal) in [
+            (5, 5, true),
+            (1, 9, true),
+            (3, 9, true),
+            (7, 7, false),
+            (1500, 3000, true),
+        ] {
             let (q, k, v) = (random(4, queries), random(2, keys), random(2, keys));
-            let (tiled, naive) = (attend(&q, &k, &v, causal).unwrap(), naive(&q, &k, &v, causal));
-            let difference = (tiled - naive).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
-            assert!(difference < 1e-5, "{queries} queries, {keys} keys: {difference}");
+            let (tiled, naive) = (
+                attend(&q, &k, &v, causal).unwrap(),
+                naive(&q, &k, &v, causal),
+            );
+            let difference = (tiled - naive)
+                .unwrap()
+                .abs()
+                .unwrap()
+                .max_all()
+                .unwrap()
+                .to_scalar::<f32>()
+                .unwrap();
+            assert!(
+                difference < 1e-5,
+                "{queries} queries, {keys} keys: {difference}"
+            );
         }
     }
 }

@@ -40,7 +40,13 @@ impl KvCache {
         // The old tensors go first: both at once may not fit.
         self.layers.clear();
         self.capacity = 0;
-        let room = || Tensor::zeros((self.kv_heads, capacity, self.head_dim), self.dtype, &self.device);
+        let room = || {
+            Tensor::zeros(
+                (self.kv_heads, capacity, self.head_dim),
+                self.dtype,
+                &self.device,
+            )
+        };
         for _ in 0..layers {
             self.layers.push((room()?, room()?));
         }
@@ -63,7 +69,9 @@ impl KvCache {
     /// Writes the keys and values of new tokens, `(kv_heads, tokens, head_dim)`, behind those of `layer`, and returns
     /// all of that layer as views. The tokens count only after [`advance`](Self::advance).
     pub fn append(&mut self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
-        let Some((keys, values)) = self.layers.get(layer) else { bail!("the KV cache has no layer {layer}") };
+        let Some((keys, values)) = self.layers.get(layer) else {
+            bail!("the KV cache has no layer {layer}")
+        };
         keys.slice_set(&k.contiguous()?, 1, self.len)?;
         values.slice_set(&v.contiguous()?, 1, self.len)?;
         let all = self.len + k.dim(1)?;

@@ -168,11 +168,16 @@ struct RawSize {
 pub(super) fn read_json<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<T> {
     let path = folder.join(name);
     let bytes = fs::read(&path).with_context(|| format!("can't read {}", path.display()))?;
-    serde_json::from_slice(&bytes).with_context(|| format!("{} is not what it should be", path.display()))
+    serde_json::from_slice(&bytes)
+        .with_context(|| format!("{} is not what it should be", path.display()))
 }
 
 fn read_json_or_default<T: DeserializeOwned + Default>(folder: &Path, name: &str) -> Result<T> {
-    if folder.join(name).exists() { read_json(folder, name) } else { Ok(T::default()) }
+    if folder.join(name).exists() {
+        read_json(folder, name)
+    } else {
+        Ok(T::default())
+    }
 }
 
 /// The pixel limits of the folder's image processor, without reading anything else.
@@ -182,7 +187,9 @@ fn read_json_or_default<T: DeserializeOwned + Default>(folder: &Path, name: &str
 pub fn pixel_budget(folder: &Path) -> Result<PixelBudget> {
     let factor = Config::read(folder)?.vision.factor();
     let raw: RawPreprocessor = read_json_or_default(folder, "preprocessor_config.json")?;
-    let (min, max) = raw.size.map_or((None, None), |size| (size.shortest_edge, size.longest_edge));
+    let (min, max) = raw
+        .size
+        .map_or((None, None), |size| (size.shortest_edge, size.longest_edge));
     // The published models' limits, for fine-tunes that leave the file out.
     let min_pixels = min.or(raw.min_pixels).unwrap_or(65_536);
     let max_pixels = max.or(raw.max_pixels).unwrap_or(16_777_216);
@@ -191,7 +198,11 @@ pub fn pixel_budget(folder: &Path) -> Result<PixelBudget> {
         "preprocessor_config.json in {} allows at least {min_pixels} and at most {max_pixels} pixels",
         folder.display()
     );
-    Ok(PixelBudget { factor: u32::try_from(factor).context("patch_size is too large")?, min_pixels, max_pixels })
+    Ok(PixelBudget {
+        factor: u32::try_from(factor).context("patch_size is too large")?,
+        min_pixels,
+        max_pixels,
+    })
 }
 
 impl Config {
@@ -204,22 +215,44 @@ impl Config {
             format!("{} is not the folder of a Qwen3-VL model (text_config and vision_config are needed)", folder.display())
         })?;
         let generation: RawGeneration = read_json_or_default(folder, "generation_config.json")?;
-        let preprocessor: RawPreprocessor = read_json_or_default(folder, "preprocessor_config.json")?;
+        let preprocessor: RawPreprocessor =
+            read_json_or_default(folder, "preprocessor_config.json")?;
         Self::from_raw(raw, generation, &preprocessor)
             .with_context(|| format!("the model in {} can't be used", folder.display()))
     }
 
-    fn from_raw(mut raw: RawConfig, generation: RawGeneration, preprocessor: &RawPreprocessor) -> Result<Self> {
-        let eos = generation.eos_token_id.or(raw.text_config.eos_token_id.take());
+    fn from_raw(
+        mut raw: RawConfig,
+        generation: RawGeneration,
+        preprocessor: &RawPreprocessor,
+    ) -> Result<Self> {
+        let eos = generation
+            .eos_token_id
+            .or(raw.text_config.eos_token_id.take());
         let mut eos_token_ids: Vec<u32> = eos.map(Vec::from).unwrap_or_default();
         eos_token_ids.sort_unstable();
         eos_token_ids.dedup();
-        ensure!(!eos_token_ids.is_empty(), "eos_token_id is missing in generation_config.json and config.json");
-        let tied = raw.text_config.tie_word_embeddings.or(raw.tie_word_embeddings).unwrap_or(false);
+        ensure!(
+            !eos_token_ids.is_empty(),
+            "eos_token_id is missing in generation_config.json and config.json"
+        );
+        let tied = raw
+            .text_config
+            .tie_word_embeddings
+            .or(raw.tie_word_embeddings)
+            .unwrap_or(false);
         let config = Self {
-            text: raw.text_config.check(tied).context("text_config in config.json")?,
-            vision: raw.vision_config.check().context("vision_config in config.json")?,
-            image_token_id: raw.image_token_id.context("image_token_id is missing in config.json")?,
+            text: raw
+                .text_config
+                .check(tied)
+                .context("text_config in config.json")?,
+            vision: raw
+                .vision_config
+                .check()
+                .context("vision_config in config.json")?,
+            image_token_id: raw
+                .image_token_id
+                .context("image_token_id is missing in config.json")?,
             eos_token_ids,
             image_mean: preprocessor.image_mean.unwrap_or([0.5; 3]),
             image_std: preprocessor.image_std.unwrap_or([0.5; 3]),
@@ -265,11 +298,20 @@ impl RawText {
             "num_attention_heads {heads} is not a multiple of num_key_value_heads {kv_heads}"
         );
         let head_dim = self.head_dim.unwrap_or(hidden_size / heads);
-        ensure!(head_dim > 0 && head_dim % 2 == 0, "head_dim {head_dim} is not even");
+        ensure!(
+            head_dim > 0 && head_dim.is_multiple_of(2),
+            "head_dim {head_dim} is not even"
+        );
         check_activation(self.hidden_act.as_deref(), "silu")?;
-        let rope = self.rope_parameters.or(self.rope_scaling).unwrap_or_default();
+        let rope = self
+            .rope_parameters
+            .or(self.rope_scaling)
+            .unwrap_or_default();
         let rope_type = rope.rope_type.as_deref().unwrap_or("default");
-        ensure!(rope_type == "default", "rope_type {rope_type} is not supported, only default");
+        ensure!(
+            rope_type == "default",
+            "rope_type {rope_type} is not supported, only default"
+        );
         let mrope_section = rope.mrope_section.unwrap_or([24, 20, 20]);
         ensure!(
             mrope_section.iter().sum::<usize>() == head_dim / 2,
@@ -304,7 +346,10 @@ impl RawVision {
         check_activation(self.hidden_act.as_deref(), "gelu_pytorch_tanh")?;
         let positions = required!(self.num_position_embeddings);
         let position_side = positions.isqrt();
-        ensure!(position_side * position_side == positions, "num_position_embeddings {positions} is not a square");
+        ensure!(
+            position_side * position_side == positions,
+            "num_position_embeddings {positions} is not a square"
+        );
         let depth = required!(self.depth);
         let taps = self.deepstack_visual_indexes.unwrap_or_default();
         ensure!(
@@ -323,14 +368,19 @@ impl RawVision {
             out_hidden_size: required!(self.out_hidden_size),
             position_side,
             deepstack_visual_indexes: taps,
-            rope_theta: self.rope_parameters.and_then(|rope| rope.rope_theta).unwrap_or(10_000.0),
+            rope_theta: self
+                .rope_parameters
+                .and_then(|rope| rope.rope_theta)
+                .unwrap_or(10_000.0),
         })
     }
 }
 
 fn check_activation(found: Option<&str>, wanted: &str) -> Result<()> {
     match found {
-        Some(found) if found != wanted => bail!("hidden_act {found} is not supported, only {wanted}"),
+        Some(found) if found != wanted => {
+            bail!("hidden_act {found} is not supported, only {wanted}")
+        }
         _ => Ok(()),
     }
 }
@@ -349,15 +399,20 @@ mod tests {
           "num_position_embeddings":2304,"deepstack_visual_indexes":[8,16,24],"patch_size":16}}"#;
 
     fn config(json: &str) -> Result<Config> {
-        Config::from_raw(serde_json::from_str(json)?, RawGeneration::default(), &RawPreprocessor::default())
+        Config::from_raw(
+            serde_json::from_str(json)?,
+            RawGeneration::default(),
+            &RawPreprocessor::default(),
+        )
     }
 
     #[test]
     fn reads_the_older_and_the_newer_spelling_of_rope_alike() {
         let older = config(STYLE_4_57).unwrap();
-        let newer = STYLE_4_57
-            .replace(r#""rope_theta":5000000,"#, "")
-            .replace(r#""rope_scaling":{"#, r#""rope_parameters":{"rope_theta":5000000,"#);
+        let newer = STYLE_4_57.replace(r#""rope_theta":5000000,"#, "").replace(
+            r#""rope_scaling":{"#,
+            r#""rope_parameters":{"rope_theta":5000000,"#,
+        );
         assert_eq!(older, config(&newer).unwrap());
         assert_eq!(older.text.mrope_section, [24, 20, 20]);
         assert!((older.text.rope_theta - 5e6).abs() < f64::EPSILON);
@@ -366,22 +421,32 @@ mod tests {
     #[test]
     fn tied_embeddings_may_be_said_at_either_level_and_the_inner_one_wins() {
         assert!(!config(STYLE_4_57).unwrap().text.tie_word_embeddings);
-        let outer = STYLE_4_57.replace(r#""tie_word_embeddings":false"#, r#""tie_word_embeddings":true"#);
+        let outer = STYLE_4_57.replace(
+            r#""tie_word_embeddings":false"#,
+            r#""tie_word_embeddings":true"#,
+        );
         assert!(config(&outer).unwrap().text.tie_word_embeddings);
-        let inner = outer.replace(r#""head_dim":128"#, r#""head_dim":128,"tie_word_embeddings":false"#);
+        let inner = outer.replace(
+            r#""head_dim":128"#,
+            r#""head_dim":128,"tie_word_embeddings":false"#,
+        );
         assert!(!config(&inner).unwrap().text.tie_word_embeddings);
     }
 
     #[test]
     fn fields_of_fine_tunes_may_be_null() {
-        let nulls = STYLE_4_57.replace(r#""hidden_act":"silu""#, r#""hidden_act":null,"attention_bias":null"#);
+        let nulls = STYLE_4_57.replace(
+            r#""hidden_act":"silu""#,
+            r#""hidden_act":null,"attention_bias":null"#,
+        );
         assert_eq!(config(&nulls).unwrap(), config(STYLE_4_57).unwrap());
     }
 
     #[test]
     fn any_shape_of_eos_list_is_read() {
         for (json, ids) in [("7", vec![7]), ("[9, 7, 9]", vec![7, 9])] {
-            let generation = serde_json::from_str(&format!(r#"{{"eos_token_id":{json}}}"#)).unwrap();
+            let generation =
+                serde_json::from_str(&format!(r#"{{"eos_token_id":{json}}}"#)).unwrap();
             let raw = serde_json::from_str(STYLE_4_57).unwrap();
             let config = Config::from_raw(raw, generation, &RawPreprocessor::default()).unwrap();
             assert_eq!(config.eos_token_ids, ids);
@@ -392,13 +457,37 @@ mod tests {
     fn what_can_not_be_is_refused_by_name() {
         for (from, to, message) in [
             (r#""head_dim":128"#, r#""head_dim":64"#, "mrope_section"),
-            (r#""num_key_value_heads":8"#, r#""num_key_value_heads":5"#, "num_key_value_heads"),
-            (r#""out_hidden_size":4096"#, r#""out_hidden_size":2048"#, "out_hidden_size"),
+            (
+                r#""num_key_value_heads":8"#,
+                r#""num_key_value_heads":5"#,
+                "num_key_value_heads",
+            ),
+            (
+                r#""out_hidden_size":4096"#,
+                r#""out_hidden_size":2048"#,
+                "out_hidden_size",
+            ),
             (r#""depth":27"#, r#""depth":20"#, "deepstack_visual_indexes"),
-            (r#""num_position_embeddings":2304"#, r#""num_position_embeddings":2300"#, "not a square"),
-            (r#""rope_type":"default""#, r#""rope_type":"yarn""#, "rope_type yarn"),
-            (r#""hidden_act":"silu""#, r#""hidden_act":"relu""#, "hidden_act relu"),
-            (r#""vocab_size":151936"#, r#""vocab_size":null"#, "vocab_size is missing"),
+            (
+                r#""num_position_embeddings":2304"#,
+                r#""num_position_embeddings":2300"#,
+                "not a square",
+            ),
+            (
+                r#""rope_type":"default""#,
+                r#""rope_type":"yarn""#,
+                "rope_type yarn",
+            ),
+            (
+                r#""hidden_act":"silu""#,
+                r#""hidden_act":"relu""#,
+                "hidden_act relu",
+            ),
+            (
+                r#""vocab_size":151936"#,
+                r#""vocab_size":null"#,
+                "vocab_size is missing",
+            ),
         ] {
             let json = STYLE_4_57.replace(from, to);
             assert_ne!(json, STYLE_4_57);

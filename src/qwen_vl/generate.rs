@@ -7,7 +7,9 @@ use candle_core::Tensor;
 use candle_transformers::generation::LogitsProcessor;
 use image::RgbImage;
 
-use super::{QwenVl, patches::patchify, rope::prompt_positions, text::Deepstack, tokenizer::Prompt};
+use super::{
+    QwenVl, patches::patchify, rope::prompt_positions, text::Deepstack, tokenizer::Prompt,
+};
 
 /// How tokens are chosen and when to stop.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -56,10 +58,20 @@ impl QwenVl {
     ///
     /// # Errors
     /// The image does not fit the patch grid or the model's context, or the device fails.
-    pub fn generate(&mut self, image: &RgbImage, prompt: &Prompt, sampling: Sampling) -> Result<Generated> {
+    pub fn generate(
+        &mut self,
+        image: &RgbImage,
+        prompt: &Prompt,
+        sampling: Sampling,
+    ) -> Result<Generated> {
         let start = Instant::now();
-        let Prefilled { mut logits, next, room, prompt_tokens, image_tokens } =
-            self.prefill(image, prompt, sampling.max_new_tokens)?;
+        let Prefilled {
+            mut logits,
+            next,
+            room,
+            prompt_tokens,
+            image_tokens,
+        } = self.prefill(image, prompt, sampling.max_new_tokens)?;
         let mut processor = LogitsProcessor::new(sampling.seed, Some(sampling.temperature), None);
         let mut tokens = Vec::new();
         let mut prefill = None;
@@ -76,14 +88,26 @@ impl QwenVl {
             logits = self.step(token, next + tokens.len() as u32 - 1)?;
         };
         let prefill = prefill.unwrap_or_default();
-        Ok(Generated { tokens, ended, prompt_tokens, image_tokens, prefill, decode: start.elapsed() - prefill })
+        Ok(Generated {
+            tokens,
+            ended,
+            prompt_tokens,
+            image_tokens,
+            prefill,
+            decode: start.elapsed().saturating_sub(prefill),
+        })
     }
 
     /// Runs the vision tower and the prompt, with room for `max_new_tokens` after it.
     ///
     /// # Errors
     /// As [`generate`](Self::generate).
-    pub fn prefill(&mut self, image: &RgbImage, prompt: &Prompt, max_new_tokens: usize) -> Result<Prefilled> {
+    pub fn prefill(
+        &mut self,
+        image: &RgbImage,
+        prompt: &Prompt,
+        max_new_tokens: usize,
+    ) -> Result<Prefilled> {
         let (patches, grid) = patchify(image, &self.config, &self.device, self.dtype)?;
         let merged = grid.merged(self.config.vision.spatial_merge_size);
         let tokens = prompt.tokens(merged.len());
@@ -95,22 +119,44 @@ impl QwenVl {
         );
         let room = max_new_tokens.min(context - tokens.len());
         let positions = prompt_positions(&tokens, self.config.image_token_id, &[merged])?;
-        let vision = self.vision.forward(&patches, grid).context("vision tower")?;
+        let vision = self
+            .vision
+            .forward(&patches, grid)
+            .context("vision tower")?;
 
         let start = prompt.image_start();
         let text = self.text.embed(&tokens)?;
         let after = start + merged.len();
         let embeddings = Tensor::cat(
-            &[&text.narrow(0, 0, start)?, &vision.embeddings, &text.narrow(0, after, tokens.len() - after)?],
+            &[
+                &text.narrow(0, 0, start)?,
+                &vision.embeddings,
+                &text.narrow(0, after, tokens.len() - after)?,
+            ],
             0,
         )?;
-        self.cache.reset(self.config.text.num_hidden_layers, tokens.len() + room)?;
-        let deepstack = Deepstack { start, features: &vision.deepstack };
-        let hidden =
-            self.text.forward(&embeddings, &positions.tokens, Some(&deepstack), &mut self.cache, |_| ())?;
+        self.cache
+            .reset(self.config.text.num_hidden_layers, tokens.len() + room)?;
+        let deepstack = Deepstack {
+            start,
+            features: &vision.deepstack,
+        };
+        let hidden = self.text.forward(
+            &embeddings,
+            &positions.tokens,
+            Some(&deepstack),
+            &mut self.cache,
+            |_| (),
+        )?;
         // Only the last token's logits are wanted; for all of them the product would cost as much as several layers.
         let logits = self.text.logits(&hidden.narrow(0, tokens.len() - 1, 1)?)?;
-        Ok(Prefilled { logits, next: positions.next, room, prompt_tokens: tokens.len(), image_tokens: merged.len() })
+        Ok(Prefilled {
+            logits,
+            next: positions.next,
+            room,
+            prompt_tokens: tokens.len(),
+            image_tokens: merged.len(),
+        })
     }
 
     /// Appends `token` at `position`; returns the logits of the one after it, `(1, vocab)`.
@@ -119,7 +165,9 @@ impl QwenVl {
     /// The device fails.
     pub fn step(&mut self, token: u32, position: u32) -> Result<Tensor> {
         let x = self.text.embed(&[token])?;
-        let hidden = self.text.forward(&x, &[[position; 3]], None, &mut self.cache, |_| ())?;
+        let hidden = self
+            .text
+            .forward(&x, &[[position; 3]], None, &mut self.cache, |_| ())?;
         Ok(self.text.logits(&hidden)?)
     }
 }

@@ -14,15 +14,26 @@ pub struct Linear {
 
 impl Linear {
     /// Takes `{name}.weight` of shape `(out, in)` and, with `bias`, `{name}.bias` of shape `(out)`.
-    pub fn load(weights: &Weights, name: &str, input: usize, output: usize, bias: bool) -> Result<Self> {
+    pub fn load(
+        weights: &Weights,
+        name: &str,
+        input: usize,
+        output: usize,
+        bias: bool,
+    ) -> Result<Self> {
         let weight = weights.get(&format!("{name}.weight"), &[output, input])?;
-        let bias = bias.then(|| weights.get(&format!("{name}.bias"), &[output])).transpose()?;
+        let bias = bias
+            .then(|| weights.get(&format!("{name}.bias"), &[output]))
+            .transpose()?;
         Self::new(&weight, bias)
     }
 
     /// From a weight of shape `(out, in)`.
     pub fn new(weight: &Tensor, bias: Option<Tensor>) -> Result<Self> {
-        Ok(Self { weight: weight.t()?, bias })
+        Ok(Self {
+            weight: weight.t()?,
+            bias,
+        })
     }
 
     /// `(rows, in)` → `(rows, out)`.
@@ -44,7 +55,10 @@ pub struct RmsNorm {
 impl RmsNorm {
     /// Takes `{name}.weight` of shape `(size)`.
     pub fn load(weights: &Weights, name: &str, size: usize, eps: f64) -> Result<Self> {
-        Ok(Self { weight: weights.get(&format!("{name}.weight"), &[size])?, eps: eps as f32 })
+        Ok(Self {
+            weight: weights.get(&format!("{name}.weight"), &[size])?,
+            eps: eps as f32,
+        })
     }
 
     /// Same shape out as in.

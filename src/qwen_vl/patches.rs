@@ -23,10 +23,16 @@ impl Grid {
     pub fn of(width: u32, height: u32, config: &Config) -> Result<Self> {
         let (width, height, factor) = (width as usize, height as usize, config.vision.factor());
         ensure!(
-            width > 0 && height > 0 && width.is_multiple_of(factor) && height.is_multiple_of(factor),
+            width > 0
+                && height > 0
+                && width.is_multiple_of(factor)
+                && height.is_multiple_of(factor),
             "a page of {width}×{height} pixels is not a multiple of {factor} on both sides"
         );
-        Ok(Self { rows: height / config.vision.patch_size, cols: width / config.vision.patch_size })
+        Ok(Self {
+            rows: height / config.vision.patch_size,
+            cols: width / config.vision.patch_size,
+        })
     }
 
     /// Number of patches.
@@ -44,7 +50,10 @@ impl Grid {
     /// The grid of merged patches: one image token each.
     #[must_use]
     pub fn merged(&self, merge: usize) -> Self {
-        Self { rows: self.rows / merge, cols: self.cols / merge }
+        Self {
+            rows: self.rows / merge,
+            cols: self.cols / merge,
+        }
     }
 
     /// `(row, col)` of every patch in the model's order: merge blocks in reading order, and the patches of a block in
@@ -53,7 +62,10 @@ impl Grid {
         let blocks = self.merged(merge);
         (0..self.len()).map(move |index| {
             let (block, inside) = (index / (merge * merge), index % (merge * merge));
-            (block / blocks.cols * merge + inside / merge, block % blocks.cols * merge + inside % merge)
+            (
+                block / blocks.cols * merge + inside / merge,
+                block % blocks.cols * merge + inside % merge,
+            )
         })
     }
 }
@@ -65,10 +77,19 @@ impl Grid {
 ///
 /// # Errors
 /// The image does not fit the patch grid.
-pub fn patchify(image: &RgbImage, config: &Config, device: &Device, dtype: DType) -> Result<(Tensor, Grid)> {
+pub fn patchify(
+    image: &RgbImage,
+    config: &Config,
+    device: &Device,
+    dtype: DType,
+) -> Result<(Tensor, Grid)> {
     let grid = Grid::of(image.width(), image.height(), config)?;
     let rows = patch_rows(image, grid, config);
-    let tensor = Tensor::from_vec(rows, (grid.len(), 3 * config.vision.patch_size.pow(2)), device)?;
+    let tensor = Tensor::from_vec(
+        rows,
+        (grid.len(), 3 * config.vision.patch_size.pow(2)),
+        device,
+    )?;
     Ok((tensor.to_dtype(dtype)?, grid))
 }
 
@@ -82,7 +103,12 @@ fn patch_rows(image: &RgbImage, grid: Grid, config: &Config) -> Vec<f32> {
             for y in row * patch..(row + 1) * patch {
                 let start = y * stride + col * patch * 3;
                 let line = &pixels[start..start + patch * 3];
-                rows.extend(line.iter().skip(channel).step_by(3).map(|&level| levels[level as usize]));
+                rows.extend(
+                    line.iter()
+                        .skip(channel)
+                        .step_by(3)
+                        .map(|&level| levels[level as usize]),
+                );
             }
         }
     }
@@ -92,7 +118,10 @@ fn patch_rows(image: &RgbImage, grid: Grid, config: &Config) -> Vec<f32> {
 /// What each of the 256 levels becomes, per channel: `(level / 255 − mean) / std`.
 fn normalised_levels(config: &Config) -> [[f32; 256]; 3] {
     std::array::from_fn(|channel| {
-        let (mean, std) = (config.image_mean[channel] * 255.0, config.image_std[channel] * 255.0);
+        let (mean, std) = (
+            config.image_mean[channel] * 255.0,
+            config.image_std[channel] * 255.0,
+        );
         std::array::from_fn(|level| (level as f32 - mean) / std)
     })
 }
@@ -104,6 +133,18 @@ mod tests {
     #[test]
     fn merge_order_lists_blocks_then_their_inside() {
         let order: Vec<_> = Grid { rows: 2, cols: 4 }.merge_order(2).collect();
-        assert_eq!(order, [(0, 0), (0, 1), (1, 0), (1, 1), (0, 2), (0, 3), (1, 2), (1, 3)]);
+        assert_eq!(
+            order,
+            [
+                (0, 0),
+                (0, 1),
+                (1, 0),
+                (1, 1),
+                (0, 2),
+                (0, 3),
+                (1, 2),
+                (1, 3)
+            ]
+        );
     }
 }

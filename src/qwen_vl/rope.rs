@@ -21,14 +21,23 @@ pub struct RopeTables {
 }
 
 impl RopeTables {
-    fn new(angles: Vec<f32>, half: usize, device: &Device, dtype: DType) -> CandleResult<Self> {
-        let angles = Tensor::from_vec(angles.clone(), (angles.len() / half, half), device)?;
-        Ok(Self { cos: angles.cos()?.to_dtype(dtype)?, sin: angles.sin()?.to_dtype(dtype)? })
+    fn new(
+        angles: impl Iterator<Item = f32>,
+        half: usize,
+        device: &Device,
+        dtype: DType,
+    ) -> CandleResult<Self> {
+        let angles = Tensor::from_iter(angles, device)?.reshape(((), half))?;
+        Ok(Self {
+            cos: angles.cos()?.to_dtype(dtype)?,
+            sin: angles.sin()?.to_dtype(dtype)?,
+        })
     }
 
     /// Rotates `x` of shape `(heads, positions, head_dim)`.
     pub fn rotate(&self, x: &Tensor) -> CandleResult<Tensor> {
-        candle_nn::rotary_emb::rope(&x.unsqueeze(0)?.contiguous()?, &self.cos, &self.sin)?.squeeze(0)
+        candle_nn::rotary_emb::rope(&x.unsqueeze(0)?.contiguous()?, &self.cos, &self.sin)?
+            .squeeze(0)
     }
 }
 
@@ -51,7 +60,11 @@ pub struct PromptPositions {
 ///
 /// # Errors
 /// The runs of image tokens are not as long as the grids.
-pub fn prompt_positions(tokens: &[u32], image_token: u32, images: &[Grid]) -> Result<PromptPositions> {
+pub fn prompt_positions(
+    tokens: &[u32],
+    image_token: u32,
+    images: &[Grid],
+) -> Result<PromptPositions> {
     let mut positions = Vec::with_capacity(tokens.len());
     let mut images = images.iter();
     let mut next = 0;
@@ -61,16 +74,30 @@ pub fn prompt_positions(tokens: &[u32], image_token: u32, images: &[Grid]) -> Re
             next += 1;
             continue;
         }
-        let run = tokens[positions.len()..].iter().take_while(|&&token| token == image_token).count();
+        let run = tokens[positions.len()..]
+            .iter()
+            .take_while(|&&token| token == image_token)
+            .count();
         let grid = images.next().copied().unwrap_or(Grid { rows: 0, cols: 0 });
-        ensure!(run == grid.len(), "{run} image tokens for an image of {}×{} merged patches", grid.rows, grid.cols);
+        ensure!(
+            run == grid.len(),
+            "{run} image tokens for an image of {}×{} merged patches",
+            grid.rows,
+            grid.cols
+        );
         for row in 0..grid.rows as u32 {
             positions.extend((0..grid.cols as u32).map(|col| [next, next + row, next + col]));
         }
         next += grid.rows.max(grid.cols) as u32;
     }
-    ensure!(images.next().is_none(), "more images than runs of image tokens");
-    Ok(PromptPositions { tokens: positions, next })
+    ensure!(
+        images.next().is_none(),
+        "more images than runs of image tokens"
+    );
+    Ok(PromptPositions {
+        tokens: positions,
+        next,
+    })
 }
 
 /// The decoder's interleaved M-RoPE.
@@ -91,37 +118,62 @@ impl TextRope {
             2 if i < 3 * width => 2,
             _ => 0,
         };
-        Self { inv_freq: inv_freq(config.rope_theta, config.head_dim), axes: (0..half).map(axis).collect() }
+        Self {
+            inv_freq: inv_freq(config.rope_theta, config.head_dim),
+            axes: (0..half).map(axis).collect(),
+        }
     }
 
     /// Tables of shape `(positions, head_dim / 2)`.
-    pub fn tables(&self, positions: &[Position], device: &Device, dtype: DType) -> CandleResult<RopeTables> {
-        let angle = |position: &Position, i: usize| position[self.axes[i]] as f32 * self.inv_freq[i];
+    pub fn tables(
+        &self,
+        positions: &[Position],
+        device: &Device,
+        dtype: DType,
+    ) -> CandleResult<RopeTables> {
+        let angle =
+            |position: &Position, i: usize| position[self.axes[i]] as f32 * self.inv_freq[i];
         let half = self.inv_freq.len();
-        let angles = positions.iter().flat_map(|position| (0..half).map(move |i| angle(position, i))).collect();
+        let angles = positions
+            .iter()
+            .flat_map(|position| (0..half).map(move |i| angle(position, i)));
         RopeTables::new(angles, half, device, dtype)
     }
 }
 
 /// The vision tower's axial RoPE: the first half of the frequencies turns with the row, the second with the column.
-pub fn vision_tables(grid: Grid, config: &VisionConfig, device: &Device, dtype: DType) -> CandleResult<RopeTables> {
+pub fn vision_tables(
+    grid: Grid,
+    config: &VisionConfig,
+    device: &Device,
+    dtype: DType,
+) -> CandleResult<RopeTables> {
     let half = config.hidden_size / config.num_heads / 2;
     let inv_freq = inv_freq(config.rope_theta, half);
     let turn = |position: usize| inv_freq.iter().map(move |freq| position as f32 * freq);
-    let angles =
-        grid.merge_order(config.spatial_merge_size).flat_map(|(row, col)| turn(row).chain(turn(col))).collect();
+    let angles = grid
+        .merge_order(config.spatial_merge_size)
+        .flat_map(|(row, col)| turn(row).chain(turn(col)));
     RopeTables::new(angles, half, device, dtype)
 }
 
 fn inv_freq(theta: f64, dim: usize) -> Vec<f32> {
-    (0..dim).step_by(2).map(|i| 1.0 / (theta as f32).powf(i as f32 / dim as f32)).collect()
+    (0..dim)
+        .step_by(2)
+        .map(|i| 1.0 / (theta as f32).powf(i as f32 / dim as f32))
+        .collect()
 }
 
 /// The learned positions of `grid`, in merge order: `table` of shape `(side², hidden)` stretched bilinearly so that
 /// the corners of table and grid meet. Returns `(patches, hidden)`.
-pub fn stretched_positions(table: &Tensor, side: usize, grid: Grid, merge: usize) -> CandleResult<Tensor> {
-    let mut corners = vec![Vec::with_capacity(grid.len()); 4];
-    let mut shares = vec![Vec::with_capacity(grid.len()); 4];
+pub fn stretched_positions(
+    table: &Tensor,
+    side: usize,
+    grid: Grid,
+    merge: usize,
+) -> CandleResult<Tensor> {
+    let mut corners: [Vec<u32>; 4] = Default::default();
+    let mut shares: [Vec<f32>; 4] = Default::default();
     for (row, col) in grid.merge_order(merge) {
         let (top, bottom, down) = taps(row, grid.rows, side);
         let (left, right, across) = taps(col, grid.cols, side);
@@ -139,7 +191,8 @@ pub fn stretched_positions(table: &Tensor, side: usize, grid: Grid, merge: usize
     let mut sum: Option<Tensor> = None;
     for (indices, shares) in corners.into_iter().zip(shares) {
         let indices = Tensor::from_vec(indices, grid.len(), table.device())?;
-        let shares = Tensor::from_vec(shares, (grid.len(), 1), table.device())?.to_dtype(table.dtype())?;
+        let shares =
+            Tensor::from_vec(shares, (grid.len(), 1), table.device())?.to_dtype(table.dtype())?;
         let part = table.index_select(&indices, 0)?.broadcast_mul(&shares)?;
         sum = Some(match sum {
             Some(sum) => (sum + part)?,
@@ -153,5 +206,9 @@ pub fn stretched_positions(table: &Tensor, side: usize, grid: Grid, merge: usize
 fn taps(index: usize, count: usize, side: usize) -> (usize, usize, f32) {
     let source = index as f32 * (side - 1) as f32 / count.saturating_sub(1).max(1) as f32;
     let first = source.floor();
-    (first as usize, (first as usize + 1).min(side - 1), source - first)
+    (
+        first as usize,
+        (first as usize + 1).min(side - 1),
+        source - first,
+    )
 }

@@ -44,8 +44,15 @@ impl TextModel {
         let layer = |i| Layer::load(weights, &format!("{prefix}.layers.{i}"), config);
         Ok(Self {
             embeddings,
-            layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?,
-            norm: RmsNorm::load(weights, &format!("{prefix}.norm"), hidden, config.rms_norm_eps)?,
+            layers: (0..config.num_hidden_layers)
+                .map(layer)
+                .collect::<Result<_>>()?,
+            norm: RmsNorm::load(
+                weights,
+                &format!("{prefix}.norm"),
+                hidden,
+                config.rms_norm_eps,
+            )?,
             lm_head,
             rope: TextRope::new(config),
         })
@@ -53,7 +60,8 @@ impl TextModel {
 
     /// The embeddings of `tokens`, `(tokens, hidden)`.
     pub fn embed(&self, tokens: &[u32]) -> CandleResult<Tensor> {
-        self.embeddings.index_select(&Tensor::new(tokens, self.embeddings.device())?, 0)
+        self.embeddings
+            .index_select(&Tensor::new(tokens, self.embeddings.device())?, 0)
     }
 
     /// Runs all layers over new tokens and leaves their keys and values in `cache`.
@@ -72,7 +80,9 @@ impl TextModel {
         let mut x = x.clone();
         for (i, layer) in self.layers.iter().enumerate() {
             x = layer.forward(&x, &rope, i, cache)?;
-            if let Some((start, feature)) = deepstack.and_then(|deep| Some((deep.start, deep.features.get(i)?))) {
+            if let Some((start, feature)) =
+                deepstack.and_then(|deep| Some((deep.start, deep.features.get(i)?)))
+            {
                 x = add_at(&x, start, feature)?;
             }
             each_layer(&x);
@@ -92,7 +102,14 @@ fn add_at(x: &Tensor, start: usize, addend: &Tensor) -> CandleResult<Tensor> {
     let (rows, count) = (x.dim(0)?, addend.dim(0)?);
     let end = start + count;
     let middle = (x.narrow(0, start, count)? + addend)?;
-    Tensor::cat(&[&x.narrow(0, 0, start)?, &middle, &x.narrow(0, end, rows - end)?], 0)
+    Tensor::cat(
+        &[
+            &x.narrow(0, 0, start)?,
+            &middle,
+            &x.narrow(0, end, rows - end)?,
+        ],
+        0,
+    )
 }
 
 struct Layer {
@@ -106,20 +123,39 @@ struct Layer {
 
 impl Layer {
     fn load(weights: &Weights, name: &str, config: &TextConfig) -> Result<Self> {
-        let (hidden, inner, eps) = (config.hidden_size, config.intermediate_size, config.rms_norm_eps);
-        let mlp = |part, input, output| Linear::load(weights, &format!("{name}.mlp.{part}"), input, output, false);
+        let (hidden, inner, eps) = (
+            config.hidden_size,
+            config.intermediate_size,
+            config.rms_norm_eps,
+        );
+        let mlp = |part, input, output| {
+            Linear::load(weights, &format!("{name}.mlp.{part}"), input, output, false)
+        };
         Ok(Self {
             input_norm: RmsNorm::load(weights, &format!("{name}.input_layernorm"), hidden, eps)?,
             attention: Attention::load(weights, &format!("{name}.self_attn"), config)?,
-            post_attention_norm: RmsNorm::load(weights, &format!("{name}.post_attention_layernorm"), hidden, eps)?,
+            post_attention_norm: RmsNorm::load(
+                weights,
+                &format!("{name}.post_attention_layernorm"),
+                hidden,
+                eps,
+            )?,
             gate: mlp("gate_proj", hidden, inner)?,
             up: mlp("up_proj", hidden, inner)?,
             down: mlp("down_proj", inner, hidden)?,
         })
     }
 
-    fn forward(&self, x: &Tensor, rope: &RopeTables, layer: usize, cache: &mut KvCache) -> CandleResult<Tensor> {
-        let x = (x + self.attention.forward(&self.input_norm.forward(x)?, rope, layer, cache)?)?;
+    fn forward(
+        &self,
+        x: &Tensor,
+        rope: &RopeTables,
+        layer: usize,
+        cache: &mut KvCache,
+    ) -> CandleResult<Tensor> {
+        let x = (x + self
+            .attention
+            .forward(&self.input_norm.forward(x)?, rope, layer, cache)?)?;
         let normed = self.post_attention_norm.forward(&x)?;
         let inner = (self.gate.forward(&normed)?.silu()? * self.up.forward(&normed)?)?;
         x + self.down.forward(&inner)?
@@ -139,9 +175,21 @@ struct Attention {
 impl Attention {
     fn load(weights: &Weights, name: &str, config: &TextConfig) -> Result<Self> {
         let (hidden, head_dim, bias) = (config.hidden_size, config.head_dim, config.attention_bias);
-        let (q_size, kv_size) = (config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim);
-        let linear = |part, input, output| Linear::load(weights, &format!("{name}.{part}"), input, output, bias);
-        let norm = |part| RmsNorm::load(weights, &format!("{name}.{part}"), head_dim, config.rms_norm_eps);
+        let (q_size, kv_size) = (
+            config.num_attention_heads * head_dim,
+            config.num_key_value_heads * head_dim,
+        );
+        let linear = |part, input, output| {
+            Linear::load(weights, &format!("{name}.{part}"), input, output, bias)
+        };
+        let norm = |part| {
+            RmsNorm::load(
+                weights,
+                &format!("{name}.{part}"),
+                head_dim,
+                config.rms_norm_eps,
+            )
+        };
         Ok(Self {
             q: linear("q_proj", hidden, q_size)?,
             k: linear("k_proj", hidden, kv_size)?,
@@ -153,10 +201,22 @@ impl Attention {
         })
     }
 
-    fn forward(&self, x: &Tensor, rope: &RopeTables, layer: usize, cache: &mut KvCache) -> CandleResult<Tensor> {
+    fn forward(
+        &self,
+        x: &Tensor,
+        rope: &RopeTables,
+        layer: usize,
+        cache: &mut KvCache,
+    ) -> CandleResult<Tensor> {
         let split = |y: Tensor| y.reshape((x.dim(0)?, (), self.head_dim));
-        let q = self.q_norm.forward(&split(self.q.forward(x)?)?)?.transpose(0, 1)?;
-        let k = self.k_norm.forward(&split(self.k.forward(x)?)?)?.transpose(0, 1)?;
+        let q = self
+            .q_norm
+            .forward(&split(self.q.forward(x)?)?)?
+            .transpose(0, 1)?;
+        let k = self
+            .k_norm
+            .forward(&split(self.k.forward(x)?)?)?
+            .transpose(0, 1)?;
         let v = split(self.v.forward(x)?)?.transpose(0, 1)?;
         let (k, v) = cache.append(layer, &rope.rotate(&k)?, &v)?;
         self.out.forward(&attend(&rope.rotate(&q)?, &k, &v, true)?)

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use minijinja::{Environment, context};
+use minijinja::{Environment, Value, context, syntax::SyntaxConfig};
 use serde::Deserialize;
 use tokenizers::Tokenizer;
 
@@ -37,7 +37,12 @@ impl Prompt {
     #[must_use]
     pub fn tokens(&self, image_tokens: usize) -> Vec<u32> {
         let image = std::iter::repeat_n(self.image_token_id, image_tokens);
-        self.before.iter().copied().chain(image).chain(self.after.iter().copied()).collect()
+        self.before
+            .iter()
+            .copied()
+            .chain(image)
+            .chain(self.after.iter().copied())
+            .collect()
     }
 
     /// Index of the first image token.
@@ -60,11 +65,16 @@ impl ChatTokenizer {
     /// The tokenizer is missing or broken, or its ids don't fit `config`.
     pub fn open(folder: &Path, config: &Config) -> Result<Self> {
         let path = folder.join("tokenizer.json");
-        let tokenizer =
-            Tokenizer::from_file(&path).map_err(|error| anyhow!("can't read {}: {error}", path.display()))?;
-        check_ids(&tokenizer, config).with_context(|| format!("{} does not fit config.json", path.display()))?;
+        let tokenizer = Tokenizer::from_file(&path)
+            .map_err(|error| anyhow!("can't read {}: {error}", path.display()))?;
+        check_ids(&tokenizer, config)
+            .with_context(|| format!("{} does not fit config.json", path.display()))?;
         let template = read_template(folder)?.unwrap_or_else(|| DEFAULT_TEMPLATE.to_owned());
-        Ok(Self { tokenizer, template, image_token_id: config.image_token_id })
+        Ok(Self {
+            tokenizer,
+            template,
+            image_token_id: config.image_token_id,
+        })
     }
 
     /// The prompt that asks for `instruction` about one image.
@@ -72,31 +82,53 @@ impl ChatTokenizer {
     /// # Errors
     /// The folder's template fails, or does not leave exactly one place for the image.
     pub fn prompt(&self, instruction: &str) -> Result<Prompt> {
-        let text = self.render(instruction).context("the model's chat template failed")?;
-        let encoding = self.tokenizer.encode(text.as_str(), false).map_err(|error| anyhow!("{error}"))?;
+        let text = self
+            .render(instruction)
+            .context("the model's chat template failed")?;
+        let encoding = self
+            .tokenizer
+            .encode(text.as_str(), false)
+            .map_err(|error| anyhow!("{error}"))?;
         let mut parts = encoding.get_ids().split(|&id| id == self.image_token_id);
         match (parts.next(), parts.next(), parts.next()) {
-            (Some(before), Some(after), None) => {
-                Ok(Prompt { before: before.to_vec(), image_token_id: self.image_token_id, after: after.to_vec() })
-            }
-            _ => Err(anyhow!("the model's chat template must leave one place for the image; it gave {text:?}")),
+            (Some(before), Some(after), None) => Ok(Prompt {
+                before: before.to_vec(),
+                image_token_id: self.image_token_id,
+                after: after.to_vec(),
+            }),
+            _ => Err(anyhow!(
+                "the model's chat template must leave one place for the image; it gave {text:?}"
+            )),
         }
     }
 
     fn render(&self, instruction: &str) -> Result<String> {
         let mut environment = Environment::new();
         // As transformers sets its templates up.
-        environment.set_trim_blocks(true);
-        environment.set_lstrip_blocks(true);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.add_function("raise_exception", |message: String| -> Result<String, minijinja::Error> {
-            Err(minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, message))
-        });
-        let messages = serde_json::json!([{
-            "role": "user",
-            "content": [{"type": "image"}, {"type": "text", "text": instruction}],
-        }]);
-        Ok(environment.render_str(&self.template, context! { messages, add_generation_prompt => true })?)
+        environment.set_syntax(
+            SyntaxConfig::builder()
+                .trim_blocks(true)
+                .lstrip_blocks(true)
+                .build()?,
+        );
+        environment
+            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.add_function(
+            "raise_exception",
+            |message: String| -> Result<String, minijinja::Error> {
+                Err(minijinja::Error::new(
+                    minijinja::ErrorKind::InvalidOperation,
+                    message,
+                ))
+            },
+        );
+        let image = Value::from_pairs([("type", "image")]);
+        let text = Value::from_pairs([("type", "text"), ("text", instruction)]);
+        let messages = vec![context! { role => "user", content => vec![image, text] }];
+        Ok(environment.render_str(
+            &self.template,
+            context! { messages, add_generation_prompt => true },
+        )?)
     }
 
     /// The text of generated tokens, without special ones.
@@ -104,14 +136,18 @@ impl ChatTokenizer {
     /// # Errors
     /// A token that the tokenizer does not have.
     pub fn decode(&self, tokens: &[u32]) -> Result<String> {
-        self.tokenizer.decode(tokens, true).map_err(|error| anyhow!("can't decode the answer: {error}"))
+        self.tokenizer
+            .decode(tokens, true)
+            .map_err(|error| anyhow!("can't decode the answer: {error}"))
     }
 }
 
 fn read_template(folder: &Path) -> Result<Option<String>> {
     let jinja = folder.join("chat_template.jinja");
     if jinja.exists() {
-        return fs::read_to_string(&jinja).map(Some).with_context(|| format!("can't read {}", jinja.display()));
+        return fs::read_to_string(&jinja)
+            .map(Some)
+            .with_context(|| format!("can't read {}", jinja.display()));
     }
     for name in ["chat_template.json", "tokenizer_config.json"] {
         if folder.join(name).exists() {
@@ -125,7 +161,9 @@ fn read_template(folder: &Path) -> Result<Option<String>> {
 }
 
 fn check_ids(tokenizer: &Tokenizer, config: &Config) -> Result<()> {
-    let found = tokenizer.token_to_id("<|image_pad|>").context("it has no token <|image_pad|>")?;
+    let found = tokenizer
+        .token_to_id("<|image_pad|>")
+        .context("it has no token <|image_pad|>")?;
     ensure!(
         found == config.image_token_id,
         "<|image_pad|> is {found} there, but image_token_id is {}",

@@ -37,13 +37,25 @@ impl VisionTower {
         let prefix = "model.visual";
         let positions = config.position_side.pow(2);
         let block = |i| Block::load(weights, &format!("{prefix}.blocks.{i}"), config);
-        let deepstack = |i| Merger::load(weights, &format!("{prefix}.deepstack_merger_list.{i}"), config, true);
+        let deepstack = |i| {
+            Merger::load(
+                weights,
+                &format!("{prefix}.deepstack_merger_list.{i}"),
+                config,
+                true,
+            )
+        };
         Ok(Self {
             patch_embed: patch_embed(weights, &format!("{prefix}.patch_embed.proj"), config)?,
-            positions: weights.get(&format!("{prefix}.pos_embed.weight"), &[positions, config.hidden_size])?,
+            positions: weights.get(
+                &format!("{prefix}.pos_embed.weight"),
+                &[positions, config.hidden_size],
+            )?,
             blocks: (0..config.depth).map(block).collect::<Result<_>>()?,
             merger: Merger::load(weights, &format!("{prefix}.merger"), config, false)?,
-            deepstack_mergers: (0..config.deepstack_visual_indexes.len()).map(deepstack).collect::<Result<_>>()?,
+            deepstack_mergers: (0..config.deepstack_visual_indexes.len())
+                .map(deepstack)
+                .collect::<Result<_>>()?,
             config: config.clone(),
         })
     }
@@ -51,7 +63,8 @@ impl VisionTower {
     /// `patches` as [`patchify`](super::patches::patchify) makes them, `(patches, channels · patch²)`.
     pub fn forward(&self, patches: &Tensor, grid: Grid) -> CandleResult<VisionOutput> {
         let merge = self.config.spatial_merge_size;
-        let positions = stretched_positions(&self.positions, self.config.position_side, grid, merge)?;
+        let positions =
+            stretched_positions(&self.positions, self.config.position_side, grid, merge)?;
         let rope = vision_tables(grid, &self.config, patches.device(), patches.dtype())?;
         let mut hidden = (self.patch_embed.forward(patches)? + positions)?;
         let mut deepstack = Vec::with_capacity(self.deepstack_mergers.len());
@@ -61,7 +74,10 @@ impl VisionTower {
                 deepstack.push(self.deepstack_mergers[tap].forward(&hidden)?);
             }
         }
-        Ok(VisionOutput { embeddings: self.merger.forward(&hidden)?, deepstack })
+        Ok(VisionOutput {
+            embeddings: self.merger.forward(&hidden)?,
+            deepstack,
+        })
     }
 }
 
@@ -69,10 +85,19 @@ impl VisionTower {
 /// `temporal_patch_size` equal frames, so its slices along time are added up: the same sums, half the work.
 fn patch_embed(weights: &Weights, name: &str, config: &VisionConfig) -> Result<Linear> {
     let (channels, patch) = (config.in_channels, config.patch_size);
-    let shape = [config.hidden_size, channels, config.temporal_patch_size, patch, patch];
+    let shape = [
+        config.hidden_size,
+        channels,
+        config.temporal_patch_size,
+        patch,
+        patch,
+    ];
     let folded = weights.get(&format!("{name}.weight"), &shape)?.sum(2)?;
     let weight = folded.reshape((config.hidden_size, channels * patch * patch))?;
-    Linear::new(&weight, Some(weights.get(&format!("{name}.bias"), &[config.hidden_size])?))
+    Linear::new(
+        &weight,
+        Some(weights.get(&format!("{name}.bias"), &[config.hidden_size])?),
+    )
 }
 
 struct Block {
@@ -90,11 +115,29 @@ impl Block {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         Ok(Self {
             norm1: LayerNorm::load(weights, &format!("{name}.norm1"), hidden)?,
-            qkv: Linear::load(weights, &format!("{name}.attn.qkv"), hidden, 3 * hidden, true)?,
+            qkv: Linear::load(
+                weights,
+                &format!("{name}.attn.qkv"),
+                hidden,
+                3 * hidden,
+                true,
+            )?,
             proj: Linear::load(weights, &format!("{name}.attn.proj"), hidden, hidden, true)?,
             norm2: LayerNorm::load(weights, &format!("{name}.norm2"), hidden)?,
-            fc1: Linear::load(weights, &format!("{name}.mlp.linear_fc1"), hidden, inner, true)?,
-            fc2: Linear::load(weights, &format!("{name}.mlp.linear_fc2"), inner, hidden, true)?,
+            fc1: Linear::load(
+                weights,
+                &format!("{name}.mlp.linear_fc1"),
+                hidden,
+                inner,
+                true,
+            )?,
+            fc2: Linear::load(
+                weights,
+                &format!("{name}.mlp.linear_fc2"),
+                inner,
+                hidden,
+                true,
+            )?,
             num_heads: config.num_heads,
         })
     }
@@ -108,9 +151,16 @@ impl Block {
     /// Every patch sees every patch of the page.
     fn attention(&self, x: &Tensor, rope: &RopeTables) -> CandleResult<Tensor> {
         let (patches, hidden) = x.dims2()?;
-        let qkv = self.qkv.forward(x)?.reshape((patches, 3, self.num_heads, hidden / self.num_heads))?;
+        let qkv =
+            self.qkv
+                .forward(x)?
+                .reshape((patches, 3, self.num_heads, hidden / self.num_heads))?;
         let part = |i| qkv.narrow(1, i, 1)?.squeeze(1)?.transpose(0, 1);
-        let (q, k, v) = (rope.rotate(&part(0)?)?, rope.rotate(&part(1)?)?, part(2)?.contiguous()?);
+        let (q, k, v) = (
+            rope.rotate(&part(0)?)?,
+            rope.rotate(&part(1)?)?,
+            part(2)?.contiguous()?,
+        );
         self.proj.forward(&attend(&q, &k, &v, false)?)
     }
 }
@@ -126,13 +176,28 @@ struct Merger {
 }
 
 impl Merger {
-    fn load(weights: &Weights, name: &str, config: &VisionConfig, joins_first: bool) -> Result<Self> {
+    fn load(
+        weights: &Weights,
+        name: &str,
+        config: &VisionConfig,
+        joins_first: bool,
+    ) -> Result<Self> {
         let merged = config.hidden_size * config.spatial_merge_size.pow(2);
-        let normed = if joins_first { merged } else { config.hidden_size };
+        let normed = if joins_first {
+            merged
+        } else {
+            config.hidden_size
+        };
         Ok(Self {
             norm: LayerNorm::load(weights, &format!("{name}.norm"), normed)?,
             fc1: Linear::load(weights, &format!("{name}.linear_fc1"), merged, merged, true)?,
-            fc2: Linear::load(weights, &format!("{name}.linear_fc2"), merged, config.out_hidden_size, true)?,
+            fc2: Linear::load(
+                weights,
+                &format!("{name}.linear_fc2"),
+                merged,
+                config.out_hidden_size,
+                true,
+            )?,
             merged,
             joins_first,
         })

@@ -39,9 +39,18 @@ impl Weights {
     pub fn open(folder: &Path, device: &Device, dtype: DType) -> Result<Self> {
         let files = weight_files(folder)?;
         // SAFETY: see the top of this file.
-        let tensors = unsafe { MmapedSafetensors::multi(&files) }
-            .with_context(|| format!("the weights in {} are damaged; fetch them again", folder.display()))?;
-        Ok(Self { folder: folder.to_owned(), tensors, device: device.clone(), dtype })
+        let tensors = unsafe { MmapedSafetensors::multi(&files) }.with_context(|| {
+            format!(
+                "the weights in {} are damaged; fetch them again",
+                folder.display()
+            )
+        })?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            tensors,
+            device: device.clone(),
+            dtype,
+        })
     }
 
     /// The tensor `name`, which must have exactly `shape`.
@@ -50,7 +59,10 @@ impl Weights {
     /// It is missing, or has another shape: then the error names the shape found and the shape wanted.
     pub fn get(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
         let Ok(view) = self.tensors.get(name) else {
-            bail!("tensor {name} of shape {shape:?} is missing in the weights in {}", self.folder.display());
+            bail!(
+                "tensor {name} of shape {shape:?} is missing in the weights in {}",
+                self.folder.display()
+            );
         };
         ensure!(
             view.shape() == shape,
@@ -58,7 +70,10 @@ impl Weights {
             self.folder.display(),
             view.shape()
         );
-        let tensor = self.tensors.load(name, &self.device).with_context(|| format!("can't load tensor {name}"))?;
+        let tensor = self
+            .tensors
+            .load(name, &self.device)
+            .with_context(|| format!("can't load tensor {name}"))?;
         Ok(tensor.to_dtype(self.dtype)?)
     }
 
@@ -82,7 +97,10 @@ fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
         let shards: BTreeSet<&String> = index.weight_map.values().collect();
         let files: Vec<PathBuf> = shards.into_iter().map(|shard| folder.join(shard)).collect();
         if let Some(missing) = files.iter().find(|file| !file.exists()) {
-            bail!("model.safetensors.index.json names {}, which does not exist", missing.display());
+            bail!(
+                "model.safetensors.index.json names {}, which does not exist",
+                missing.display()
+            );
         }
         return Ok(files);
     }
