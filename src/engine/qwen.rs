@@ -10,7 +10,11 @@ use crate::{
     config::{DTypeChoice, DeviceChoice},
     document::{Needs, PreparedPage},
     error::{ErrorKind, PageError, Stage},
-    qwen_vl::{QwenVl, generate::Sampling, tokenizer::Prompt},
+    qwen_vl::{
+        QwenVl,
+        generate::{Ending, Sampling},
+        tokenizer::Prompt,
+    },
 };
 
 /// What the engine is made from.
@@ -62,7 +66,11 @@ impl QwenEngine {
     fn read(&mut self, page: &PreparedPage) -> Result<PageAnswer> {
         let image = page.pixels.as_ref().context("the page came without pixels")?;
         let generated = self.model.generate(image, &self.prompt, self.sampling)?;
-        let finish = if generated.ended { FinishReason::Stop } else { FinishReason::Length };
+        let finish = match generated.ending {
+            Ending::Stop => FinishReason::Stop,
+            Ending::Length => FinishReason::Length,
+            Ending::Repetition => FinishReason::Repetition,
+        };
         Ok(PageAnswer {
             content: self.model.tokenizer.decode(&generated.tokens)?,
             finish_reason: Some(finish),

@@ -8,7 +8,8 @@ use candle_transformers::generation::LogitsProcessor;
 use image::RgbImage;
 
 use super::{
-    QwenVl, patches::patchify, rope::prompt_positions, text::Deepstack, tokenizer::Prompt,
+    QwenVl, patches::patchify, repetition::LoopDetector, rope::prompt_positions, text::Deepstack,
+    tokenizer::Prompt,
 };
 
 /// How tokens are chosen and when to stop.
@@ -22,13 +23,24 @@ pub struct Sampling {
     pub seed: u64,
 }
 
+/// Why an answer ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The model wrote an end-of-sequence token.
+    Stop,
+    /// The token budget or the model's context was used up.
+    Length,
+    /// The model wrote the same thing over and over; only the first time is kept.
+    Repetition,
+}
+
 /// What the model wrote, and what that took.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Generated {
     /// The tokens, without the one that ended them.
     pub tokens: Vec<u32>,
-    /// Whether the model ended by itself and not by the budget.
-    pub ended: bool,
+    /// Why there are no more.
+    pub ending: Ending,
     /// Tokens of the prompt, those of the image included.
     pub prompt_tokens: usize,
     /// Tokens of the image.
@@ -74,23 +86,28 @@ impl QwenVl {
         } = self.prefill(image, prompt, sampling.max_new_tokens)?;
         let mut processor = LogitsProcessor::new(sampling.seed, Some(sampling.temperature), None);
         let mut tokens = Vec::new();
+        let mut loops = LoopDetector::default();
         let mut prefill = None;
-        let ended = loop {
+        let ending = loop {
             let token = processor.sample(&logits.squeeze(0)?)?;
             prefill.get_or_insert_with(|| start.elapsed());
             if self.config.eos_token_ids.contains(&token) {
-                break true;
+                break Ending::Stop;
             }
             tokens.push(token);
+            if let Some(found) = loops.push(&tokens) {
+                tokens.truncate(found.keep);
+                break Ending::Repetition;
+            }
             if tokens.len() == room {
-                break false;
+                break Ending::Length;
             }
             logits = self.step(token, next + tokens.len() as u32 - 1)?;
         };
         let prefill = prefill.unwrap_or_default();
         Ok(Generated {
             tokens,
-            ended,
+            ending,
             prompt_tokens,
             image_tokens,
             prefill,

@@ -10,6 +10,7 @@ pub mod config;
 pub mod generate;
 pub mod linear;
 pub mod patches;
+pub mod repetition;
 pub mod rope;
 pub mod text;
 pub mod tokenizer;
