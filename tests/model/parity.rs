@@ -2,18 +2,20 @@
 //!
 //! The goldens come from `tests/golden/make.py`; its head says what each tensor is.
 
-use std::{collections::HashMap, fs};
+use std::{collections::HashMap, fs, path::Path};
 
 use candle_core::{DType, Device, IndexOp, Tensor};
 use image::RgbImage;
 use omnidocs::qwen_vl::{
     QwenVl,
     cache::KvCache,
+    config::pixel_budget,
     generate::{Ending, Sampling},
     patches::{Grid, patchify},
-    rope::{Position, prompt_positions},
+    rope::{Position, prompt_positions, stretched_positions},
     text::Deepstack,
 };
+use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{TINY_MODELS, golden, load};
 
@@ -358,4 +360,99 @@ fn cosine(a: &Tensor, b: &Tensor) -> f32 {
             .unwrap()
     };
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+#[derive(Deserialize)]
+struct PositionCase {
+    before: usize,
+    /// Patch rows and columns; none for a prompt without an image.
+    grid: Option<[usize; 2]>,
+    after: usize,
+    position_ids: [Vec<u32>; 3],
+    rope_delta: i64,
+}
+
+#[test]
+fn positions_of_all_kinds_of_prompts_equal_the_reference() {
+    const IMAGE: u32 = 9;
+    let cases: Vec<PositionCase> = read_json("positions.json");
+    assert!(cases.len() > 5);
+    for case in cases {
+        let image = case.grid.map(|[rows, cols]| Grid { rows, cols }.merged(2));
+        let image_tokens = image.map_or(0, |grid| grid.len());
+        let run = |token, count| std::iter::repeat_n(token, count);
+        let tokens: Vec<u32> = run(1, case.before)
+            .chain(run(IMAGE, image_tokens))
+            .chain(run(1, case.after))
+            .collect();
+        let found = prompt_positions(&tokens, IMAGE, image.as_slice()).unwrap();
+        for axis in 0..3 {
+            let column: Vec<u32> = found.tokens.iter().map(|position| position[axis]).collect();
+            assert_eq!(column, case.position_ids[axis], "axis {axis}");
+        }
+        assert_eq!(i64::from(found.next), tokens.len() as i64 + case.rope_delta);
+    }
+}
+
+#[test]
+fn image_tokens_that_do_not_fit_the_grid_are_an_error() {
+    let grid = Grid { rows: 2, cols: 3 };
+    assert!(prompt_positions(&[1, 9, 9, 1], 9, &[grid]).is_err());
+    assert!(prompt_positions(&[1, 1], 9, &[grid]).is_err());
+}
+
+#[test]
+fn stretched_positions_equal_the_reference() {
+    let tensors =
+        candle_core::safetensors::load(golden("vision_positions.safetensors"), &Device::Cpu)
+            .unwrap();
+    let grids = [(4, 6), (10, 2), (12, 14)];
+    for (rows, cols) in grids {
+        let found = stretched_positions(&tensors["table"], 8, Grid { rows, cols }, 2).unwrap();
+        assert!(
+            max_difference(&tensors[&format!("g{rows}x{cols}")], &found) < 1e-6,
+            "{rows}×{cols}"
+        );
+    }
+    assert_eq!(tensors.len(), grids.len() + 1);
+}
+
+#[derive(Deserialize)]
+struct ReaderCase {
+    image: String,
+    prompt: String,
+    text: String,
+    /// With the token that ends the answer.
+    tokens: Vec<u32>,
+}
+
+#[test]
+fn the_reader_writes_what_the_reference_writes_character_by_character() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut reader = load(&root.join("examples/reader")).unwrap();
+    let limits = pixel_budget(&root.join("examples/reader")).unwrap();
+    let cases: Vec<ReaderCase> = read_json("reader.json");
+    let mut read = 0;
+    for case in cases {
+        let image = image::open(root.join(&case.image)).unwrap().to_rgb8();
+        if u64::from(image.width() * image.height()) > limits.max_pixels {
+            continue; // Resampled before reading, which is not what is tested here.
+        }
+        let prompt = reader.tokenizer.prompt(&case.prompt).unwrap();
+        let sampling = Sampling {
+            max_new_tokens: 320,
+            temperature: 0.0,
+            seed: 0,
+        };
+        let answer = reader.generate(&image, &prompt, sampling).unwrap();
+        let text = reader.tokenizer.decode(&answer.tokens).unwrap();
+        assert_eq!(text, case.text, "{} {:?}", case.image, case.prompt);
+        assert_eq!(answer.tokens, case.tokens[..case.tokens.len() - 1]);
+        read += 1;
+    }
+    assert!(read >= 30);
+}
+
+fn read_json<T: DeserializeOwned>(name: &str) -> T {
+    serde_json::from_slice(&fs::read(golden(name)).unwrap()).unwrap()
 }
