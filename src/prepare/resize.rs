@@ -84,12 +84,21 @@ pub fn resize(image: RgbImage, width: u32, height: u32) -> Result<RgbImage, Page
         );
         PageError::new(ErrorKind::Render, Stage::Prepare, message)
     };
-    let source = ImageRef::new(image.width(), image.height(), image.as_raw(), PixelType::U8x3)
-        .map_err(|error| failed(&error))?;
+    let source = ImageRef::new(
+        image.width(),
+        image.height(),
+        image.as_raw(),
+        PixelType::U8x3,
+    )
+    .map_err(|error| failed(&error))?;
     let mut target = Image::new(width, height, PixelType::U8x3);
     let bicubic = ResizeAlg::Convolution(FilterType::CatmullRom);
     Resizer::new()
-        .resize(&source, &mut target, &ResizeOptions::new().resize_alg(bicubic))
+        .resize(
+            &source,
+            &mut target,
+            &ResizeOptions::new().resize_alg(bicubic),
+        )
         .map_err(|error| failed(&error))?;
     RgbImage::from_raw(width, height, target.into_vec()).ok_or_else(|| failed(&"wrong buffer size"))
 }
