@@ -28,10 +28,7 @@ pub(super) enum Failure {
 impl Failure {
     /// Whether the same request may succeed a little later.
     pub(super) fn may_pass(&self) -> bool {
-        matches!(
-            self,
-            Self::Network(_) | Self::Status(429) | Self::Status(500..)
-        )
+        matches!(self, Self::Network(_) | Self::Status(429 | 500..))
     }
 }
 
@@ -79,7 +76,7 @@ impl From<ApiError> for Failure {
 fn is_network(error: &io::Error) -> bool {
     let wrapped = error
         .get_ref()
-        .is_some_and(|inner| inner.is::<ureq::Error>());
+        .is_some_and(<dyn std::error::Error + Send + Sync>::is::<ureq::Error>);
     wrapped
         || matches!(
             error.kind(),

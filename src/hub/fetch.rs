@@ -112,6 +112,8 @@ pub(super) struct Fetch<'a> {
     folder: PathBuf,
     /// Held from the first missing file on; a whole snapshot in a read-only cache needs none.
     lock: Option<File>,
+    /// Whether the user knows that another process is at it.
+    told: bool,
 }
 
 impl<'a> Fetch<'a> {
@@ -140,6 +142,7 @@ impl<'a> Fetch<'a> {
             cache,
             transfer,
             lock: None,
+            told: false,
         })
     }
 
@@ -184,58 +187,54 @@ impl<'a> Fetch<'a> {
     /// Brings one file into the snapshot, unless it is there.
     fn bring(&mut self, file: &Sibling) -> Result<PathBuf> {
         let pointer = self.folder.join(&file.name);
-        let mut told = false;
-        loop {
-            if file.is_at(&pointer) {
-                return Ok(pointer);
-            }
+        while !file.is_at(&pointer) {
             if self.lock.is_none() {
-                self.lock = Some(self.wait_for_lock()?);
+                self.lock = Some(self.wait_for(&self.lock_path())?);
                 continue;
             }
-            if self
-                .adopt(file, &pointer)
-                .map_err(|error| self.explain(file, Failure::Disk(error)))?
-            {
+            let blob = file.blob().map(|name| self.cache.blob_path(name));
+            if let Some(blob) = &blob {
+                // `hf-hub` in another program: its lock, so that what it brings is not brought again.
+                self.wait_for(&blob.with_extension("lock"))?;
+            }
+            let adopted = self.adopt(file, blob.as_deref(), &pointer);
+            if adopted.map_err(|error| self.explain(file, Failure::Disk(error)))? {
                 continue;
             }
             match self.transfer.download(&file.name) {
-                // Another program than this one is at it; `hf-hub` has waited for some seconds.
-                Err(Failure::Busy) if told => {}
-                Err(Failure::Busy) => {
-                    told = true;
-                    self.say_waiting();
-                }
-                Err(failure) => return Err(self.explain(file, failure)),
-                Ok(()) if file.is_at(&pointer) => return Ok(pointer),
+                Ok(()) if file.is_at(&pointer) => {}
                 Ok(()) => return Err(self.discard(file, &pointer)),
+                // After `hf-hub`'s own wait of some seconds.
+                Err(Failure::Busy) => self.say_waiting(),
+                Err(failure) => return Err(self.explain(file, failure)),
             }
         }
+        Ok(pointer)
     }
 
     /// Links the file into the snapshot if its bytes are in the cache already, from another revision or from a
     /// download that was killed at its very end. Clears what would be in a download's way.
-    fn adopt(&self, file: &Sibling, pointer: &Path) -> io::Result<bool> {
+    fn adopt(&self, file: &Sibling, blob: Option<&Path>, pointer: &Path) -> io::Result<bool> {
         // A link whose blob is gone, or a file that was cut short.
         if pointer.symlink_metadata().is_ok() {
             fs::remove_file(pointer)?;
         }
-        let Some(blob) = file.blob().map(|name| self.cache.blob_path(name)) else {
+        let Some(blob) = blob else {
             return Ok(false);
         };
         let part = blob.with_extension("part");
         if file.size.is_some() && file.is_at(&part) {
-            fs::rename(&part, &blob)?;
+            fs::rename(&part, blob)?;
         } else if let (Some(size), Some(here)) = (file.size, length(&part))
             && here > size
         {
             fs::remove_file(&part)?;
         }
-        if !file.is_at(&blob) {
+        if !file.is_at(blob) {
             return Ok(false);
         }
         fs::create_dir_all(&self.folder)?;
-        link(&blob, pointer)?;
+        link(blob, pointer)?;
         Ok(true)
     }
 
@@ -249,37 +248,43 @@ impl<'a> Fetch<'a> {
         self.explain(file, Failure::Answer(cause))
     }
 
-    /// Of several processes that want this model, one goes on.
-    fn wait_for_lock(&self) -> Result<File> {
-        let folder = self.hub.cache.path().join(".locks");
-        let path = folder.join(format!(
-            "{}.omnidocs.lock",
-            self.transfer.repo.folder_name()
-        ));
-        let locked = fs::create_dir_all(&folder)
-            .and_then(|()| File::create(&path))
-            .and_then(|file| match file.try_lock() {
-                Ok(()) => Ok(file),
+    /// The lock of this model: of several processes that want it, one fetches.
+    fn lock_path(&self) -> PathBuf {
+        let name = format!("{}.omnidocs.lock", self.transfer.repo.folder_name());
+        self.hub.cache.path().join(".locks").join(name)
+    }
+
+    /// Takes the lock at `path`, however long that takes. It is free again when the file is dropped.
+    fn wait_for(&mut self, path: &Path) -> Result<File> {
+        let mut lock = || {
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            let file = File::create(path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::Error(error)) => return Err(error),
                 Err(TryLockError::WouldBlock) => {
                     self.say_waiting();
-                    file.lock().map(|()| file)
+                    file.lock()?;
                 }
-                Err(TryLockError::Error(error)) => Err(error),
-            });
-        locked.map_err(|error| {
-            self.hub.explain(
-                self.model,
-                &path.display().to_string(),
-                Failure::Disk(error),
-            )
+            }
+            Ok(file)
+        };
+        lock().map_err(|error| {
+            let what = path.display().to_string();
+            self.hub.explain(self.model, &what, Failure::Disk(error))
         })
     }
 
-    fn say_waiting(&self) {
-        self.progress.say(&format!(
-            "another process is fetching {}: waiting for it",
-            self.model
-        ));
+    /// Says once why nothing moves.
+    fn say_waiting(&mut self) {
+        if !std::mem::replace(&mut self.told, true) {
+            self.progress.say(&format!(
+                "another process is fetching {}: waiting for it",
+                self.model
+            ));
+        }
     }
 
     /// Notes the commit of a branch or a tag, now that it is whole, for runs without network.
