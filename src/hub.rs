@@ -195,7 +195,7 @@ impl Hub {
     fn explain(&self, model: &ModelName, what: &str, failure: Failure) -> anyhow::Error {
         let (host, cache) = (self.host(), self.cache.path().display());
         let elsewhere = format!(
-            "pass a folder with --model DIR, or set HF_HUB_OFFLINE=1 with a filled cache (HF_HOME; now {cache})"
+            "pass a folder that exists with --model DIR, or set HF_HUB_OFFLINE=1 with a filled cache (HF_HOME; now {cache})"
         );
         let sentence = match failure {
             Failure::Network(cause) => {
