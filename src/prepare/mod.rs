@@ -1,0 +1,2 @@
+//! Preparation.
+pub mod resize;
