@@ -12,5 +12,6 @@
 pub mod document;
 pub mod engine;
 pub mod error;
+pub mod hub;
 pub mod prepare;
 pub mod qwen_vl;
