@@ -1,8 +1,9 @@
 //! The nouns that the stages share: what is found, what is opened, what is ready for an engine.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, ops::RangeInclusive, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
-use image::RgbImage;
+use clap::ValueEnum;
+use image::{ImageFormat, RgbImage};
 use serde::{Deserialize, Serialize};
 
 use crate::error::PageError;
@@ -19,6 +20,30 @@ pub enum Format {
     Bmp,
     Gif,
     Tiff,
+}
+
+impl Format {
+    /// How many bytes from the start of a file [`Format::of`] wants to see.
+    pub const HEAD: usize = 1024;
+
+    /// The format that a file's first bytes show.
+    ///
+    /// A PDF may have other bytes before its header, within the first 1024 (PDF 1.7, appendix H, note 13).
+    #[must_use]
+    pub fn of(head: &[u8]) -> Option<Self> {
+        match image::guess_format(head) {
+            Ok(ImageFormat::Png) => Some(Self::Png),
+            Ok(ImageFormat::Jpeg) => Some(Self::Jpeg),
+            Ok(ImageFormat::WebP) => Some(Self::Webp),
+            Ok(ImageFormat::Bmp) => Some(Self::Bmp),
+            Ok(ImageFormat::Gif) => Some(Self::Gif),
+            Ok(ImageFormat::Tiff) => Some(Self::Tiff),
+            _ => {
+                let head = &head[..head.len().min(Self::HEAD)];
+                head.windows(5).any(|bytes| bytes == b"%PDF-").then_some(Self::Pdf)
+            }
+        }
+    }
 }
 
 /// One input as discovery leaves it: a path that exists, or the reason why it can't be used.
@@ -93,4 +118,154 @@ pub struct Preparation {
     pub result: Result<PreparedPage, PageError>,
     /// Time spent on this page by the preparing thread.
     pub elapsed: Duration,
+}
+
+/// What a page's content is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum OutputFormat {
+    /// Markdown, with its table syntax and LaTeX formulas
+    Markdown,
+    /// HTML with semantic tags
+    Html,
+    /// Plain text in reading order
+    Text,
+}
+
+/// Which pages of each document are read: `1-3,7`, `5-`, `-3`.
+///
+/// Page numbers are 1-based. Numbers past the end of a document select nothing there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageSelection(Vec<RangeInclusive<u32>>);
+
+/// Where an open range ends.
+const LAST_PAGE: u32 = u32::MAX;
+
+impl PageSelection {
+    /// Sorts the ranges and joins those that touch.
+    fn of_ranges(mut ranges: Vec<RangeInclusive<u32>>) -> Self {
+        ranges.sort_by_key(|range| *range.start());
+        let mut joined: Vec<RangeInclusive<u32>> = Vec::new();
+        for range in ranges {
+            match joined.last_mut() {
+                Some(last) if *range.start() <= last.end().saturating_add(1) => {
+                    *last = *last.start()..=*last.end().max(range.end());
+                }
+                _ => joined.push(range),
+            }
+        }
+        Self(joined)
+    }
+
+    /// Whether page `page` (1-based) is selected.
+    #[must_use]
+    pub fn contains(&self, page: u32) -> bool {
+        self.0.iter().any(|range| range.contains(&page))
+    }
+
+    /// How many pages of a document of `page_count` pages are selected.
+    #[must_use]
+    pub fn count(&self, page_count: u32) -> u32 {
+        self.0.iter().map(|range| (*range.end()).min(page_count).saturating_sub(range.start() - 1)).sum()
+    }
+}
+
+impl FromStr for PageSelection {
+    type Err = String;
+
+    fn from_str(list: &str) -> Result<Self, String> {
+        let number = |text: &str| match text.parse::<u32>() {
+            Ok(0) => Err("pages count from 1".to_owned()),
+            Ok(page) => Ok(page),
+            Err(_) => Err(format!("'{text}' is not a page number; write pages and ranges like 1-3,7 or 5- or -3")),
+        };
+        let range = |part: &str| {
+            let (first, last) = match part.split_once('-').map(|(first, last)| (first.trim(), last.trim())) {
+                None => (number(part)?, number(part)?),
+                Some(("", last)) => (1, number(last)?),
+                Some((first, "")) => (number(first)?, LAST_PAGE),
+                Some((first, last)) => (number(first)?, number(last)?),
+            };
+            if last < first {
+                return Err(format!("the range {first}-{last} runs backwards; write {last}-{first}"));
+            }
+            Ok(first..=last)
+        };
+        Ok(Self::of_ranges(list.split(',').map(|part| range(part.trim())).collect::<Result<_, _>>()?))
+    }
+}
+
+impl fmt::Display for PageSelection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, range) in self.0.iter().enumerate() {
+            f.write_str(if index == 0 { "" } else { "," })?;
+            match (range.start(), range.end()) {
+                (first, &LAST_PAGE) => write!(f, "{first}-")?,
+                (first, last) if first == last => write!(f, "{first}")?,
+                (first, last) => write!(f, "{first}-{last}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_selection_takes_pages_ranges_and_open_ranges() {
+        let taken = |list: &str| {
+            let selection: PageSelection = list.parse().unwrap();
+            (1..=9).filter(|&page| selection.contains(page)).collect::<Vec<_>>()
+        };
+        assert_eq!(taken("1-3,7"), [1, 2, 3, 7]);
+        assert_eq!(taken("7-"), [7, 8, 9]);
+        assert_eq!(taken("-2, 8 - 9"), [1, 2, 8, 9]);
+        assert_eq!(taken("4"), [4]);
+        assert_eq!(taken("10-12"), [] as [u32; 0]);
+    }
+
+    #[test]
+    fn a_wrong_selection_is_answered_with_what_would_be_right() {
+        for (list, hint) in [
+            ("", "write pages and ranges like 1-3,7"),
+            ("one", "'one' is not a page number"),
+            ("0", "count from 1"),
+            ("3-1", "write 1-3"),
+            ("1,,2", "is not a page number"),
+            ("-", "is not a page number"),
+            ("1-2-3", "'2-3' is not a page number"),
+            ("99999999999", "is not a page number"),
+        ] {
+            let message = list.parse::<PageSelection>().unwrap_err();
+            assert!(message.contains(hint), "{list:?}: {message}");
+        }
+    }
+
+    #[test]
+    fn ranges_that_touch_are_one() {
+        let shown = |list: &str| list.parse::<PageSelection>().unwrap().to_string();
+        assert_eq!(shown("7, 1-2,3,2-4"), "1-4,7");
+        assert_eq!(shown("9-,-3,5-20"), "1-3,5-");
+    }
+
+    proptest! {
+        #[test]
+        fn a_selection_means_the_same_after_being_printed(ranges in prop::collection::vec((1u32..99, 0u32..99, any::<bool>()), 1..5)) {
+            let list: Vec<_> = ranges
+                .iter()
+                .map(|&(first, more, open)| if open { format!("{first}-") } else { format!("{first}-{}", first + more) })
+                .collect();
+            let selection: PageSelection = list.join(",").parse().unwrap();
+            prop_assert_eq!(&selection.to_string().parse::<PageSelection>().unwrap(), &selection);
+            for page in 1..200 {
+                let meant = ranges.iter().any(|&(first, more, open)| page >= first && (open || page <= first + more));
+                prop_assert_eq!(selection.contains(page), meant);
+            }
+            prop_assert_eq!(selection.count(120) as usize, (1..=120).filter(|&page| selection.contains(page)).count());
+        }
+    }
 }
