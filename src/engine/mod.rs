@@ -1,5 +1,7 @@
 //! What every engine is to the pipeline: it pulls prepared pages and pushes outcomes, and knows nothing else.
 
+pub mod text_layer;
+
 use std::time::Duration;
 
 use anyhow::Result;

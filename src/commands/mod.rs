@@ -1,0 +1,17 @@
+//! The subcommands, one file each.
+
+mod extract;
+
+use anyhow::Result;
+
+use crate::{
+    cli::{Cli, Command},
+    exit::Exit,
+};
+
+/// Does what was typed. An `Err` is what ended the program, for [`crate::exit::report`].
+pub fn run(cli: Cli) -> Result<Exit> {
+    match cli.command {
+        Command::Extract(typed) => extract::run(*typed),
+    }
+}
