@@ -36,7 +36,12 @@ Exit codes:
 ///
 /// A Qwen3-VL model reads each page as an image, inside this program: no server, no Python, nothing else to install.
 #[derive(Debug, Parser)]
-#[command(name = "omnidocs", version, max_term_width = 110, arg_required_else_help = true)]
+#[command(
+    name = "omnidocs",
+    version,
+    max_term_width = 110,
+    arg_required_else_help = true
+)]
 #[command(after_help = "Try 'omnidocs extract --help'.")]
 pub struct Cli {
     /// What to do.
@@ -58,7 +63,10 @@ pub enum Command {
 /// `omnidocs extract`, by the headings of its help.
 #[derive(Debug, Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{AFTER_HELP}"), after_long_help = format!("{AFTER_LONG_HELP}\n\n{EXAMPLES}"))]
-#[command(override_usage = "omnidocs extract [OPTIONS] <INPUT>...", disable_help_flag = true)]
+#[command(
+    override_usage = "omnidocs extract [OPTIONS] <INPUT>...",
+    disable_help_flag = true
+)]
 #[command(mut_args(|arg| arg.hide_env(true)))]
 #[allow(missing_docs)]
 pub struct Extract {
@@ -85,13 +93,22 @@ pub struct InputArgs {
     /// PDF, PNG, JPEG, WebP, BMP, GIF (first frame) and TIFF (every page), told apart by what is in them and not by
     /// their names. Files named here are always taken; from folders, files with a usual extension, or with none and the
     /// right first bytes, except hidden ones.
-    #[arg(value_name = "INPUT", display_order = 0, required_unless_present = "files_from")]
+    #[arg(
+        value_name = "INPUT",
+        display_order = 0,
+        required_unless_present = "files_from"
+    )]
     pub inputs: Vec<PathBuf>,
 
     /// Also read the files and folders listed in FILE, one a line; - is the standard input
     ///
     /// A list that has NUL characters in it, as `find -print0` writes it, is split at these.
-    #[arg(long, value_name = "FILE", env = "OMNIDOCS_FILES_FROM")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        display_order = 1,
+        env = "OMNIDOCS_FILES_FROM"
+    )]
     pub files_from: Option<PathBuf>,
 
     /// From folders, take only what matches GLOB; may be repeated
@@ -106,7 +123,12 @@ pub struct InputArgs {
     pub exclude: Vec<String>,
 
     /// Pages of each document, like 1-3,7 or 5- [default: all]
-    #[arg(long, value_name = "PAGES", env = "OMNIDOCS_PAGES", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "PAGES",
+        env = "OMNIDOCS_PAGES",
+        allow_hyphen_values = true
+    )]
     pub pages: Option<PageSelection>,
 }
 
@@ -117,7 +139,13 @@ pub struct OutputArgs {
     /// File for the records, one JSON line per page; - is the standard output
     ///
     /// A file that has something in it is never overwritten.
-    #[arg(short, long, value_name = "PATH", env = "OMNIDOCS_OUTPUT", default_value = "-")]
+    #[arg(
+        short,
+        long,
+        value_name = "PATH",
+        env = "OMNIDOCS_OUTPUT",
+        default_value = "-"
+    )]
     pub output: PathBuf,
 
     /// What the model is asked to write
@@ -152,7 +180,12 @@ pub struct ModelArgs {
     /// Where the model runs: auto, cpu, cuda or cuda:N
     ///
     /// auto is the first CUDA device if there is one, else the CPU. N counts devices from 0.
-    #[arg(long, value_name = "DEVICE", env = "OMNIDOCS_DEVICE", default_value = "auto")]
+    #[arg(
+        long,
+        value_name = "DEVICE",
+        env = "OMNIDOCS_DEVICE",
+        default_value = "auto"
+    )]
     pub device: DeviceChoice,
 
     /// Number type of the weights
@@ -164,7 +197,13 @@ pub struct ModelArgs {
     pub max_new_tokens: usize,
 
     /// Sampling temperature; 0 always takes the likeliest token
-    #[arg(long, value_name = "T", env = "OMNIDOCS_TEMPERATURE", default_value_t = 0.0, allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "T",
+        env = "OMNIDOCS_TEMPERATURE",
+        default_value_t = 0.0,
+        allow_negative_numbers = true
+    )]
     pub temperature: f64,
 
     /// Seed of the sampling

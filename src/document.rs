@@ -40,7 +40,9 @@ impl Format {
             Ok(ImageFormat::Tiff) => Some(Self::Tiff),
             _ => {
                 let head = &head[..head.len().min(Self::HEAD)];
-                head.windows(5).any(|bytes| bytes == b"%PDF-").then_some(Self::Pdf)
+                head.windows(5)
+                    .any(|bytes| bytes == b"%PDF-")
+                    .then_some(Self::Pdf)
             }
         }
     }
@@ -166,7 +168,14 @@ impl PageSelection {
     /// How many pages of a document of `page_count` pages are selected.
     #[must_use]
     pub fn count(&self, page_count: u32) -> u32 {
-        self.0.iter().map(|range| (*range.end()).min(page_count).saturating_sub(range.start() - 1)).sum()
+        self.0
+            .iter()
+            .map(|range| {
+                (*range.end())
+                    .min(page_count)
+                    .saturating_sub(range.start() - 1)
+            })
+            .sum()
     }
 }
 
@@ -177,21 +186,32 @@ impl FromStr for PageSelection {
         let number = |text: &str| match text.parse::<u32>() {
             Ok(0) => Err("pages count from 1".to_owned()),
             Ok(page) => Ok(page),
-            Err(_) => Err(format!("'{text}' is not a page number; write pages and ranges like 1-3,7 or 5- or -3")),
+            Err(_) => Err(format!(
+                "'{text}' is not a page number; write pages and ranges like 1-3,7 or 5- or -3"
+            )),
         };
         let range = |part: &str| {
-            let (first, last) = match part.split_once('-').map(|(first, last)| (first.trim(), last.trim())) {
+            let (first, last) = match part
+                .split_once('-')
+                .map(|(first, last)| (first.trim(), last.trim()))
+            {
                 None => (number(part)?, number(part)?),
                 Some(("", last)) => (1, number(last)?),
                 Some((first, "")) => (number(first)?, LAST_PAGE),
                 Some((first, last)) => (number(first)?, number(last)?),
             };
             if last < first {
-                return Err(format!("the range {first}-{last} runs backwards; write {last}-{first}"));
+                return Err(format!(
+                    "the range {first}-{last} runs backwards; write {last}-{first}"
+                ));
             }
             Ok(first..=last)
         };
-        Ok(Self::of_ranges(list.split(',').map(|part| range(part.trim())).collect::<Result<_, _>>()?))
+        Ok(Self::of_ranges(
+            list.split(',')
+                .map(|part| range(part.trim()))
+                .collect::<Result<_, _>>()?,
+        ))
     }
 }
 
@@ -219,7 +239,9 @@ mod tests {
     fn a_selection_takes_pages_ranges_and_open_ranges() {
         let taken = |list: &str| {
             let selection: PageSelection = list.parse().unwrap();
-            (1..=9).filter(|&page| selection.contains(page)).collect::<Vec<_>>()
+            (1..=9)
+                .filter(|&page| selection.contains(page))
+                .collect::<Vec<_>>()
         };
         assert_eq!(taken("1-3,7"), [1, 2, 3, 7]);
         assert_eq!(taken("7-"), [7, 8, 9]);

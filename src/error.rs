@@ -60,7 +60,11 @@ pub struct PageError {
 impl PageError {
     /// An error of `kind` at `stage`, with a message for a person.
     pub fn new(kind: ErrorKind, stage: Stage, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), stage }
+        Self {
+            kind,
+            message: message.into(),
+            stage,
+        }
     }
 }
 

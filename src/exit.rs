@@ -45,8 +45,13 @@ impl std::error::Error for UsageError {}
 #[must_use]
 pub fn report(error: &Error) -> Exit {
     let stderr = io::stderr();
-    let coloured = stderr.is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let label = if coloured { "\x1b[1;31merror:\x1b[0m" } else { "error:" };
+    let coloured =
+        stderr.is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let label = if coloured {
+        "\x1b[1;31merror:\x1b[0m"
+    } else {
+        "error:"
+    };
     // A closed stderr leaves nobody to tell.
     let _ = writeln!(stderr.lock(), "{label} {error:#}");
     if error.is::<UsageError>() {

@@ -54,7 +54,10 @@ impl Journal {
             Target::Stdout => Box::new(io::stdout().lock()),
             Target::File(path) => Box::new(create(path)?),
         };
-        Ok(Self { target: target.clone(), sink })
+        Ok(Self {
+            target: target.clone(),
+            sink,
+        })
     }
 
     /// Writes one record as one line, with a single write, so that a kill tears at most this line.
@@ -63,7 +66,11 @@ impl Journal {
         line.push(b'\n');
         match self.sink.write_all(&line).and_then(|()| self.sink.flush()) {
             Ok(()) => Ok(()),
-            Err(error) if error.kind() == ErrorKind::BrokenPipe && self.target == Target::Stdout => Err(Closed.into()),
+            Err(error)
+                if error.kind() == ErrorKind::BrokenPipe && self.target == Target::Stdout =>
+            {
+                Err(Closed.into())
+            }
             Err(error) => Err(error).with_context(|| format!("can't write to {}", self.target)),
         }
     }
@@ -72,19 +79,33 @@ impl Journal {
 fn create(path: &Path) -> Result<std::fs::File> {
     let shown = path.display();
     if path.is_dir() {
-        bail!("--output {shown} is a folder; name a file in it, like {}", path.join("results.jsonl").display());
+        bail!(
+            "--output {shown} is a folder; name a file in it, like {}",
+            path.join("results.jsonl").display()
+        );
     }
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir()) {
-        bail!("--output {shown}: there is no folder {}; create it first", parent.display());
+    if let Some(parent) = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir())
+    {
+        bail!(
+            "--output {shown}: there is no folder {}; create it first",
+            parent.display()
+        );
     }
     let file = OpenOptions::new()
         .create(true)
         .append(true)
         .open(path)
         .with_context(|| format!("can't write to --output {shown}"))?;
-    let length = file.metadata().with_context(|| format!("can't look at --output {shown}"))?.len();
+    let length = file
+        .metadata()
+        .with_context(|| format!("can't look at --output {shown}"))?
+        .len();
     if length > 0 {
-        bail!("--output {shown} exists already and is not overwritten; move it away or name another file");
+        bail!(
+            "--output {shown} exists already and is not overwritten; move it away or name another file"
+        );
     }
     Ok(file)
 }

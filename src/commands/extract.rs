@@ -45,13 +45,23 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
         model: engine.model().map(str::to_owned),
         output_format: settings.format,
     };
-    match run::run(&mut pages, engine.as_mut(), facts, &mut journal, &mut progress) {
+    match run::run(
+        &mut pages,
+        engine.as_mut(),
+        facts,
+        &mut journal,
+        &mut progress,
+    ) {
         Ok(()) => {}
         // `| head` has seen enough.
         Err(error) if error.is::<Closed>() => return Ok(Exit::Ok),
         Err(error) => return Err(error),
     }
-    let exit = if progress.tally().failed() == 0 { Exit::Ok } else { Exit::SomeFailed };
+    let exit = if progress.tally().failed() == 0 {
+        Exit::Ok
+    } else {
+        Exit::SomeFailed
+    };
     progress.finish(&found.ignored, &settings.output);
     Ok(exit)
 }
@@ -71,7 +81,11 @@ impl EngineToBe {
             EngineChoice::TextLayer => Ok(Self {
                 needs: TextLayer::NEEDS,
                 // Looked at by nobody; those of published models.
-                limits: PixelBudget { factor: 32, min_pixels: 65_536, max_pixels: 16_777_216 },
+                limits: PixelBudget {
+                    factor: 32,
+                    min_pixels: 65_536,
+                    max_pixels: 16_777_216,
+                },
                 load: Box::new(|| Ok(Box::new(TextLayer))),
             }),
         }

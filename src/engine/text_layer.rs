@@ -14,7 +14,10 @@ pub struct TextLayer;
 
 impl TextLayer {
     /// What this engine looks at, known before there is one.
-    pub const NEEDS: Needs = Needs { pixels: false, text: true };
+    pub const NEEDS: Needs = Needs {
+        pixels: false,
+        text: true,
+    };
 }
 
 impl Engine for TextLayer {
@@ -37,14 +40,20 @@ impl Engine for TextLayer {
     ) -> Result<()> {
         for page in pages {
             let result = match page.text {
-                Some(text) => Ok(PageAnswer { content: text.0, ..PageAnswer::default() }),
+                Some(text) => Ok(PageAnswer {
+                    content: text.0,
+                    ..PageAnswer::default()
+                }),
                 None => Err(PageError::new(
                     ErrorKind::Unsupported,
                     Stage::Engine,
                     "an image has no text layer; --engine qwen reads it from its pixels",
                 )),
             };
-            done(PageOutcome { id: page.id, result })?;
+            done(PageOutcome {
+                id: page.id,
+                result,
+            })?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The one owner of the standard error: the bar or its plain stand-in, the log, and the summary at the end.
 
 mod summary;
+mod tally;
 
 use std::{
     fmt::Display,
@@ -16,7 +17,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing_subscriber::EnvFilter;
 
-pub use self::summary::Tally;
+pub use self::tally::Tally;
 use crate::{
     config::{ProgressChoice, Verbosity},
     discover::Ignored,
@@ -51,8 +52,18 @@ impl Progress {
             _ => ProgressDrawTarget::hidden(),
         };
         let has_bar = wanted && !target.is_hidden();
-        let bar = if has_bar { ProgressBar::with_draw_target(None, target) } else { ProgressBar::hidden() };
-        Self { tally: Arc::default(), bar, plain: wanted && !has_bar, heartbeat: None, verbosity }
+        let bar = if has_bar {
+            ProgressBar::with_draw_target(None, target)
+        } else {
+            ProgressBar::hidden()
+        };
+        Self {
+            tally: Arc::default(),
+            bar,
+            plain: wanted && !has_bar,
+            heartbeat: None,
+            verbosity,
+        }
     }
 
     /// Sends the program's log past the bar; `RUST_LOG` chooses what is shown, else the verbosity.
@@ -65,7 +76,9 @@ impl Progress {
         };
         let bar = self.bar.clone();
         let log = tracing_subscriber::fmt()
-            .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level)))
+            .with_env_filter(
+                EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level)),
+            )
             .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
             .with_target(false)
             .without_time()
@@ -81,7 +94,8 @@ impl Progress {
 
     /// Shows that the engine is being loaded while `load` runs.
     pub fn while_loading<T>(&mut self, load: impl FnOnce() -> T) -> T {
-        self.bar.set_style(style("{spinner} {elapsed} loading the model"));
+        self.bar
+            .set_style(style("{spinner} {elapsed} loading the model"));
         self.bar.enable_steady_tick(Duration::from_millis(120));
         let started = Instant::now();
         let loaded = load();
@@ -95,12 +109,19 @@ impl Progress {
         tally.started = Some(Instant::now());
         self.bar.set_length((tally.documents as f64 * PARTS) as u64);
         drop(tally);
-        self.bar.set_style(style("{spinner} {elapsed} [{bar:24}] {wide_msg}").progress_chars("=> "));
+        self.bar
+            .set_style(style("{spinner} {elapsed} [{bar:24}] {wide_msg}").progress_chars("=> "));
         self.bar.reset_elapsed();
         self.bar.enable_steady_tick(Duration::from_millis(120));
         self.show_state();
         if self.plain {
-            self.heartbeat = Some(start_heartbeat(Arc::clone(&self.tally), PLAIN_INTERVAL));
+            self.heartbeat = Some(start_heartbeat(
+                Arc::clone(&self.tally),
+                PLAIN_INTERVAL,
+                |state| {
+                    let _ = writeln!(io::stderr(), "{state}");
+                },
+            ));
         }
     }
 
@@ -131,7 +152,8 @@ impl Progress {
     fn show_state(&self) {
         if !self.bar.is_hidden() {
             let tally = self.tally();
-            self.bar.set_position((tally.documents_done() * PARTS) as u64);
+            self.bar
+                .set_position((tally.documents_done() * PARTS) as u64);
             self.bar.set_message(tally.state());
         }
     }
@@ -157,12 +179,17 @@ fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
     tally.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Says how the run goes at every interval, until the sender is dropped.
-fn start_heartbeat(tally: Arc<Mutex<Tally>>, interval: Duration) -> Sender<()> {
+/// Tells how the run goes at every interval, until the sender is dropped.
+fn start_heartbeat(
+    tally: Arc<Mutex<Tally>>,
+    interval: Duration,
+    mut tell: impl FnMut(String) + Send + 'static,
+) -> Sender<()> {
     let (stop, stopped) = mpsc::channel::<()>();
     thread::spawn(move || {
         while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-            let _ = writeln!(io::stderr(), "{}", lock(&tally).state());
+            let state = lock(&tally).state();
+            tell(state);
         }
     });
     stop
@@ -173,10 +200,29 @@ struct PastBar(ProgressBar);
 
 impl Write for PastBar {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.suspend(|| io::stderr().write_all(bytes)).map(|()| bytes.len())
+        self.0
+            .suspend(|| io::stderr().write_all(bytes))
+            .map(|()| bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heartbeat_tells_the_state_until_it_is_stopped() {
+        let (told, lines) = mpsc::channel();
+        let stop = start_heartbeat(Arc::default(), Duration::from_millis(1), move |line| {
+            let _ = told.send(line);
+        });
+        assert_eq!(lines.recv().unwrap(), "0 pages done · 0/0 documents");
+        drop(stop);
+        // The thread ends, and its end of the channel with it.
+        assert!(lines.into_iter().count() < 1_000_000);
     }
 }

@@ -1,0 +1,371 @@
+//! What was typed or set in the environment → what is meant. Every error names its flag and says what would be right.
+
+mod choices;
+mod prompt;
+
+use std::{env, path::Path, thread};
+
+pub use self::choices::{DTypeChoice, DeviceChoice, EngineChoice, ProgressChoice};
+use crate::{
+    cli,
+    discover::{Globs, Inputs},
+    document::{OutputFormat, PageSelection},
+    exit::UsageError,
+    journal::Target,
+    prepare::PixelBudget,
+};
+
+/// Default of `--max-new-tokens`.
+pub const MAX_NEW_TOKENS: usize = 4096;
+/// Default of `--dpi`.
+pub const DPI: f64 = 200.0;
+/// What the model's own limit is capped at, unless `--max-pixels` says otherwise.
+pub const MAX_PIXELS: u64 = 2_097_152;
+/// The model that is read with on a CUDA device, unless `--model` says otherwise.
+pub const CUDA_MODEL: &str = "Qwen/Qwen3-VL-8B-Instruct";
+/// The model that is read with on a CPU, unless `--model` says otherwise.
+pub const CPU_MODEL: &str = "Qwen/Qwen3-VL-2B-Instruct";
+
+const DPI_RANGE: (f64, f64) = (1.0, 2400.0);
+const MOST_WORKERS: usize = 1024;
+/// Far above the limit of any model, far below what fills a machine's memory.
+const MOST_PIXELS: u64 = 1 << 28;
+
+/// How much is shown besides progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// Errors only.
+    Quiet,
+    /// Warnings and the summary.
+    Normal,
+    /// Also a line for each page.
+    Pages,
+    /// Also what happens inside.
+    Debug,
+}
+
+/// All that a run of `extract` needs to know, checked.
+#[derive(Debug, Clone)]
+#[allow(missing_docs)]
+pub struct Settings {
+    pub inputs: Inputs,
+    pub pages: Option<PageSelection>,
+    pub output: Target,
+    pub format: OutputFormat,
+    pub prompt: String,
+    pub engine: EngineChoice,
+    /// As typed; none for the default of the device.
+    pub model: Option<String>,
+    pub device: DeviceChoice,
+    pub dtype: DTypeChoice,
+    pub max_new_tokens: usize,
+    pub temperature: f64,
+    pub seed: u64,
+    pub dpi: f64,
+    /// As typed; [`Settings::pixel_budget`] settles them.
+    pub min_pixels: Option<u64>,
+    /// As typed.
+    pub max_pixels: Option<u64>,
+    pub workers: usize,
+    pub prefetch: usize,
+    pub progress: ProgressChoice,
+    pub verbosity: Verbosity,
+}
+
+impl Settings {
+    /// Checks what was typed and fills in what was not.
+    pub fn new(typed: cli::Extract) -> Result<Self, UsageError> {
+        let cli::Extract {
+            input,
+            output,
+            model,
+            pages,
+            run,
+            display,
+        } = typed;
+        let verbosity = match (display.quiet, display.verbose) {
+            (true, 0) => Verbosity::Quiet,
+            (true, _) => {
+                return wrong("--quiet and --verbose contradict each other; use one of them");
+            }
+            (false, 0) => Verbosity::Normal,
+            (false, 1) => Verbosity::Pages,
+            (false, _) => Verbosity::Debug,
+        };
+        if model.max_new_tokens == 0 {
+            return wrong("--max-new-tokens 0 leaves no room for an answer; use 1 or more");
+        }
+        if !(model.temperature.is_finite() && model.temperature >= 0.0) {
+            let text = format!(
+                "--temperature {} makes no sense; use 0 or more, like 0.7",
+                model.temperature
+            );
+            return wrong(text);
+        }
+        if !(DPI_RANGE.0..=DPI_RANGE.1).contains(&pages.dpi) {
+            return wrong(format!(
+                "--dpi {} is not between {} and {}; 200 is usual",
+                pages.dpi, DPI_RANGE.0, DPI_RANGE.1
+            ));
+        }
+        for (flag, pixels) in [
+            ("--min-pixels", pages.min_pixels),
+            ("--max-pixels", pages.max_pixels),
+        ] {
+            if let Some(pixels) = pixels.filter(|&pixels| pixels > MOST_PIXELS) {
+                return wrong(format!(
+                    "{flag} {pixels} is more than any model can see; use {MOST_PIXELS} or less"
+                ));
+            }
+        }
+        if let (Some(min), Some(max)) = (pages.min_pixels, pages.max_pixels)
+            && max < min
+        {
+            return wrong(format!(
+                "--max-pixels {max} is below --min-pixels {min}; it must be at least as large"
+            ));
+        }
+        if model
+            .model
+            .as_deref()
+            .is_some_and(|name| name.trim().is_empty())
+        {
+            return wrong(format!(
+                "--model is empty; name a folder or a Hugging Face id like {CPU_MODEL}"
+            ));
+        }
+        let workers = run
+            .workers
+            .unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into));
+        if !(1..=MOST_WORKERS).contains(&workers) {
+            return wrong(format!(
+                "--workers {workers} is not between 1 and {MOST_WORKERS}"
+            ));
+        }
+        let prefetch = run.prefetch.unwrap_or(2 * workers);
+        if prefetch == 0 {
+            return wrong("--prefetch 0 would prepare nothing; use 1 or more");
+        }
+        Ok(Self {
+            inputs: Inputs {
+                paths: input.inputs,
+                files_from: input.files_from,
+                include: globs("--include", "OMNIDOCS_INCLUDE", input.include)?,
+                exclude: globs("--exclude", "OMNIDOCS_EXCLUDE", input.exclude)?,
+            },
+            pages: input.pages,
+            prompt: prompt::prompt(output.format, output.prompt, output.prompt_file.as_deref())?,
+            output: if output.output == Path::new("-") {
+                Target::Stdout
+            } else {
+                Target::File(output.output)
+            },
+            format: output.format,
+            engine: model.engine,
+            model: model.model,
+            device: model.device,
+            dtype: model.dtype,
+            max_new_tokens: model.max_new_tokens,
+            temperature: model.temperature,
+            seed: model.seed,
+            dpi: pages.dpi,
+            min_pixels: pages.min_pixels,
+            max_pixels: pages.max_pixels,
+            workers,
+            prefetch,
+            progress: display.progress,
+            verbosity,
+        })
+    }
+
+    /// The pixel budget of a page for a model with limits of its own.
+    ///
+    /// The model's upper limit is capped at [`MAX_PIXELS`]; what the user asks for replaces the model's limit, and the
+    /// other limit gives way to it.
+    pub fn pixel_budget(&self, model: &PixelBudget) -> Result<PixelBudget, UsageError> {
+        let smallest = u64::from(model.factor) * u64::from(model.factor);
+        if let Some(max) = self.max_pixels.filter(|&max| max < smallest) {
+            let side = model.factor;
+            return wrong(format!(
+                "--max-pixels {max} is too small for this model; use {smallest} ({side} × {side}) or more"
+            ));
+        }
+        let max = self.max_pixels.unwrap_or_else(|| {
+            model
+                .max_pixels
+                .min(MAX_PIXELS)
+                .max(self.min_pixels.unwrap_or(0))
+        });
+        let min = self.min_pixels.unwrap_or(model.min_pixels.min(max));
+        Ok(PixelBudget {
+            factor: model.factor,
+            min_pixels: min,
+            max_pixels: max,
+        })
+    }
+}
+
+fn wrong<T>(message: impl Into<String>) -> Result<T, UsageError> {
+    Err(UsageError(message.into()))
+}
+
+/// Globs typed one per flag; if there are none, those of the environment variable, separated by commas.
+fn globs(flag: &str, variable: &str, typed: Vec<String>) -> Result<Option<Globs>, UsageError> {
+    let (origin, globs) = if typed.is_empty() {
+        let listed = env::var(variable).unwrap_or_default();
+        (
+            variable,
+            split_globs(&listed)
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
+        )
+    } else {
+        (flag, typed)
+    };
+    if globs.is_empty() {
+        return Ok(None);
+    }
+    match Globs::new(&globs) {
+        Ok(globs) => Ok(Some(globs)),
+        Err(error) => wrong(format!(
+            "{origin}: {error}; a glob looks like '*.pdf' or 'scans/**'"
+        )),
+    }
+}
+
+/// Splits at commas that do not stand in `{a,b}` or `[,]`.
+fn split_globs(list: &str) -> Vec<&str> {
+    let mut depth = 0_usize;
+    let parts = list.split(|character| {
+        match character {
+            '{' | '[' => depth += 1,
+            '}' | ']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        character == ',' && depth == 0
+    });
+    parts
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::Parser;
+
+    use super::*;
+
+    fn settings(args: &str) -> Settings {
+        let words = ["omnidocs", "extract", "in"]
+            .into_iter()
+            .chain(args.split_whitespace());
+        let cli::Command::Extract(typed) = cli::Cli::parse_from(words).command;
+        Settings::new(*typed).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_typed_has_its_default() {
+        let settings = settings("");
+        assert_eq!(settings.output, Target::Stdout);
+        assert_eq!(
+            (settings.max_new_tokens, settings.temperature, settings.seed),
+            (4096, 0.0, 0)
+        );
+        assert_eq!(
+            settings.workers,
+            thread::available_parallelism().unwrap().get()
+        );
+        assert_eq!(settings.prefetch, 2 * settings.workers);
+        assert!((settings.dpi - 200.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn each_format_has_its_prompt_and_a_typed_one_replaces_it() {
+        for (format, word) in [
+            ("markdown", "Markdown"),
+            ("html", "HTML"),
+            ("text", "plain text"),
+        ] {
+            assert!(
+                settings(&format!("--format {format}"))
+                    .prompt
+                    .contains(word),
+                "{format}"
+            );
+        }
+        assert_eq!(
+            settings("--format html --prompt Transcribe.").prompt,
+            "Transcribe."
+        );
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "Read this.\nAll of it.\n").unwrap();
+        let typed = format!("--prompt-file {}", file.path().display());
+        assert_eq!(settings(&typed).prompt, "Read this.\nAll of it.");
+    }
+
+    #[test]
+    fn devices_are_parsed_and_printed() {
+        for (typed, device) in [
+            ("auto", DeviceChoice::Auto),
+            ("cpu", DeviceChoice::Cpu),
+            ("cuda:0", DeviceChoice::Cuda(0)),
+            ("cuda:3", DeviceChoice::Cuda(3)),
+        ] {
+            assert_eq!(typed.parse(), Ok(device));
+            assert_eq!(device.to_string(), typed);
+        }
+        assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
+    }
+
+    #[test]
+    fn the_pixel_budget_is_the_models_own_until_the_user_says_otherwise() {
+        let published = PixelBudget {
+            factor: 32,
+            min_pixels: 65_536,
+            max_pixels: 16_777_216,
+        };
+        let small = PixelBudget {
+            factor: 32,
+            min_pixels: 4_096,
+            max_pixels: 100_000,
+        };
+        for (typed, model, expected) in [
+            ("", published, (65_536, MAX_PIXELS)),
+            ("", small, (4_096, 100_000)),
+            ("--max-pixels 9000000", published, (65_536, 9_000_000)),
+            ("--max-pixels 9000000", small, (4_096, 9_000_000)),
+            ("--max-pixels 50000", published, (50_000, 50_000)),
+            ("--max-pixels 1024", published, (1_024, 1_024)),
+            ("--min-pixels 3000000", published, (3_000_000, 3_000_000)),
+            (
+                "--min-pixels 200 --max-pixels 70000",
+                published,
+                (200, 70_000),
+            ),
+        ] {
+            let budget = settings(typed).pixel_budget(&model).unwrap();
+            assert_eq!(
+                (budget.min_pixels, budget.max_pixels),
+                expected,
+                "{typed:?}, {model:?}"
+            );
+        }
+        assert!(
+            settings("--max-pixels 1023")
+                .pixel_budget(&published)
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn a_list_of_globs_is_split_where_no_bracket_is_open() {
+        assert_eq!(
+            split_globs("*.pdf, {a,b}.png,x[,]y,"),
+            ["*.pdf", "{a,b}.png", "x[,]y"]
+        );
+    }
+}
