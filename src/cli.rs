@@ -103,7 +103,12 @@ pub struct InputArgs {
     /// Also read the files and folders listed in FILE, one a line; - is the standard input
     ///
     /// A list that has NUL characters in it, as `find -print0` writes it, is split at these.
-    #[arg(long, value_name = "FILE", env = "OMNIDOCS_FILES_FROM")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        display_order = 1,
+        env = "OMNIDOCS_FILES_FROM"
+    )]
     pub files_from: Option<PathBuf>,
 
     /// From folders, take only what matches GLOB; may be repeated

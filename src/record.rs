@@ -215,3 +215,72 @@ fn warning(reason: FinishReason) -> Option<Warning> {
 fn milliseconds(duration: Duration) -> u64 {
     duration.as_millis() as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::document::Document;
+
+    fn record(answer: PageAnswer) -> Record {
+        let document = Arc::new(Document {
+            path: "pdfs/a.pdf".into(),
+            size_bytes: Some(81_234),
+            doc_id: Some("c0ffee".to_owned()),
+            format: Some(Format::Pdf),
+            page_count: Some(12),
+        });
+        let run = RunFacts {
+            engine: "qwen",
+            model: Some("Qwen/Qwen3-VL-8B-Instruct".to_owned()),
+            output_format: OutputFormat::Markdown,
+        };
+        let facts = PageFacts {
+            page: PageRef {
+                document,
+                number: 3,
+            },
+            size: Some((1376, 1792)),
+            prepare: Duration::from_micros(41_900),
+            engine: Duration::from_millis(3_221),
+        };
+        Record::new(&run, &facts, Ok(answer))
+    }
+
+    #[test]
+    fn a_record_is_written_with_the_names_and_the_order_of_schema_1() {
+        let record = record(PageAnswer {
+            content: "# Größe\n\ntwo  words".to_owned(),
+            finish_reason: Some(FinishReason::Stop),
+            prompt_tokens: Some(2_011),
+            image_tokens: Some(1_960),
+            completion_tokens: Some(402),
+            prefill: Duration::from_millis(310),
+            decode: Duration::from_millis(2_900),
+        });
+        let line = serde_json::to_string(&record).unwrap();
+        insta::assert_snapshot!(line, @"");
+        assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
+        let with_more = line.replacen("{", r#"{"more":1,"#, 1);
+        assert!(serde_json::from_str::<Record>(&with_more).is_err());
+    }
+
+    #[test]
+    fn content_that_was_cut_has_a_warning() {
+        let warnings = |finish_reason| {
+            record(PageAnswer {
+                finish_reason,
+                ..PageAnswer::default()
+            })
+            .warnings
+        };
+        assert_eq!(warnings(Some(FinishReason::Length)), [Warning::Truncated]);
+        assert_eq!(
+            warnings(Some(FinishReason::Repetition)),
+            [Warning::Repetition]
+        );
+        assert_eq!(warnings(Some(FinishReason::Stop)), []);
+        assert_eq!(warnings(None), []);
+    }
+}

@@ -118,3 +118,144 @@ impl Desk<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, sync::Arc};
+
+    use super::*;
+    use crate::{
+        config::{ProgressChoice, Verbosity},
+        document::{Document, Needs, OutputFormat, PageRef, PageText},
+        error::{ErrorKind, Stage},
+        journal::Target,
+    };
+
+    /// Answers pages in pairs, the second one first; keeps the pages for which `keeps` is true.
+    struct Pairs {
+        keeps: fn(PageId) -> bool,
+    }
+
+    impl Engine for Pairs {
+        fn name(&self) -> &'static str {
+            "pairs"
+        }
+
+        fn model(&self) -> Option<&str> {
+            None
+        }
+
+        fn needs(&self) -> Needs {
+            Needs {
+                pixels: false,
+                text: true,
+            }
+        }
+
+        fn run(
+            &mut self,
+            pages: &mut dyn Iterator<Item = PreparedPage>,
+            done: &mut dyn FnMut(PageOutcome) -> Result<()>,
+        ) -> Result<()> {
+            while let Some(first) = pages.next() {
+                for page in pages.next().into_iter().chain([first]) {
+                    if (self.keeps)(page.id) {
+                        continue;
+                    }
+                    let content = page.text.map(|text| text.0).unwrap_or_default();
+                    done(PageOutcome {
+                        id: page.id,
+                        result: Ok(PageAnswer {
+                            content,
+                            ..PageAnswer::default()
+                        }),
+                    })?;
+                }
+            }
+            Ok(())
+        }
+    }
+
+    /// Five pages of one document, of which the third can't be prepared; the records that a run of them leaves.
+    fn run_five_pages(output: &Path, keeps: fn(PageId) -> bool) -> Result<Vec<Record>> {
+        let document = Arc::new(Document {
+            path: "a.pdf".into(),
+            size_bytes: None,
+            doc_id: None,
+            format: None,
+            page_count: Some(5),
+        });
+        let mut preparations = (1..=5).map(|number| Preparation {
+            page: PageRef {
+                document: Arc::clone(&document),
+                number,
+            },
+            result: match number {
+                3 => Err(PageError::new(ErrorKind::Render, Stage::Prepare, "torn")),
+                _ => Ok(PreparedPage {
+                    id: PageId(number.into()),
+                    pixels: None,
+                    text: Some(PageText(format!("text of {number}"))),
+                }),
+            },
+            elapsed: Duration::from_millis(7),
+        });
+        let facts = RunFacts {
+            engine: "pairs",
+            model: None,
+            output_format: OutputFormat::Text,
+        };
+        let mut journal = Journal::create(&Target::File(output.to_owned()))?;
+        let mut progress = Progress::new(ProgressChoice::Off, Verbosity::Quiet, false);
+        run(
+            &mut preparations,
+            &mut Pairs { keeps },
+            facts,
+            &mut journal,
+            &mut progress,
+        )?;
+        let written = std::fs::read_to_string(output)?;
+        Ok(written
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect())
+    }
+
+    #[test]
+    fn answers_in_any_order_find_their_pages_and_failures_pass_the_engine_by() {
+        let folder = tempfile::tempdir().unwrap();
+        let records = run_five_pages(&folder.path().join("out.jsonl"), |_| false).unwrap();
+        let told: Vec<_> = records
+            .iter()
+            .map(|record| (record.page, record.content.as_deref()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (2, Some("text of 2")),
+                (1, Some("text of 1")),
+                (3, None),
+                (5, Some("text of 5")),
+                (4, Some("text of 4")),
+            ]
+        );
+        assert!(
+            records
+                .iter()
+                .all(|record| record.timings_ms.prepare == 7 && record.timings_ms.total >= 7)
+        );
+    }
+
+    #[test]
+    fn an_engine_that_keeps_a_page_is_found_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let error =
+            run_five_pages(&folder.path().join("out.jsonl"), |id| id == PageId(4)).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("gave no answer for 1 of its pages"),
+            "{error}"
+        );
+    }
+}

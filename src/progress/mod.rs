@@ -1,6 +1,7 @@
 //! The one owner of the standard error: the bar or its plain stand-in, the log, and the summary at the end.
 
 mod summary;
+mod tally;
 
 use std::{
     fmt::Display,
@@ -16,7 +17,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing_subscriber::EnvFilter;
 
-pub use self::summary::Tally;
+pub use self::tally::Tally;
 use crate::{
     config::{ProgressChoice, Verbosity},
     discover::Ignored,
@@ -114,7 +115,13 @@ impl Progress {
         self.bar.enable_steady_tick(Duration::from_millis(120));
         self.show_state();
         if self.plain {
-            self.heartbeat = Some(start_heartbeat(Arc::clone(&self.tally), PLAIN_INTERVAL));
+            self.heartbeat = Some(start_heartbeat(
+                Arc::clone(&self.tally),
+                PLAIN_INTERVAL,
+                |state| {
+                    let _ = writeln!(io::stderr(), "{state}");
+                },
+            ));
         }
     }
 
@@ -172,12 +179,17 @@ fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
     tally.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Says how the run goes at every interval, until the sender is dropped.
-fn start_heartbeat(tally: Arc<Mutex<Tally>>, interval: Duration) -> Sender<()> {
+/// Tells how the run goes at every interval, until the sender is dropped.
+fn start_heartbeat(
+    tally: Arc<Mutex<Tally>>,
+    interval: Duration,
+    mut tell: impl FnMut(String) + Send + 'static,
+) -> Sender<()> {
     let (stop, stopped) = mpsc::channel::<()>();
     thread::spawn(move || {
         while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-            let _ = writeln!(io::stderr(), "{}", lock(&tally).state());
+            let state = lock(&tally).state();
+            tell(state);
         }
     });
     stop
@@ -195,5 +207,22 @@ impl Write for PastBar {
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heartbeat_tells_the_state_until_it_is_stopped() {
+        let (told, lines) = mpsc::channel();
+        let stop = start_heartbeat(Arc::default(), Duration::from_millis(1), move |line| {
+            let _ = told.send(line);
+        });
+        assert_eq!(lines.recv().unwrap(), "0 pages done · 0/0 documents");
+        drop(stop);
+        // The thread ends, and its end of the channel with it.
+        assert!(lines.into_iter().count() < 1_000_000);
     }
 }

@@ -1,144 +1,17 @@
-//! What a run has come to: counted as it goes, told at its end.
+//! What a run has come to so far, in words: a line as it goes, a summary at its end.
 
-use std::{
-    fmt::Write,
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
+use std::{fmt::Write, time::Duration};
 
 use indicatif::HumanCount;
 
+use super::tally::{Failure, Tally};
 use crate::{
     discover::Ignored,
-    document::PageSelection,
     journal::Target,
     record::{Record, Status},
 };
 
-/// How many failures the summary tells.
-const FAILURES_SHOWN: usize = 20;
-
-/// The counters of a run. They grow by four bytes a page and by no more than a few kilobytes in all else.
-#[derive(Debug, Default)]
-pub struct Tally {
-    /// Documents found.
-    pub documents: usize,
-    /// Pages chosen in each document; all if none.
-    pub selection: Option<PageSelection>,
-    /// Time spent on loading the model.
-    pub loading: Duration,
-    /// When the first page was asked for.
-    pub started: Option<Instant>,
-    /// Time in which the engine had no page.
-    pub waiting: Duration,
-    /// Documents that a page has been taken from, and the path of the latest.
-    documents_met: usize,
-    latest: PathBuf,
-    /// Documents finished, in fractions of their pages.
-    documents_done: f64,
-    ok: usize,
-    failed: usize,
-    blank: usize,
-    words: usize,
-    /// Milliseconds of each page that was read.
-    page_times: Vec<u32>,
-    prepare: Duration,
-    prefill: Duration,
-    decode: Duration,
-    failures: Vec<Failure>,
-    failures_told: usize,
-}
-
-/// Pages of one file that failed one after the other for the same reason.
-#[derive(Debug)]
-struct Failure {
-    path: String,
-    first_page: u32,
-    pages: usize,
-    reason: String,
-}
-
 impl Tally {
-    /// Counts nothing yet, of `documents` documents.
-    #[must_use]
-    pub fn new(documents: usize, selection: Option<PageSelection>) -> Self {
-        Self {
-            documents,
-            selection,
-            ..Self::default()
-        }
-    }
-
-    /// A page of the document at `path` leaves preparation. Documents come one after the other.
-    pub fn meet(&mut self, path: &Path) {
-        if self.documents_met == 0 || self.latest != path {
-            self.documents_met += 1;
-            self.latest = path.to_owned();
-        }
-    }
-
-    /// Counts one finished page.
-    pub fn add(&mut self, record: &Record) {
-        let pages = match (record.page, &self.selection, record.page_count) {
-            (0, ..) | (_, _, None) => 1,
-            (_, None, Some(pages)) => pages,
-            (_, Some(selection), Some(pages)) => selection.count(pages),
-        };
-        self.documents_done += 1.0 / f64::from(pages.max(1));
-        self.words += record.word_count;
-        self.prepare += Duration::from_millis(record.timings_ms.prepare);
-        self.prefill += Duration::from_millis(record.timings_ms.prefill);
-        self.decode += Duration::from_millis(record.timings_ms.decode);
-        match record.status {
-            Status::Ok => self.ok += 1,
-            Status::Blank => self.blank += 1,
-            Status::Failed => {
-                self.failed += 1;
-                self.add_failure(record);
-                return;
-            }
-        }
-        self.page_times
-            .push(u32::try_from(record.timings_ms.total).unwrap_or(u32::MAX));
-    }
-
-    fn add_failure(&mut self, record: &Record) {
-        let reason = record
-            .error
-            .as_ref()
-            .map(|error| error.message.as_str())
-            .unwrap_or_default();
-        if let Some(last) = self.failures.last_mut()
-            && (last.path.as_str(), last.reason.as_str()) == (record.path.as_str(), reason)
-        {
-            last.pages += 1;
-        } else if self.failures.len() < FAILURES_SHOWN {
-            self.failures.push(Failure {
-                path: record.path.clone(),
-                first_page: record.page,
-                pages: 1,
-                reason: reason.to_owned(),
-            });
-        } else {
-            return;
-        }
-        self.failures_told += 1;
-    }
-
-    /// Pages that ended in a failure.
-    #[must_use]
-    pub fn failed(&self) -> usize {
-        self.failed
-    }
-
-    /// Documents finished, with the part of those at work.
-    #[must_use]
-    pub fn documents_done(&self) -> f64 {
-        // Ten tenths of a document are one, whatever floats say.
-        let done = self.documents_done + 1e-6;
-        done.min(self.documents as f64)
-    }
-
     /// One line on how the run goes: pages, documents, pace, time left.
     #[must_use]
     pub fn state(&self) -> String {
@@ -146,20 +19,20 @@ impl Tally {
     }
 
     fn state_after(&self, elapsed: Duration) -> String {
-        let done = self.documents_done();
+        let (done, all) = (self.documents_done(), self.documents as f64);
         let mut line = format!("{} done", counted(self.pages(), "page", "pages"));
         if self.failed > 0 {
-            let _ = write!(line, " ({} failed)", HumanCount(self.failed as u64));
+            line += &format!(" ({} failed)", number(self.failed));
         }
-        let _ = write!(
-            line,
+        line += &format!(
             " · {}/{} documents",
-            HumanCount(done as u64),
-            HumanCount(self.documents as u64)
+            number(done as usize),
+            number(self.documents)
         );
         if self.pages() > 0 && !elapsed.is_zero() {
-            let left = elapsed.mul_f64((self.documents as f64 - done).max(0.0) / done.max(1e-9));
-            let _ = write!(line, " · {} · {} left", self.pace(elapsed), human(left));
+            let left = elapsed.as_secs_f64() * (all - done).max(0.0) / done;
+            let left = Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX);
+            line += &format!(" · {} · {} left", self.pace(elapsed), human(left));
         }
         line
     }
@@ -172,113 +45,105 @@ impl Tally {
 
     fn summary_after(&self, elapsed: Duration, ignored: &Ignored, output: &Target) -> String {
         let mut text = String::new();
-        let mut line = |label: &str, content: String| {
+        let mut line = |label: &str, content: &str| {
             let _ = writeln!(text, "{label:<10}{content}");
         };
-        let mut documents = counted(self.documents, "document", "documents");
+        line("read", &self.documents_told());
+        line("pages", &self.pages_told());
+        line("pace", &self.pace_told(elapsed));
+        line("time", &self.time_told(elapsed));
+        if !ignored.0.is_empty() {
+            line("ignored", &ignored.to_string());
+        }
+        for failure in &self.failures {
+            line("failed", &failure_told(failure));
+        }
+        if self.failed > self.failures_told {
+            let more = number(self.failed - self.failures_told);
+            line("", &format!("… and {more} more; they are in {output}"));
+        }
+        text
+    }
+
+    fn documents_told(&self) -> String {
+        let documents = counted(self.documents, "document", "documents");
         match self.documents.saturating_sub(self.documents_met) {
-            0 => {}
-            more => {
-                documents += &format!(
-                    ", {} without any of the pages asked for",
-                    HumanCount(more as u64)
-                )
-            }
+            0 => documents,
+            more => format!(
+                "{documents}, {} without any of the pages asked for",
+                number(more)
+            ),
         }
-        line("read", documents);
-        let mut pages = format!(
-            "{} ok, {} failed",
-            HumanCount(self.ok as u64),
-            HumanCount(self.failed as u64)
-        );
-        if self.blank > 0 {
-            pages += &format!(", {} blank", HumanCount(self.blank as u64));
-        }
-        line(
-            "pages",
-            format!("{pages}; {}", counted(self.words, "word", "words")),
-        );
-        if self.pages() > 0 {
-            let mut pace = self.pace(elapsed);
-            if let (Some(median), Some(p95)) = (self.page_time(0.5), self.page_time(0.95)) {
-                pace += &format!(
-                    "; {} a page (median), {} (95th percentile)",
+    }
+
+    fn pages_told(&self) -> String {
+        let blank = if self.blank > 0 {
+            format!(", {} blank", number(self.blank))
+        } else {
+            String::new()
+        };
+        let words = counted(self.words, "word", "words");
+        format!(
+            "{} ok, {} failed{blank}; {words}",
+            number(self.ok),
+            number(self.failed)
+        )
+    }
+
+    fn pace_told(&self, elapsed: Duration) -> String {
+        let pace = self.pace(elapsed);
+        match (self.page_time(0.5), self.page_time(0.95)) {
+            (Some(median), Some(p95)) => {
+                format!(
+                    "{pace}; {} a page (median), {} (95th percentile)",
                     human(median),
                     human(p95)
-                );
+                )
             }
-            line("pace", pace);
+            _ => pace,
         }
+    }
+
+    fn time_told(&self, elapsed: Duration) -> String {
         let parts = [
             (self.loading, "loading the model"),
             (self.prefill, "prefill"),
             (self.decode, "decode"),
             (self.waiting, "waiting for pages"),
-            (self.prepare, "preparing them on other threads"),
         ];
-        let parts = parts.iter().filter(|(time, _)| !time.is_zero());
+        let parts = parts.iter().filter(|(time, _)| time.as_millis() > 0);
         let parts: Vec<_> = parts
             .map(|&(time, what)| format!("{} {what}", human(time)))
             .collect();
-        line(
-            "time",
-            format!("{}: {}", human(self.loading + elapsed), parts.join(", ")),
-        );
-        if !ignored.0.is_empty() {
-            line("ignored", ignored.to_string());
-        }
-        for Failure {
-            path,
-            first_page,
-            pages,
-            reason,
-        } in &self.failures
-        {
-            let place = match (first_page, pages) {
-                (0, _) => String::new(),
-                (page, 1) => format!(", page {page}"),
-                (page, pages) => format!(", page {page} and {} more", pages - 1),
-            };
-            line("failed", format!("{path}{place}: {reason}"));
-        }
-        if self.failed > self.failures_told {
-            line(
-                "",
-                format!(
-                    "… and {} more; they are in {output}",
-                    HumanCount((self.failed - self.failures_told) as u64)
-                ),
-            );
-        }
-        text
-    }
-
-    fn pages(&self) -> usize {
-        self.ok + self.failed + self.blank
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.started
-            .map(|started| started.elapsed())
-            .unwrap_or_default()
+        let colon = if parts.is_empty() { "" } else { ": " };
+        let (all, prepared) = (human(self.loading + elapsed), human(self.prepare));
+        format!(
+            "{all}{colon}{}; pages were prepared in {prepared} beside it",
+            parts.join(", ")
+        )
     }
 
     fn pace(&self, elapsed: Duration) -> String {
         let pages = self.pages() as f64 / elapsed.as_secs_f64().max(1e-9);
-        if pages >= 10.0 {
-            format!("{pages:.0} pages/s")
-        } else {
-            format!("{pages:.2} pages/s")
-        }
+        let decimals = if pages < 10.0 { 2 } else { 0 };
+        format!("{pages:.decimals$} pages/s")
     }
+}
 
-    /// The time that the fraction `part` of the pages did not exceed (nearest rank).
-    fn page_time(&self, part: f64) -> Option<Duration> {
-        let rank = (self.page_times.len() as f64 * part).ceil() as usize;
-        let mut times = self.page_times.clone();
-        let index = rank.max(1) - 1;
-        (index < times.len())
-            .then(|| Duration::from_millis(u64::from(*times.select_nth_unstable(index).1)))
+fn failure_told(failure: &Failure) -> String {
+    let Failure {
+        path,
+        first_page,
+        pages,
+        reason,
+    } = failure;
+    match (first_page, pages) {
+        (0, _) => format!("{path}: {reason}"),
+        (page, 1) => format!("{path}, page {page}: {reason}"),
+        (page, pages) => format!(
+            "{path}, page {page} and {} more: {reason}",
+            number(pages - 1)
+        ),
     }
 }
 
@@ -312,14 +177,164 @@ fn counted(count: usize, one: &str, many: &str) -> String {
     )
 }
 
-/// `0.19 s`, `12.3 s`, `4m 12s`, `3h 05m`.
+fn number(count: usize) -> HumanCount {
+    HumanCount(count as u64)
+}
+
+/// `190 ms`, `1.90 s`, `12.3 s`, `4m 12s`, `3h 05m`.
 fn human(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     let whole = seconds.round() as u64;
     match seconds {
+        ..0.9995 => format!("{} ms", time.as_millis()),
         ..9.995 => format!("{seconds:.2} s"),
         ..59.95 => format!("{seconds:.1} s"),
         ..3599.5 => format!("{}m {:02}s", whole / 60, whole % 60),
         _ => format!("{}h {:02}m", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use super::*;
+    use crate::progress::tally::FAILURES_SHOWN;
+    use crate::{
+        document::{Document, OutputFormat, PageRef},
+        engine::PageAnswer,
+        error::{ErrorKind, PageError, Stage},
+        record::{PageFacts, RunFacts},
+    };
+
+    /// Counts page `number` of `path`, a document of four pages, as the pipeline does.
+    fn count(tally: &mut Tally, path: &str, number: u32, result: Result<PageAnswer, &str>) {
+        let document = Arc::new(Document {
+            path: path.into(),
+            size_bytes: None,
+            doc_id: None,
+            format: None,
+            page_count: (number > 0).then_some(4),
+        });
+        let run = RunFacts {
+            engine: "qwen",
+            model: None,
+            output_format: OutputFormat::Markdown,
+        };
+        let facts = PageFacts {
+            page: PageRef { document, number },
+            size: None,
+            prepare: Duration::from_millis(40),
+            engine: Duration::from_millis(u64::from(number) * 1000),
+        };
+        let result =
+            result.map_err(|reason| PageError::new(ErrorKind::Render, Stage::Prepare, reason));
+        tally.meet(path.as_ref());
+        tally.add(&Record::new(&run, &facts, result));
+    }
+
+    fn answer() -> PageAnswer {
+        PageAnswer {
+            content: "three short words".to_owned(),
+            prefill: Duration::from_millis(300),
+            decode: Duration::from_millis(600),
+            ..PageAnswer::default()
+        }
+    }
+
+    #[test]
+    fn a_summary_tells_what_a_run_came_to() {
+        let mut tally = Tally::new(1_003, "1-4".parse().ok());
+        tally.loading = Duration::from_millis(3_140);
+        tally.waiting = Duration::from_secs(7);
+        for document in 0..1_000 {
+            for page in 1..=4 {
+                count(
+                    &mut tally,
+                    &format!("pdfs/{document:04}.pdf"),
+                    page,
+                    Ok(answer()),
+                );
+            }
+        }
+        count(
+            &mut tally,
+            "pdfs/locked.pdf",
+            0,
+            Err("the PDF wants a password"),
+        );
+        for page in 2..=4 {
+            count(
+                &mut tally,
+                "pdfs/torn.pdf",
+                page,
+                Err("the page can't be rendered"),
+            );
+        }
+        let ignored = Ignored(BTreeMap::from([
+            (".txt".to_owned(), 10),
+            (".docx".to_owned(), 2),
+        ]));
+        let output = Target::File("results.jsonl".into());
+        insta::assert_snapshot!(tally.summary_after(Duration::from_secs(4_000), &ignored, &output), @"");
+        insta::assert_snapshot!(tally.state_after(Duration::from_secs(4_000)), @"");
+    }
+
+    #[test]
+    fn a_summary_names_the_first_failed_files_and_where_the_rest_are() {
+        let mut tally = Tally::new(25, None);
+        for document in 0..25 {
+            count(
+                &mut tally,
+                &format!("{document}.pdf"),
+                0,
+                Err("it is empty"),
+            );
+        }
+        let summary =
+            tally.summary_after(Duration::from_secs(1), &Ignored::default(), &Target::Stdout);
+        assert_eq!(summary.matches("failed    ").count(), FAILURES_SHOWN);
+        assert!(
+            summary.ends_with("          … and 5 more; they are in the standard output\n"),
+            "{summary}"
+        );
+    }
+
+    #[test]
+    fn the_time_left_goes_by_the_pages_of_the_document_at_work() {
+        let mut tally = Tally::new(2, None);
+        count(&mut tally, "a.pdf", 1, Ok(answer()));
+        assert_eq!(
+            tally.state_after(Duration::from_secs(10)),
+            "1 page done · 0/2 documents · 0.10 pages/s · 1m 10s left"
+        );
+        for page in 2..=4 {
+            count(&mut tally, "a.pdf", page, Ok(answer()));
+        }
+        assert!(
+            tally
+                .state_after(Duration::from_secs(40))
+                .contains("1/2 documents")
+        );
+        tally.selection = "1-2".parse().ok();
+        count(&mut tally, "b.pdf", 1, Ok(answer()));
+        assert!(
+            tally
+                .state_after(Duration::from_secs(45))
+                .ends_with("· 15.0 s left")
+        );
+    }
+
+    #[test]
+    fn times_are_told_as_a_person_would() {
+        let told = |milliseconds| human(Duration::from_millis(milliseconds));
+        let shown = [
+            0, 190, 999, 1_900, 9_999, 59_940, 59_960, 252_000, 3_599_600, 11_100_000,
+        ]
+        .map(told);
+        assert_eq!(
+            shown.join(" | "),
+            "0 ms | 190 ms | 999 ms | 1.90 s | 10.0 s | 59.9 s | 1m 00s | 4m 12s | 1h 00m | 3h 05m"
+        );
     }
 }

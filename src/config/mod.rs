@@ -1,9 +1,11 @@
 //! What was typed or set in the environment → what is meant. Every error names its flag and says what would be right.
 
-use std::{env, fmt, fs, path::Path, str::FromStr, thread};
+mod choices;
+mod prompt;
 
-use clap::ValueEnum;
+use std::{env, path::Path, thread};
 
+pub use self::choices::{DTypeChoice, DeviceChoice, EngineChoice, ProgressChoice};
 use crate::{
     cli,
     discover::{Globs, Inputs},
@@ -26,79 +28,8 @@ pub const CPU_MODEL: &str = "Qwen/Qwen3-VL-2B-Instruct";
 
 const DPI_RANGE: (f64, f64) = (1.0, 2400.0);
 const MOST_WORKERS: usize = 1024;
-
-/// `--engine`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum EngineChoice {
-    /// A Qwen3-VL model, from the page's pixels
-    Qwen,
-    /// The text that a PDF carries, without a model
-    TextLayer,
-}
-
-/// `--device`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeviceChoice {
-    /// The first CUDA device if there is one, else the CPU.
-    Auto,
-    /// The CPU.
-    Cpu,
-    /// The CUDA device with this number, from 0.
-    Cuda(usize),
-}
-
-impl FromStr for DeviceChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "cpu" => Ok(Self::Cpu),
-            "cuda" => Ok(Self::Cuda(0)),
-            _ => text
-                .strip_prefix("cuda:")
-                .and_then(|number| number.parse().ok())
-                .map(Self::Cuda)
-                .ok_or_else(|| "write auto, cpu, cuda or cuda:N, where N counts from 0".to_owned()),
-        }
-    }
-}
-
-impl fmt::Display for DeviceChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Auto => f.write_str("auto"),
-            Self::Cpu => f.write_str("cpu"),
-            Self::Cuda(number) => write!(f, "cuda:{number}"),
-        }
-    }
-}
-
-/// `--dtype`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum DTypeChoice {
-    /// The best for the device
-    Auto,
-    /// 32-bit floats
-    F32,
-    /// 16-bit floats with the range of f32
-    Bf16,
-    /// 16-bit floats
-    F16,
-}
-
-/// `--progress`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ProgressChoice {
-    /// A bar on a terminal, else plain
-    Auto,
-    /// A bar that moves
-    Bar,
-    /// A line every 30 seconds
-    Plain,
-    /// Nothing until the summary
-    Off,
-}
+/// Far above the limit of any model, far below what fills a machine's memory.
+const MOST_PIXELS: u64 = 1 << 28;
 
 /// How much is shown besides progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -177,6 +108,16 @@ impl Settings {
                 pages.dpi, DPI_RANGE.0, DPI_RANGE.1
             ));
         }
+        for (flag, pixels) in [
+            ("--min-pixels", pages.min_pixels),
+            ("--max-pixels", pages.max_pixels),
+        ] {
+            if let Some(pixels) = pixels.filter(|&pixels| pixels > MOST_PIXELS) {
+                return wrong(format!(
+                    "{flag} {pixels} is more than any model can see; use {MOST_PIXELS} or less"
+                ));
+            }
+        }
         if let (Some(min), Some(max)) = (pages.min_pixels, pages.max_pixels)
             && max < min
         {
@@ -213,7 +154,7 @@ impl Settings {
                 exclude: globs("--exclude", "OMNIDOCS_EXCLUDE", input.exclude)?,
             },
             pages: input.pages,
-            prompt: prompt(output.format, output.prompt, output.prompt_file.as_deref())?,
+            prompt: prompt::prompt(output.format, output.prompt, output.prompt_file.as_deref())?,
             output: if output.output == Path::new("-") {
                 Target::Stdout
             } else {
@@ -268,67 +209,6 @@ fn wrong<T>(message: impl Into<String>) -> Result<T, UsageError> {
     Err(UsageError(message.into()))
 }
 
-fn prompt(
-    format: OutputFormat,
-    text: Option<String>,
-    file: Option<&Path>,
-) -> Result<String, UsageError> {
-    let (flag, text) = match (text, file) {
-        (Some(_), Some(_)) => {
-            return wrong("--prompt and --prompt-file are both given; use one of them");
-        }
-        (Some(text), None) => ("--prompt".to_owned(), text),
-        (None, Some(file)) => match fs::read_to_string(file) {
-            Ok(text) => (
-                format!("--prompt-file {}", file.display()),
-                text.trim_end().to_owned(),
-            ),
-            Err(error) => {
-                return wrong(format!(
-                    "--prompt-file {}: it can't be read: {error}",
-                    file.display()
-                ));
-            }
-        },
-        (None, None) => return Ok(default_prompt(format).to_owned()),
-    };
-    if text.trim().is_empty() {
-        return wrong(format!(
-            "{flag} is empty; leave it out to ask for {}",
-            format_name(format)
-        ));
-    }
-    Ok(text)
-}
-
-fn format_name(format: OutputFormat) -> &'static str {
-    match format {
-        OutputFormat::Markdown => "Markdown",
-        OutputFormat::Html => "HTML",
-        OutputFormat::Text => "plain text",
-    }
-}
-
-/// What the model is asked for each format.
-fn default_prompt(format: OutputFormat) -> &'static str {
-    match format {
-        OutputFormat::Markdown => {
-            "Extract all text from this document image and return it in clean Markdown format. Preserve the document \
-             structure including headings, lists, tables, and paragraphs. For tables, use Markdown table syntax. For \
-             formulas, use LaTeX notation."
-        }
-        OutputFormat::Html => {
-            "Extract all text from this document image and return it as clean HTML with semantic tags. Preserve the \
-             document structure including headings, lists, tables, and paragraphs: use h1 to h6, p, ul, ol, li, table, \
-             tr, th, td, figure and figcaption. For formulas, use LaTeX notation."
-        }
-        OutputFormat::Text => {
-            "Extract all text from this document image and return it as plain text in reading order, without any \
-             markup. Keep line breaks between paragraphs, list items and table rows."
-        }
-    }
-}
-
 /// Globs typed one per flag; if there are none, those of the environment variable, separated by commas.
 fn globs(flag: &str, variable: &str, typed: Vec<String>) -> Result<Option<Globs>, UsageError> {
     let (origin, globs) = if typed.is_empty() {
@@ -369,4 +249,123 @@ fn split_globs(list: &str) -> Vec<&str> {
         .map(str::trim)
         .filter(|part| !part.is_empty())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::Parser;
+
+    use super::*;
+
+    fn settings(args: &str) -> Settings {
+        let words = ["omnidocs", "extract", "in"]
+            .into_iter()
+            .chain(args.split_whitespace());
+        let cli::Command::Extract(typed) = cli::Cli::parse_from(words).command;
+        Settings::new(*typed).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_typed_has_its_default() {
+        let settings = settings("");
+        assert_eq!(settings.output, Target::Stdout);
+        assert_eq!(
+            (settings.max_new_tokens, settings.temperature, settings.seed),
+            (4096, 0.0, 0)
+        );
+        assert_eq!(
+            settings.workers,
+            thread::available_parallelism().unwrap().get()
+        );
+        assert_eq!(settings.prefetch, 2 * settings.workers);
+        assert!((settings.dpi - 200.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn each_format_has_its_prompt_and_a_typed_one_replaces_it() {
+        for (format, word) in [
+            ("markdown", "Markdown"),
+            ("html", "HTML"),
+            ("text", "plain text"),
+        ] {
+            assert!(
+                settings(&format!("--format {format}"))
+                    .prompt
+                    .contains(word),
+                "{format}"
+            );
+        }
+        assert_eq!(
+            settings("--format html --prompt Transcribe.").prompt,
+            "Transcribe."
+        );
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "Read this.\nAll of it.\n").unwrap();
+        let typed = format!("--prompt-file {}", file.path().display());
+        assert_eq!(settings(&typed).prompt, "Read this.\nAll of it.");
+    }
+
+    #[test]
+    fn devices_are_parsed_and_printed() {
+        for (typed, device) in [
+            ("auto", DeviceChoice::Auto),
+            ("cpu", DeviceChoice::Cpu),
+            ("cuda:0", DeviceChoice::Cuda(0)),
+            ("cuda:3", DeviceChoice::Cuda(3)),
+        ] {
+            assert_eq!(typed.parse(), Ok(device));
+            assert_eq!(device.to_string(), typed);
+        }
+        assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
+    }
+
+    #[test]
+    fn the_pixel_budget_is_the_models_own_until_the_user_says_otherwise() {
+        let published = PixelBudget {
+            factor: 32,
+            min_pixels: 65_536,
+            max_pixels: 16_777_216,
+        };
+        let small = PixelBudget {
+            factor: 32,
+            min_pixels: 4_096,
+            max_pixels: 100_000,
+        };
+        for (typed, model, expected) in [
+            ("", published, (65_536, MAX_PIXELS)),
+            ("", small, (4_096, 100_000)),
+            ("--max-pixels 9000000", published, (65_536, 9_000_000)),
+            ("--max-pixels 9000000", small, (4_096, 9_000_000)),
+            ("--max-pixels 50000", published, (50_000, 50_000)),
+            ("--max-pixels 1024", published, (1_024, 1_024)),
+            ("--min-pixels 3000000", published, (3_000_000, 3_000_000)),
+            (
+                "--min-pixels 200 --max-pixels 70000",
+                published,
+                (200, 70_000),
+            ),
+        ] {
+            let budget = settings(typed).pixel_budget(&model).unwrap();
+            assert_eq!(
+                (budget.min_pixels, budget.max_pixels),
+                expected,
+                "{typed:?}, {model:?}"
+            );
+        }
+        assert!(
+            settings("--max-pixels 1023")
+                .pixel_budget(&published)
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn a_list_of_globs_is_split_where_no_bracket_is_open() {
+        assert_eq!(
+            split_globs("*.pdf, {a,b}.png,x[,]y,"),
+            ["*.pdf", "{a,b}.png", "x[,]y"]
+        );
+    }
 }

@@ -1,0 +1,68 @@
+//! What the model is asked.
+
+use std::{fs, path::Path};
+
+use super::wrong;
+use crate::{document::OutputFormat, exit::UsageError};
+
+/// The prompt that was typed, or else the one of the format.
+pub fn prompt(
+    format: OutputFormat,
+    text: Option<String>,
+    file: Option<&Path>,
+) -> Result<String, UsageError> {
+    let (flag, text) = match (text, file) {
+        (Some(_), Some(_)) => {
+            return wrong("--prompt and --prompt-file are both given; use one of them");
+        }
+        (Some(text), None) => ("--prompt".to_owned(), text),
+        (None, Some(file)) => match fs::read_to_string(file) {
+            Ok(text) => (
+                format!("--prompt-file {}", file.display()),
+                text.trim_end().to_owned(),
+            ),
+            Err(error) => {
+                return wrong(format!(
+                    "--prompt-file {}: it can't be read: {error}",
+                    file.display()
+                ));
+            }
+        },
+        (None, None) => return Ok(default_prompt(format).to_owned()),
+    };
+    if text.trim().is_empty() {
+        return wrong(format!(
+            "{flag} is empty; leave it out to ask for {}",
+            format_name(format)
+        ));
+    }
+    Ok(text)
+}
+
+fn format_name(format: OutputFormat) -> &'static str {
+    match format {
+        OutputFormat::Markdown => "Markdown",
+        OutputFormat::Html => "HTML",
+        OutputFormat::Text => "plain text",
+    }
+}
+
+/// What the model is asked for each format.
+fn default_prompt(format: OutputFormat) -> &'static str {
+    match format {
+        OutputFormat::Markdown => {
+            "Extract all text from this document image and return it in clean Markdown format. Preserve the document \
+             structure including headings, lists, tables, and paragraphs. For tables, use Markdown table syntax. For \
+             formulas, use LaTeX notation."
+        }
+        OutputFormat::Html => {
+            "Extract all text from this document image and return it as clean HTML with semantic tags. Preserve the \
+             document structure including headings, lists, tables, and paragraphs: use h1 to h6, p, ul, ol, li, table, \
+             tr, th, td, figure and figcaption. For formulas, use LaTeX notation."
+        }
+        OutputFormat::Text => {
+            "Extract all text from this document image and return it as plain text in reading order, without any \
+             markup. Keep line breaks between paragraphs, list items and table rows."
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! Which files are read, and in which order.
+
+use image::ImageFormat;
+use omnidocs::{
+    document::Format,
+    error::{ErrorKind, Stage},
+    record::Status,
+};
+
+use crate::common::{Ran, Room, image, pdf};
+
+#[test]
+fn a_folder_is_read_in_the_order_of_its_paths_and_each_page_is_one_record() {
+    let room = Room::new();
+    room.put("in/b.pdf", pdf(&["first", "second"]))
+        .put("in/a/deep/er.PDF", pdf(&["deep"]))
+        .put("in/c.pdf", pdf(&["last"]));
+    let ran = room.extract("in").expect(0);
+    assert_eq!(
+        ran.pages(),
+        [
+            "in/a/deep/er.PDF:1",
+            "in/b.pdf:1",
+            "in/b.pdf:2",
+            "in/c.pdf:1"
+        ]
+    );
+    let contents: Vec<_> = ran
+        .records()
+        .into_iter()
+        .map(|record| record.content.unwrap())
+        .collect();
+    assert_eq!(contents, ["deep", "first", "second", "last"]);
+}
+
+#[test]
+fn inputs_are_read_in_the_order_given_and_no_path_twice() {
+    let room = Room::new();
+    room.put("z.pdf", pdf(&["z"]))
+        .put("in/a.pdf", pdf(&["a"]))
+        .put("in/b.pdf", pdf(&["b"]));
+    let ran = room
+        .extract("z.pdf in/b.pdf in ./z.pdf in/./a.pdf in")
+        .expect(0);
+    assert_eq!(ran.pages(), ["z.pdf:1", "in/b.pdf:1", "in/a.pdf:1"]);
+}
+
+#[test]
+fn every_kind_of_file_is_taken_from_a_folder_and_others_are_counted() {
+    let room = Room::new();
+    room.put("in/a.pdf", pdf(&["a"]))
+        .put("in/b.png", image(ImageFormat::Png))
+        .put("in/c.jpg", image(ImageFormat::Jpeg))
+        .put("in/d.JPEG", image(ImageFormat::Jpeg))
+        .put("in/e.jfif", image(ImageFormat::Jpeg))
+        .put("in/f.webp", image(ImageFormat::WebP))
+        .put("in/g.bmp", image(ImageFormat::Bmp))
+        .put("in/h.gif", image(ImageFormat::Gif))
+        .put("in/i.tif", image(ImageFormat::Tiff))
+        .put("in/j.Tiff", image(ImageFormat::Tiff))
+        .put("in/k", pdf(&["no extension"]))
+        .put("in/l", "no extension, no format")
+        .put("in/m.txt", "text")
+        .put("in/n.TXT", "text")
+        .put("in/.hidden.pdf", pdf(&["hidden"]))
+        .put("in/.hidden/o.pdf", pdf(&["hidden"]));
+    let ran = room.extract("in").expect(3);
+    let formats: Vec<_> = ran
+        .records()
+        .iter()
+        .map(|record| record.format.unwrap())
+        .collect();
+    use Format::{Bmp, Gif, Jpeg, Pdf, Png, Tiff, Webp};
+    assert_eq!(
+        formats,
+        [Pdf, Png, Jpeg, Jpeg, Jpeg, Webp, Bmp, Gif, Tiff, Tiff, Pdf]
+    );
+    assert!(
+        ran.stderr
+            .contains("3 other files (.txt 2, no extension 1)"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn hidden_files_and_odd_names_are_taken_when_named() {
+    let room = Room::new();
+    room.put(".hidden/.a.pdf", pdf(&["a"]))
+        .put("b.dat", pdf(&["b"]))
+        .put("c.png", pdf(&["c"]));
+    assert_eq!(
+        room.extract(".hidden/.a.pdf b.dat c.png").expect(0).pages(),
+        [".hidden/.a.pdf:1", "b.dat:1", "c.png:1"]
+    );
+    room.put(".hidden/d.pdf", pdf(&["d"]));
+    assert_eq!(
+        room.extract(".hidden").expect(0).pages(),
+        [".hidden/d.pdf:1"]
+    );
+}
+
+#[test]
+fn the_content_tells_the_format_where_the_name_lies() {
+    let room = Room::new();
+    room.put("in/a.png", pdf(&["a PDF"]))
+        .put("in/b.pdf", image(ImageFormat::Png));
+    let records = room.extract("in").expect(3).records();
+    assert_eq!(
+        (records[0].format, records[0].content.as_deref()),
+        (Some(Format::Pdf), Some("a PDF"))
+    );
+    assert_eq!(records[1].format, Some(Format::Png));
+}
+
+#[test]
+fn include_and_exclude_filter_folders_and_nothing_else() {
+    let room = Room::new();
+    for path in [
+        "in/a.pdf",
+        "in/b.pdf",
+        "in/x/a.pdf",
+        "in/x/y/a.pdf",
+        "in/drafts/c.pdf",
+    ] {
+        room.put(path, pdf(&["text"]));
+    }
+    for (filters, expected) in [
+        ("--include a.pdf", "in/a.pdf in/x/a.pdf in/x/y/a.pdf"),
+        ("--include x/*.pdf", "in/x/a.pdf"),
+        ("--include x/**", "in/x/a.pdf in/x/y/a.pdf"),
+        (
+            "--include b.pdf --include c.pdf",
+            "in/b.pdf in/drafts/c.pdf",
+        ),
+        ("--include {b,c}.pdf", "in/b.pdf in/drafts/c.pdf"),
+        ("--exclude a.pdf", "in/b.pdf in/drafts/c.pdf"),
+        (
+            "--exclude drafts --exclude x/y/**",
+            "in/a.pdf in/b.pdf in/x/a.pdf",
+        ),
+        (
+            "--exclude x/** --include *.pdf",
+            "in/a.pdf in/b.pdf in/drafts/c.pdf",
+        ),
+        ("--include nothing in/a.pdf --exclude a.pdf", "in/a.pdf"),
+    ] {
+        let ran = room.extract(&format!("in {filters}")).expect(0);
+        let paths: Vec<_> = ran
+            .records()
+            .into_iter()
+            .map(|record| record.path)
+            .collect();
+        assert_eq!(paths.join(" "), expected, "{filters}");
+    }
+}
+
+#[test]
+fn lists_of_files_come_from_a_file_or_the_standard_input() {
+    let room = Room::new();
+    room.put("a b.pdf", pdf(&["a"]))
+        .put("in/c.pdf", pdf(&["c"]))
+        .put("d.pdf", pdf(&["d"]));
+    let expected = ["d.pdf:1", "a b.pdf:1", "in/c.pdf:1"];
+    room.put("list", "a b.pdf\r\n\n  \nin\n");
+    assert_eq!(
+        room.extract("--files-from list d.pdf").expect(0).pages(),
+        expected
+    );
+    let ran = Ran::of(
+        room.text_layer("d.pdf --files-from -")
+            .write_stdin("a b.pdf\nin/c.pdf"),
+    );
+    assert_eq!(ran.expect(0).pages(), expected);
+    let ran = Ran::of(
+        room.text_layer("--files-from -")
+            .write_stdin("d.pdf\0a b.pdf\0in/c.pdf\0"),
+    );
+    assert_eq!(ran.expect(0).pages(), expected);
+}
+
+#[test]
+fn a_list_that_is_not_there_or_empty_ends_the_run() {
+    let room = Room::new();
+    let ran = room.extract("--files-from nowhere").expect(1);
+    assert!(
+        ran.stderr.contains("--files-from: nowhere"),
+        "{}",
+        ran.stderr
+    );
+    let ran = Ran::of(room.text_layer("--files-from -").write_stdin("\n")).expect(1);
+    assert!(
+        ran.stderr.contains("the list of --files-from is empty"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_missing_file_among_good_ones_is_a_failed_record() {
+    let room = Room::new();
+    room.put("a.pdf", pdf(&["a"])).put("c.pdf", pdf(&["c"]));
+    let ran = room.extract("a.pdf sub/b.pdf c.pdf").expect(3);
+    assert_eq!(ran.pages(), ["a.pdf:1", "sub/b.pdf:0", "c.pdf:1"]);
+    let record = &ran.records()[1];
+    assert_eq!(
+        (record.status, record.filename.as_str()),
+        (Status::Failed, "b.pdf")
+    );
+    assert_eq!(
+        (
+            &record.doc_id,
+            record.format,
+            record.size_bytes,
+            record.page_count
+        ),
+        (&None, None, None, None)
+    );
+    assert_eq!(
+        (&record.content, record.content_length, record.word_count),
+        (&None, 0, 0)
+    );
+    let error = record.error.as_ref().unwrap();
+    assert_eq!(
+        (error.kind, error.stage),
+        (ErrorKind::Unreadable, Stage::Open)
+    );
+    assert_eq!(error.message, "there is no such file or folder");
+    assert!(
+        ran.stderr
+            .contains("sub/b.pdf: there is no such file or folder"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn nothing_to_read_is_said_in_one_sentence() {
+    let room = Room::new();
+    room.put("in/a.txt", "text")
+        .put("in/b.docx", "text")
+        .put("pdfs/c.pdf", pdf(&["c"]));
+    for (args, sentence) in [
+        (
+            "in gone.pdf",
+            "error: nothing to read: found no PDF, PNG, JPEG, WebP, BMP, GIF or TIFF file in in; \
+             ignored 2 other files (.docx 1, .txt 1); gone.pdf (there is no such file or folder)\n",
+        ),
+        (
+            "gone.pdf",
+            "error: nothing to read: gone.pdf (there is no such file or folder)\n",
+        ),
+        (
+            "pdfs --exclude *.pdf",
+            "error: nothing to read: found no PDF, PNG, JPEG, WebP, BMP, GIF or TIFF file in pdfs; \
+             --include and --exclude left out 1\n",
+        ),
+    ] {
+        let ran = room.extract(args).expect(1);
+        assert_eq!((ran.stderr.as_str(), ran.stdout.as_str()), (sentence, ""));
+    }
+}
+
+#[cfg(unix)]
+mod links_and_rights {
+    use std::{
+        fs::{self, Permissions},
+        os::unix::fs::{PermissionsExt, symlink},
+    };
+
+    use super::*;
+
+    #[test]
+    fn links_are_followed_and_loops_survived() {
+        let room = Room::new();
+        room.put("in/a.pdf", pdf(&["a"]))
+            .put("elsewhere/b.pdf", pdf(&["b"]));
+        symlink("../elsewhere", room.path("in/link")).unwrap();
+        symlink("..", room.path("elsewhere/up")).unwrap();
+        symlink(".", room.path("in/self")).unwrap();
+        let ran = room.extract("in -v").expect(0);
+        assert_eq!(ran.pages()[..2], ["in/a.pdf:1", "in/link/b.pdf:1"]);
+        assert!(
+            ran.stderr.contains("in/self leads back to in"),
+            "{}",
+            ran.stderr
+        );
+    }
+
+    #[test]
+    fn a_link_to_nowhere_is_a_failed_record_if_it_is_called_like_a_document() {
+        let room = Room::new();
+        room.put("in/a.pdf", pdf(&["a"]));
+        symlink("nowhere", room.path("in/b.pdf")).unwrap();
+        symlink("nowhere", room.path("in/c.txt")).unwrap();
+        assert_eq!(
+            room.extract("in").expect(3).pages(),
+            ["in/a.pdf:1", "in/b.pdf:0"]
+        );
+    }
+
+    #[test]
+    fn a_folder_that_may_not_be_listed_is_a_failed_record() {
+        let room = Room::new();
+        room.put("in/a.pdf", pdf(&["a"]))
+            .put("in/locked/b.pdf", pdf(&["b"]));
+        fs::set_permissions(room.path("in/locked"), Permissions::from_mode(0o000)).unwrap();
+        if fs::read_dir(room.path("in/locked")).is_ok() {
+            return; // root may do everything
+        }
+        let ran = room.extract("in").expect(3);
+        assert_eq!(ran.pages(), ["in/a.pdf:1", "in/locked:0"]);
+        assert_eq!(
+            ran.records()[1].error.as_ref().unwrap().message,
+            "no permission to read it"
+        );
+    }
+}

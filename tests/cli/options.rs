@@ -1,0 +1,284 @@
+//! What the options and their environment variables do, and how wrong ones are answered.
+
+use image::ImageFormat;
+use omnidocs::{
+    document::OutputFormat,
+    error::{ErrorKind, Stage},
+    record::Status,
+};
+
+use crate::common::{Ran, Room, image, pdf};
+
+fn room_with_three_pages() -> Room {
+    let room = Room::new();
+    room.put("a.pdf", pdf(&["one", "two", "three"]));
+    room
+}
+
+#[test]
+fn pages_selects_from_each_document() {
+    let room = room_with_three_pages();
+    room.put("b.pdf", pdf(&["only"]));
+    for (pages, expected) in [
+        ("2", "a.pdf:2"),
+        ("1,3", "a.pdf:1 a.pdf:3 b.pdf:1"),
+        ("-2", "a.pdf:1 a.pdf:2 b.pdf:1"),
+        ("2-", "a.pdf:2 a.pdf:3"),
+        ("3,1-2", "a.pdf:1 a.pdf:2 a.pdf:3 b.pdf:1"),
+        ("7", ""),
+    ] {
+        let ran = room
+            .extract(&format!("a.pdf b.pdf --pages {pages}"))
+            .expect(0);
+        assert_eq!(ran.pages().join(" "), expected, "--pages {pages}");
+    }
+    let ran = room.extract("a.pdf b.pdf --pages 2").expect(0);
+    assert!(
+        ran.stderr
+            .contains("2 documents, 1 without any of the pages asked for"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn every_option_can_come_from_the_environment_and_what_is_typed_wins() {
+    let room = room_with_three_pages();
+    room.put("in/b.pdf", pdf(&["b"]))
+        .put("in/c.pdf", pdf(&["c"]))
+        .put("in/d.pdf", pdf(&["d"]));
+    room.put("list", "a.pdf\n");
+    for (variable, value, args, expected) in [
+        ("OMNIDOCS_PAGES", "2-", "a.pdf", "a.pdf:2 a.pdf:3"),
+        ("OMNIDOCS_PAGES", "2-", "a.pdf --pages 1", "a.pdf:1"),
+        (
+            "OMNIDOCS_INCLUDE",
+            "b.pdf, d.*",
+            "in",
+            "in/b.pdf:1 in/d.pdf:1",
+        ),
+        (
+            "OMNIDOCS_INCLUDE",
+            "{b,d}.pdf",
+            "in",
+            "in/b.pdf:1 in/d.pdf:1",
+        ),
+        (
+            "OMNIDOCS_INCLUDE",
+            "b.pdf,d.pdf",
+            "in --include c.pdf",
+            "in/c.pdf:1",
+        ),
+        ("OMNIDOCS_EXCLUDE", "b.pdf", "in", "in/c.pdf:1 in/d.pdf:1"),
+        ("OMNIDOCS_FILES_FROM", "list", "--pages 1", "a.pdf:1"),
+        ("OMNIDOCS_ENGINE", "qwen", "a.pdf --pages 1", "a.pdf:1"), // text-layer is typed
+    ] {
+        let ran = Ran::of(room.text_layer(args).env(variable, value)).expect(0);
+        assert_eq!(ran.pages().join(" "), expected, "{variable}={value} {args}");
+    }
+    let ran = Ran::of(
+        room.omnidocs("extract a.pdf")
+            .env("OMNIDOCS_ENGINE", "text-layer")
+            .env("OMNIDOCS_OUTPUT", "out.jsonl"),
+    );
+    assert_eq!(ran.expect(0).stdout, "");
+    assert_eq!(room.records("out.jsonl").len(), 3);
+}
+
+#[test]
+fn the_text_layer_is_the_content_and_an_image_has_none() {
+    let room = Room::new();
+    room.put("a.pdf", pdf(&["Dear reader,\nall is well.", ""]))
+        .put("b.png", image(ImageFormat::Png));
+    let records = room
+        .extract("a.pdf b.png --format text")
+        .expect(3)
+        .records();
+    let first = &records[0];
+    assert_eq!(
+        first.content.as_deref().map(str::trim_end),
+        Some("Dear reader,\nall is well.")
+    );
+    assert_eq!(
+        (first.schema, first.status, first.word_count),
+        (1, Status::Ok, 5)
+    );
+    assert_eq!(
+        first.content_length,
+        first.content.as_ref().unwrap().chars().count()
+    );
+    assert_eq!(
+        (
+            first.engine.as_str(),
+            first.model.as_ref(),
+            first.output_format
+        ),
+        ("text-layer", None, OutputFormat::Text)
+    );
+    assert_eq!(
+        (first.page, first.page_count, first.width, first.height),
+        (1, Some(2), None, None)
+    );
+    assert_eq!(
+        first.size_bytes,
+        Some(std::fs::metadata(room.path("a.pdf")).unwrap().len())
+    );
+    assert_eq!(first.doc_id.as_ref().map(String::len), Some(64));
+    assert_eq!(
+        (records[1].status, records[1].content.as_deref()),
+        (Status::Ok, Some(""))
+    );
+    let error = records[2].error.as_ref().unwrap();
+    assert_eq!(
+        (error.kind, error.stage),
+        (ErrorKind::Unsupported, Stage::Engine)
+    );
+    assert_eq!(
+        error.message,
+        "an image has no text layer; --engine qwen reads it from its pixels"
+    );
+    assert_eq!((records[2].page, records[2].page_count), (1, Some(1)));
+}
+
+#[test]
+fn settings_of_preparation_change_no_text() {
+    let room = room_with_three_pages();
+    let contents = |args: &str| {
+        let records = room.extract(&format!("a.pdf {args}")).expect(0).records();
+        records
+            .into_iter()
+            .map(|record| record.content.unwrap())
+            .collect::<Vec<_>>()
+    };
+    let usual = contents("");
+    assert_eq!(usual.len(), 3);
+    for args in [
+        "--workers 1 --prefetch 1",
+        "--workers 3",
+        "--prefetch 50",
+        "--dpi 72.5",
+        "--min-pixels 4096 --max-pixels 1048576",
+    ] {
+        assert_eq!(contents(args), usual, "{args}");
+    }
+}
+
+#[test]
+fn what_cannot_be_meant_is_a_usage_error_that_names_the_flag_and_what_is_right() {
+    let room = room_with_three_pages();
+    room.put("empty", "\n").put("list", "a.pdf\n");
+    for (args, message) in [
+        ("", "<INPUT>..."),
+        ("a.pdf --nonsense", "unexpected argument '--nonsense'"),
+        (
+            "a.pdf --pages 3-1",
+            "'--pages <PAGES>': the range 3-1 runs backwards; write 1-3",
+        ),
+        ("a.pdf --pages 0", "'--pages <PAGES>': pages count from 1"),
+        ("a.pdf --pages all", "write pages and ranges like 1-3,7"),
+        (
+            "a.pdf --engine magic",
+            "[possible values: qwen, text-layer]",
+        ),
+        (
+            "a.pdf --format docx",
+            "[possible values: markdown, html, text]",
+        ),
+        (
+            "a.pdf --device tpu",
+            "'--device <DEVICE>': write auto, cpu, cuda or cuda:N",
+        ),
+        ("a.pdf --device cuda:x", "write auto, cpu, cuda or cuda:N"),
+        (
+            "a.pdf --dtype int3",
+            "[possible values: auto, f32, bf16, f16]",
+        ),
+        (
+            "a.pdf --progress fancy",
+            "[possible values: auto, bar, plain, off]",
+        ),
+        (
+            "a.pdf --max-new-tokens 0",
+            "--max-new-tokens 0 leaves no room for an answer; use 1 or more",
+        ),
+        (
+            "a.pdf --temperature -0.5",
+            "--temperature -0.5 makes no sense; use 0 or more",
+        ),
+        (
+            "a.pdf --temperature NaN",
+            "--temperature NaN makes no sense; use 0 or more",
+        ),
+        ("a.pdf --seed -1", "--seed"),
+        ("a.pdf --dpi 0", "--dpi 0 is not between 1 and 2400"),
+        ("a.pdf --dpi -72", "--dpi -72 is not between 1 and 2400"),
+        ("a.pdf --dpi inf", "--dpi inf is not between 1 and 2400"),
+        (
+            "a.pdf --min-pixels 90000 --max-pixels 80000",
+            "--max-pixels 80000 is below --min-pixels 90000",
+        ),
+        (
+            "a.pdf --max-pixels 1023",
+            "--max-pixels 1023 is too small for this model; use 1024 (32 × 32) or more",
+        ),
+        (
+            "a.pdf --min-pixels 999999999999",
+            "--min-pixels 999999999999 is more than any model can see",
+        ),
+        ("a.pdf --workers 0", "--workers 0 is not between 1 and 1024"),
+        (
+            "a.pdf --prefetch 0",
+            "--prefetch 0 would prepare nothing; use 1 or more",
+        ),
+        ("a.pdf --include [", "--include: error parsing glob '['"),
+        ("a.pdf --exclude {a", "--exclude: error parsing glob '{a'"),
+        (
+            "a.pdf --prompt Hi --prompt-file list",
+            "--prompt and --prompt-file are both given; use one of them",
+        ),
+        (
+            "a.pdf --prompt-file empty",
+            "--prompt-file empty is empty; leave it out to ask for Markdown",
+        ),
+        (
+            "a.pdf --prompt-file gone",
+            "--prompt-file gone: it can't be read",
+        ),
+        ("a.pdf --model=", "--model is empty"),
+        ("a.pdf -q -v", "--quiet and --verbose contradict each other"),
+    ] {
+        let ran = room.extract(args).expect(2);
+        assert!(
+            ran.stderr.starts_with("error: ") && ran.stderr.contains(message),
+            "{args}: {}",
+            ran.stderr
+        );
+        assert!(
+            ran.stderr.contains("try '--help'"),
+            "{args}: {}",
+            ran.stderr
+        );
+        assert_eq!(ran.stdout, "", "{args}");
+    }
+}
+
+#[test]
+fn a_wrong_value_in_the_environment_is_answered_like_a_typed_one() {
+    let room = room_with_three_pages();
+    for (variable, value, message) in [
+        ("OMNIDOCS_DPI", "0", "--dpi 0 is not between 1 and 2400"),
+        ("OMNIDOCS_WORKERS", "many", "'--workers <N>'"),
+        (
+            "OMNIDOCS_EXCLUDE",
+            "*.pdf,[",
+            "OMNIDOCS_EXCLUDE: error parsing glob '['",
+        ),
+    ] {
+        let ran = Ran::of(room.text_layer("a.pdf").env(variable, value)).expect(2);
+        assert!(
+            ran.stderr.contains(message),
+            "{variable}={value}: {}",
+            ran.stderr
+        );
+    }
+}

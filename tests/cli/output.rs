@@ -1,0 +1,175 @@
+//! Where records and messages go.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
+
+use image::ImageFormat;
+use predicates::{Predicate, str::is_match};
+
+use crate::common::{Ran, Room, image, pdf};
+
+fn room_with_a_good_and_a_bad_file() -> Room {
+    let room = Room::new();
+    room.put("good.pdf", pdf(&["all is well"]))
+        .put("bad.pdf", "not a PDF");
+    room
+}
+
+#[test]
+fn a_run_writes_records_to_the_output_and_a_summary_to_the_standard_error() {
+    let room = room_with_a_good_and_a_bad_file();
+    room.put("picture.png", image(ImageFormat::Png));
+    let ran = room
+        .extract("good.pdf bad.pdf picture.png -o out.jsonl")
+        .expect(3);
+    assert_eq!(ran.stdout, "");
+    let records = room.records("out.jsonl");
+    assert_eq!(
+        records
+            .iter()
+            .filter(|record| record.error.is_some())
+            .count(),
+        2
+    );
+    let summary = is_match(
+        r"^read      3 documents
+pages     1 ok, 2 failed; 3 words
+pace      [\d.]+ pages/s; \d+ ms a page \(median\), \d+ ms \(95th percentile\)
+time      .*
+failed    bad\.pdf: .+
+failed    picture\.png, page 1: an image has no text layer; .+
+$",
+    );
+    assert!(summary.unwrap().eval(&ran.stderr), "{}", ran.stderr);
+}
+
+#[test]
+fn the_output_is_never_overwritten() {
+    let room = room_with_a_good_and_a_bad_file();
+    room.put("out.jsonl", "something dear\n");
+    let ran = room.extract("good.pdf -o out.jsonl").expect(1);
+    assert!(
+        ran.stderr
+            .contains("error: --output out.jsonl exists already and is not overwritten"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(room.read("out.jsonl"), "something dear\n");
+    room.put("out.jsonl", "");
+    room.extract("good.pdf -o out.jsonl").expect(0);
+    assert_eq!(room.records("out.jsonl").len(), 1);
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_said_before_anything_is_read() {
+    let room = room_with_a_good_and_a_bad_file();
+    room.put("folder/file", "");
+    for (output, message) in [
+        (
+            "gone/out.jsonl",
+            "--output gone/out.jsonl: there is no folder gone; create it first",
+        ),
+        (
+            "folder",
+            "--output folder is a folder; name a file in it, like folder/results.jsonl",
+        ),
+        ("good.pdf/out.jsonl", "there is no folder good.pdf"),
+    ] {
+        // The model is not there either, and is not what the message is about.
+        let ran =
+            Ran::of(&mut room.omnidocs(&format!("extract good.pdf --model gone -o {output}")))
+                .expect(1);
+        assert!(ran.stderr.contains(message), "{output}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_dash_is_the_standard_output() {
+    let room = room_with_a_good_and_a_bad_file();
+    assert_eq!(
+        room.extract("good.pdf -o -").expect(0).pages(),
+        ["good.pdf:1"]
+    );
+    assert!(!room.path("-").exists());
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_the_run_quietly() {
+    let room = Room::new();
+    let page = "a line of text that fills the pipe\n".repeat(20);
+    room.put("long.pdf", pdf(&vec![page.as_str(); 200]));
+    let mut program = Command::new(env!("CARGO_BIN_EXE_omnidocs"))
+        .args(["extract", "long.pdf", "--engine", "text-layer"])
+        .current_dir(room.path(""))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(program.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let output = program.wait_with_output().unwrap();
+    assert!(line.contains(r#""page":1,"#), "{line}");
+    assert_eq!(
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap().as_str()
+        ),
+        (Some(0), "")
+    );
+}
+
+#[test]
+fn quiet_leaves_records_and_errors() {
+    let room = room_with_a_good_and_a_bad_file();
+    let ran = room.extract("good.pdf bad.pdf -q").expect(3);
+    assert_eq!((ran.stderr.as_str(), ran.records().len()), ("", 2));
+    let ran = Ran::of(room.text_layer("good.pdf").env("OMNIDOCS_QUIET", "1")).expect(0);
+    assert_eq!(ran.stderr, "");
+    let ran = Ran::of(room.text_layer("good.pdf").env("OMNIDOCS_QUIET", "0")).expect(0);
+    assert!(ran.stderr.contains("1 document"), "{}", ran.stderr);
+    let ran = room.extract("gone.pdf -q").expect(1);
+    assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
+}
+
+#[test]
+fn verbose_shows_each_page() {
+    let room = room_with_a_good_and_a_bad_file();
+    for verbose in [
+        &mut room.text_layer("good.pdf bad.pdf -v"),
+        room.text_layer("good.pdf bad.pdf")
+            .env("OMNIDOCS_VERBOSE", "1"),
+    ] {
+        let ran = Ran::of(verbose).expect(3);
+        assert!(
+            ran.stderr.contains("ok        good.pdf, page 1: 3 words, "),
+            "{}",
+            ran.stderr
+        );
+        assert!(
+            ran.stderr.matches("failed    bad.pdf: ").count() == 2,
+            "the page and the summary: {}",
+            ran.stderr
+        );
+    }
+    assert!(!room.extract("good.pdf").stderr.contains("page 1"));
+}
+
+#[test]
+fn progress_off_leaves_the_summary_and_a_bar_needs_a_terminal() {
+    let room = room_with_a_good_and_a_bad_file();
+    for progress in ["auto", "bar", "plain", "off"] {
+        let ran = room
+            .extract(&format!("good.pdf --progress {progress}"))
+            .expect(0);
+        assert!(
+            ran.stderr.starts_with("read      1 document\n"),
+            "{progress}: {}",
+            ran.stderr
+        );
+        assert!(!ran.stderr.contains('\x1b'), "{progress}: {}", ran.stderr);
+    }
+}
