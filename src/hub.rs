@@ -29,14 +29,12 @@ use fetch::{Fetch, Listing};
 use name::ModelName;
 
 /// Files that every model folder holds, weights apart.
-const REQUIRED: [&str; 4] = [
-    "config.json",
-    "preprocessor_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-];
+const REQUIRED: [&str; 2] = ["config.json", "tokenizer.json"];
 /// Files that a model folder may hold.
-const OPTIONAL: [&str; 3] = [
+const OPTIONAL: [&str; 6] = [
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer_config.json",
     "generation_config.json",
     "chat_template.json",
     "chat_template.jinja",

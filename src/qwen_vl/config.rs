@@ -158,6 +158,11 @@ struct RawPreprocessor {
     image_std: Option<[f32; 3]>,
 }
 
+#[derive(Deserialize, Default)]
+struct RawProcessor {
+    image_processor: Option<RawPreprocessor>,
+}
+
 #[derive(Deserialize)]
 struct RawSize {
     shortest_edge: Option<u64>,
@@ -180,13 +185,22 @@ fn read_json_or_default<T: DeserializeOwned + Default>(folder: &Path, name: &str
     }
 }
 
+/// The image processor's settings, which transformers 5 may keep inside `processor_config.json`.
+fn read_preprocessor(folder: &Path) -> Result<RawPreprocessor> {
+    if folder.join("preprocessor_config.json").exists() {
+        return read_json(folder, "preprocessor_config.json");
+    }
+    let processor: RawProcessor = read_json_or_default(folder, "processor_config.json")?;
+    Ok(processor.image_processor.unwrap_or_default())
+}
+
 /// The pixel limits of the folder's image processor, without reading anything else.
 ///
 /// # Errors
 /// `config.json` or `preprocessor_config.json` can't be read or makes no sense.
 pub fn pixel_budget(folder: &Path) -> Result<PixelBudget> {
     let factor = Config::read(folder)?.vision.factor();
-    let raw: RawPreprocessor = read_json_or_default(folder, "preprocessor_config.json")?;
+    let raw = read_preprocessor(folder)?;
     let (min, max) = raw
         .size
         .map_or((None, None), |size| (size.shortest_edge, size.longest_edge));
@@ -215,8 +229,7 @@ impl Config {
             format!("{} is not the folder of a Qwen3-VL model (text_config and vision_config are needed)", folder.display())
         })?;
         let generation: RawGeneration = read_json_or_default(folder, "generation_config.json")?;
-        let preprocessor: RawPreprocessor =
-            read_json_or_default(folder, "preprocessor_config.json")?;
+        let preprocessor = read_preprocessor(folder)?;
         Self::from_raw(raw, generation, &preprocessor)
             .with_context(|| format!("the model in {} can't be used", folder.display()))
     }
