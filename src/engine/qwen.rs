@@ -1,0 +1,143 @@
+//! The in-process engine: one Qwen3-VL on one device, page by page.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use candle_core::{DType, Device};
+
+use super::{Engine, FinishReason, PageAnswer, PageOutcome};
+use crate::{
+    config::{DTypeChoice, DeviceChoice},
+    document::{Needs, PreparedPage},
+    error::{ErrorKind, PageError, Stage},
+    qwen_vl::{
+        QwenVl,
+        generate::{Ending, Sampling},
+        tokenizer::Prompt,
+    },
+};
+
+/// What the engine is made from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QwenSettings {
+    /// The model as the user named it, for the records.
+    pub model: String,
+    /// The model's files.
+    pub folder: PathBuf,
+    /// Where it runs.
+    pub device: DeviceChoice,
+    /// Type of weights and activations.
+    pub dtype: DTypeChoice,
+    /// What is asked about each page.
+    pub prompt: String,
+    /// How the answer is written.
+    pub sampling: Sampling,
+}
+
+/// Qwen3-VL on Candle.
+pub struct QwenEngine {
+    name: String,
+    model: QwenVl,
+    prompt: Prompt,
+    sampling: Sampling,
+}
+
+impl QwenEngine {
+    /// Loads the model; takes from seconds to minutes.
+    ///
+    /// # Errors
+    /// The device is not there, or the model's files are missing, damaged or don't fit each other.
+    pub fn load(settings: &QwenSettings) -> Result<Self> {
+        let device = open_device(settings.device)?;
+        let dtype = match settings.dtype {
+            DTypeChoice::F32 => DType::F32,
+            DTypeChoice::Bf16 => DType::BF16,
+            DTypeChoice::F16 => DType::F16,
+            DTypeChoice::Auto if device.is_cuda() => DType::BF16,
+            DTypeChoice::Auto => DType::F32,
+        };
+        let model = QwenVl::load(&settings.folder, &device, dtype)
+            .with_context(|| format!("can't load the model {}", settings.model))?;
+        let prompt = model.tokenizer.prompt(&settings.prompt)?;
+        tracing::debug!(model = settings.model, ?device, ?dtype, "model loaded");
+        Ok(Self { name: settings.model.clone(), model, prompt, sampling: settings.sampling })
+    }
+
+    fn read(&mut self, page: &PreparedPage) -> Result<PageAnswer> {
+        let image = page.pixels.as_ref().context("the page came without pixels")?;
+        let generated = self.model.generate(image, &self.prompt, self.sampling)?;
+        let finish = match generated.ending {
+            Ending::Stop => FinishReason::Stop,
+            Ending::Length => FinishReason::Length,
+            Ending::Repetition => FinishReason::Repetition,
+        };
+        Ok(PageAnswer {
+            content: self.model.tokenizer.decode(&generated.tokens)?,
+            finish_reason: Some(finish),
+            prompt_tokens: Some(generated.prompt_tokens),
+            image_tokens: Some(generated.image_tokens),
+            completion_tokens: Some(generated.tokens.len()),
+            prefill: generated.prefill,
+            decode: generated.decode,
+        })
+    }
+}
+
+impl Engine for QwenEngine {
+    fn name(&self) -> &'static str {
+        "qwen"
+    }
+
+    fn model(&self) -> Option<&str> {
+        Some(&self.name)
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { pixels: true, text: false }
+    }
+
+    fn run(
+        &mut self,
+        pages: &mut dyn Iterator<Item = PreparedPage>,
+        done: &mut dyn FnMut(PageOutcome) -> Result<()>,
+    ) -> Result<()> {
+        for page in pages {
+            let result = self.read(&page).map_err(|error| page_error(&error));
+            done(PageOutcome { id: page.id, result })?;
+        }
+        Ok(())
+    }
+}
+
+fn page_error(error: &anyhow::Error) -> PageError {
+    let message = format!("{error:#}");
+    // Neither Candle nor the driver has an error type for it.
+    let memory = message.to_lowercase().replace('_', " ").contains("out of memory");
+    let kind = if memory { ErrorKind::OutOfMemory } else { ErrorKind::Engine };
+    PageError::new(kind, Stage::Engine, message)
+}
+
+fn open_device(choice: DeviceChoice) -> Result<Device> {
+    match choice {
+        DeviceChoice::Cpu => Ok(Device::Cpu),
+        DeviceChoice::Auto => Ok(Device::cuda_if_available(0).unwrap_or_else(|error| {
+            tracing::warn!("no CUDA device can be used, so the CPU is: {error}");
+            Device::Cpu
+        })),
+        DeviceChoice::Cuda(index) => open_cuda(index),
+    }
+}
+
+#[cfg(feature = "cuda")]
+fn open_cuda(index: usize) -> Result<Device> {
+    Device::new_cuda(index)
+        .with_context(|| format!("--device cuda:{index} can't be used; `nvidia-smi` lists what is there"))
+}
+
+#[cfg(not(feature = "cuda"))]
+fn open_cuda(_: usize) -> Result<Device> {
+    anyhow::bail!(
+        "--device cuda: this omnidocs was built for the CPU only; build it with `cargo build --release --features cuda`, \
+         or use --device cpu"
+    )
+}

@@ -1,0 +1,322 @@
+//! Brings one snapshot into the cache: the hub is asked once what there is, then each file that is missing is fetched.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use hf_hub::{
+    CacheRepo,
+    api::sync::{Api, ApiBuilder},
+};
+use serde::Deserialize;
+
+use super::{
+    FetchProgress, Hub, INDEX, OPTIONAL, REQUIRED, WEIGHTS,
+    failure::Failure,
+    name::{ModelName, is_plain},
+    shards,
+    transfer::Transfer,
+};
+
+/// How long the hub has to say what a model's files are.
+const LISTING_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a model holds at one commit, as the hub's `/api/models/…/revision/…?blobs=true` gives it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Listing {
+    sha: String,
+    siblings: Vec<Sibling>,
+}
+
+/// One file; mirrors may leave out all but its name.
+#[derive(Debug, Deserialize)]
+struct Sibling {
+    #[serde(rename = "rfilename")]
+    name: String,
+    /// In bytes.
+    size: Option<u64>,
+    #[serde(rename = "blobId")]
+    blob_id: Option<String>,
+    lfs: Option<Lfs>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Lfs {
+    sha256: String,
+}
+
+impl Listing {
+    /// Asks the hub for the commit and the files of `model`'s revision.
+    pub(super) fn ask(hub: &Hub, model: &ModelName) -> Result<Self, Failure> {
+        let mut response = hub
+            .api()?
+            .repo(model.repo(&model.revision))
+            .info_request()
+            .query("blobs", "true")
+            .config()
+            .timeout_global(Some(LISTING_TIMEOUT))
+            .build()
+            .call()?;
+        let listing: Self = response.body_mut().read_json()?;
+        if is_plain(&listing.sha) {
+            Ok(listing)
+        } else {
+            Err(Failure::Answer(format!("commit {:?}", listing.sha)))
+        }
+    }
+
+    fn file(&self, name: &str) -> Option<&Sibling> {
+        self.siblings.iter().find(|file| file.name == name)
+    }
+}
+
+impl Sibling {
+    /// The name of this file's blob in the cache: what the hub sends as its `ETag`.
+    fn blob(&self) -> Option<&str> {
+        let lfs = self.lfs.as_ref().map(|lfs| lfs.sha256.as_str());
+        lfs.or(self.blob_id.as_deref())
+            .filter(|name| is_plain(name))
+    }
+
+    /// Whether `path` is this file, as far as its size tells.
+    fn is_at(&self, path: &Path) -> bool {
+        length(path).is_some_and(|length| self.size.is_none_or(|size| size == length))
+    }
+}
+
+impl Hub {
+    fn api(&self) -> Result<Api, Failure> {
+        Ok(ApiBuilder::from_cache(self.cache.clone())
+            .with_endpoint(self.endpoint.clone())
+            .with_token(self.token.clone())
+            .with_user_agent("omnidocs", env!("CARGO_PKG_VERSION"))
+            .build()?)
+    }
+}
+
+/// One snapshot on its way into the cache.
+#[derive(Debug)]
+pub(super) struct Fetch<'a> {
+    hub: &'a Hub,
+    model: &'a ModelName,
+    listing: &'a Listing,
+    progress: FetchProgress,
+    /// The model at the listing's commit, so that a push in the middle can't mix two versions.
+    cache: CacheRepo,
+    transfer: Transfer,
+    /// The snapshot.
+    folder: PathBuf,
+    /// Held from the first missing file on; a whole snapshot in a read-only cache needs none.
+    lock: Option<File>,
+    /// Whether the user knows that another process is at it.
+    told: bool,
+}
+
+impl<'a> Fetch<'a> {
+    pub(super) fn new(
+        hub: &'a Hub,
+        model: &'a ModelName,
+        listing: &'a Listing,
+        progress: FetchProgress,
+    ) -> Result<Self> {
+        let repo = model.repo(&listing.sha);
+        let cache = hub.cache.repo(repo.clone());
+        let transfer = Transfer {
+            api: hub
+                .api()
+                .map_err(|failure| hub.explain(model, &model.to_string(), failure))?,
+            repo,
+            patience: hub.patience,
+            progress,
+        };
+        Ok(Self {
+            folder: cache.pointer_path(&listing.sha),
+            hub,
+            model,
+            listing,
+            progress,
+            cache,
+            transfer,
+            lock: None,
+            told: false,
+        })
+    }
+
+    /// Brings what is missing, weights last, and returns the snapshot's folder.
+    pub(super) fn run(mut self) -> Result<PathBuf> {
+        let listing = self.listing;
+        for name in REQUIRED {
+            self.known(name)?;
+        }
+        let in_parts = listing.file(INDEX).is_some();
+        if !in_parts {
+            self.known(WEIGHTS)?;
+        }
+        for name in REQUIRED.into_iter().chain(OPTIONAL) {
+            if let Some(file) = listing.file(name) {
+                self.bring(file)?;
+            }
+        }
+        if in_parts {
+            let index = self.bring(self.known(INDEX)?)?;
+            for name in shards(&index)? {
+                self.bring(self.known(&name)?)?;
+            }
+        } else {
+            self.bring(self.known(WEIGHTS)?)?;
+        }
+        self.point_revision_here()?;
+        Ok(self.folder)
+    }
+
+    /// The file `name`, which the model must have.
+    fn known(&self, name: &str) -> Result<&'a Sibling> {
+        self.listing.file(name).with_context(|| {
+            format!(
+                "{} on {} has no {name}: it is not a model that omnidocs can run",
+                self.model,
+                self.hub.host()
+            )
+        })
+    }
+
+    /// Brings one file into the snapshot, unless it is there.
+    fn bring(&mut self, file: &Sibling) -> Result<PathBuf> {
+        let pointer = self.folder.join(&file.name);
+        while !file.is_at(&pointer) {
+            if self.lock.is_none() {
+                self.lock = Some(self.wait_for(&self.lock_path())?);
+                continue;
+            }
+            let blob = file.blob().map(|name| self.cache.blob_path(name));
+            if let Some(blob) = &blob {
+                // `hf-hub` in another program: its lock, so that what it brings is not brought again.
+                self.wait_for(&blob.with_extension("lock"))?;
+            }
+            let adopted = self.adopt(file, blob.as_deref(), &pointer);
+            if adopted.map_err(|error| self.explain(file, Failure::Disk(error)))? {
+                continue;
+            }
+            match self.transfer.download(&file.name) {
+                Ok(()) if file.is_at(&pointer) => {}
+                Ok(()) => return Err(self.discard(file, &pointer)),
+                // After `hf-hub`'s own wait of some seconds.
+                Err(Failure::Busy) => self.say_waiting(),
+                Err(failure) => return Err(self.explain(file, failure)),
+            }
+        }
+        Ok(pointer)
+    }
+
+    /// Links the file into the snapshot if its bytes are in the cache already, from another revision or from a
+    /// download that was killed at its very end. Clears what would be in a download's way.
+    fn adopt(&self, file: &Sibling, blob: Option<&Path>, pointer: &Path) -> io::Result<bool> {
+        // A link whose blob is gone, or a file that was cut short.
+        if pointer.symlink_metadata().is_ok() {
+            fs::remove_file(pointer)?;
+        }
+        let Some(blob) = blob else {
+            return Ok(false);
+        };
+        let part = blob.with_extension("part");
+        if file.size.is_some() && file.is_at(&part) {
+            fs::rename(&part, blob)?;
+        } else if let (Some(size), Some(here)) = (file.size, length(&part))
+            && here > size
+        {
+            fs::remove_file(&part)?;
+        }
+        if !file.is_at(blob) {
+            return Ok(false);
+        }
+        fs::create_dir_all(&self.folder)?;
+        link(blob, pointer)?;
+        Ok(true)
+    }
+
+    /// Takes a download of the wrong size out of the cache again.
+    fn discard(&self, file: &Sibling, pointer: &Path) -> anyhow::Error {
+        let length = length(pointer).unwrap_or_default();
+        // The error below is the one to tell.
+        let _ = fs::canonicalize(pointer).and_then(fs::remove_file);
+        let _ = fs::remove_file(pointer);
+        let cause = format!("{length} bytes came of {}", file.size.unwrap_or_default());
+        self.explain(file, Failure::Answer(cause))
+    }
+
+    /// The lock of this model: of several processes that want it, one fetches.
+    fn lock_path(&self) -> PathBuf {
+        let name = format!("{}.omnidocs.lock", self.transfer.repo.folder_name());
+        self.hub.cache.path().join(".locks").join(name)
+    }
+
+    /// Takes the lock at `path`, however long that takes. It is free again when the file is dropped.
+    fn wait_for(&mut self, path: &Path) -> Result<File> {
+        let mut lock = || {
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            let file = File::create(path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::Error(error)) => return Err(error),
+                Err(TryLockError::WouldBlock) => {
+                    self.say_waiting();
+                    file.lock()?;
+                }
+            }
+            Ok(file)
+        };
+        lock().map_err(|error| {
+            let what = path.display().to_string();
+            self.hub.explain(self.model, &what, Failure::Disk(error))
+        })
+    }
+
+    /// Says once why nothing moves.
+    fn say_waiting(&mut self) {
+        if !std::mem::replace(&mut self.told, true) {
+            self.progress.say(&format!(
+                "another process is fetching {}: waiting for it",
+                self.model
+            ));
+        }
+    }
+
+    /// Notes the commit of a branch or a tag, now that it is whole, for runs without network.
+    fn point_revision_here(&self) -> Result<()> {
+        let named = self.hub.cache.repo(self.model.repo(&self.model.revision));
+        if named.get(REQUIRED[0]) == Some(self.folder.join(REQUIRED[0])) {
+            return Ok(());
+        }
+        named.create_ref(&self.listing.sha).map_err(|error| {
+            self.hub
+                .explain(self.model, &self.model.to_string(), Failure::Disk(error))
+        })
+    }
+
+    fn explain(&self, file: &Sibling, failure: Failure) -> anyhow::Error {
+        let what = format!("{} of {}", file.name, self.model);
+        self.hub.explain(self.model, &what, failure)
+    }
+}
+
+/// The size in bytes of the file at `path`, links followed.
+fn length(path: &Path) -> Option<u64> {
+    fs::metadata(path).ok().map(|metadata| metadata.len())
+}
+
+/// A relative link as the cache has it, from a snapshot's top to a blob; where there are none, another name.
+fn link(blob: &Path, pointer: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        let name = blob.file_name().unwrap_or_default();
+        std::os::unix::fs::symlink(Path::new("../../blobs").join(name), pointer)
+    }
+    #[cfg(not(unix))]
+    fs::hard_link(blob, pointer)
+}

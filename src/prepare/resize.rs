@@ -1,0 +1,104 @@
+//! The size at which the model sees a page, and the resampling that brings an image there.
+
+use fast_image_resize::{
+    FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
+    images::{Image, ImageRef},
+};
+use image::RgbImage;
+
+use crate::error::{ErrorKind, PageError, Stage};
+
+/// The longest side of a page over its shortest that the model's preprocessing accepts.
+const MAX_ASPECT_RATIO: f64 = 200.0;
+
+/// How large a page may be for the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PixelBudget {
+    /// Height and width become multiples of this many pixels: patch size × spatial merge, 32 for Qwen3-VL.
+    pub factor: u32,
+    /// Smaller pages are enlarged to at least this many pixels.
+    pub min_pixels: u64,
+    /// Larger pages are reduced to at most this many pixels.
+    pub max_pixels: u64,
+}
+
+/// The height and width at which the model sees a page of `height` × `width` pixels.
+///
+/// The rule is `smart_resize` of `transformers` 5.23 (`models/qwen2_vl/image_processing_qwen2_vl.py`): both sides are
+/// rounded (halves to even) to multiples of [`PixelBudget::factor`], then scaled by one factor into the budget. Sides
+/// that round to zero become one `factor`, where the reference would give an image without pixels.
+///
+/// # Errors
+///
+/// [`ErrorKind::Render`] for a page without pixels or with one side more than 200 times the other.
+pub fn smart_resize(
+    height: u32,
+    width: u32,
+    budget: &PixelBudget,
+) -> Result<(u32, u32), PageError> {
+    let (h, w) = (f64::from(height), f64::from(width));
+    let (long, short) = (h.max(w), h.min(w));
+    if short < 1.0 || long / short > MAX_ASPECT_RATIO {
+        return Err(PageError::new(
+            ErrorKind::Render,
+            Stage::Prepare,
+            format!(
+                "the page is {width} × {height} pixels; the model takes no page that is more than \
+                 {MAX_ASPECT_RATIO} times as long as it is wide, so cut it into pieces"
+            ),
+        ));
+    }
+    let factor = f64::from(budget.factor);
+    let (min, max) = (budget.min_pixels as f64, budget.max_pixels as f64);
+    let round = |side: f64| (side / factor).round_ties_even() * factor;
+    let (rounded_h, rounded_w) = (round(h), round(w));
+    let (h, w) = if rounded_h * rounded_w > max {
+        let beta = (h * w / max).sqrt();
+        let reduce = |side: f64| (side / beta / factor).floor() * factor;
+        (reduce(h), reduce(w))
+    } else if rounded_h * rounded_w < min {
+        let beta = (min / (h * w)).sqrt();
+        let enlarge = |side: f64| (side * beta / factor).ceil() * factor;
+        (enlarge(h), enlarge(w))
+    } else {
+        (rounded_h, rounded_w)
+    };
+    Ok((h.max(factor) as u32, w.max(factor) as u32))
+}
+
+/// Resamples an image to `width` × `height` as PIL's `BICUBIC` does: Catmull-Rom, antialiased where it shrinks, on u8.
+/// An image that has this size already comes back as it is.
+///
+/// # Errors
+///
+/// [`ErrorKind::Render`] if the resampler refuses, which no size from [`smart_resize`] makes it do.
+pub fn resize(image: RgbImage, width: u32, height: u32) -> Result<RgbImage, PageError> {
+    if image.dimensions() == (width, height) {
+        return Ok(image);
+    }
+    let failed = |reason: &dyn std::fmt::Display| {
+        let message = format!(
+            "the image could not be resized from {} × {} to {width} × {height} pixels: {reason}",
+            image.width(),
+            image.height()
+        );
+        PageError::new(ErrorKind::Render, Stage::Prepare, message)
+    };
+    let source = ImageRef::new(
+        image.width(),
+        image.height(),
+        image.as_raw(),
+        PixelType::U8x3,
+    )
+    .map_err(|error| failed(&error))?;
+    let mut target = Image::new(width, height, PixelType::U8x3);
+    let bicubic = ResizeAlg::Convolution(FilterType::CatmullRom);
+    Resizer::new()
+        .resize(
+            &source,
+            &mut target,
+            &ResizeOptions::new().resize_alg(bicubic),
+        )
+        .map_err(|error| failed(&error))?;
+    RgbImage::from_raw(width, height, target.into_vec()).ok_or_else(|| failed(&"wrong buffer size"))
+}

@@ -1,0 +1,66 @@
+//! Qwen3-VL on Candle: from a prepared page to tokens.
+//!
+//! Written from the reference implementation, `models/qwen3_vl` of transformers 5.23, and held to its output by
+//! `tests/parity.rs`. This is the only code that knows tensors. Sequences have no batch dimension: `(tokens, hidden)`
+//! in the decoder, `(patches, hidden)` in the vision tower, `(heads, tokens, head_dim)` in attention.
+
+pub mod attention;
+pub mod cache;
+pub mod config;
+pub mod generate;
+pub mod linear;
+pub mod patches;
+pub mod repetition;
+pub mod rope;
+pub mod text;
+pub mod tokenizer;
+pub mod vision;
+pub mod weights;
+
+use std::path::Path;
+
+use anyhow::Result;
+use candle_core::{DType, Device};
+
+use cache::KvCache;
+use config::Config;
+use text::TextModel;
+use tokenizer::ChatTokenizer;
+use vision::VisionTower;
+use weights::Weights;
+
+/// A model that is ready to read.
+pub struct QwenVl {
+    /// What the folder's JSON files say.
+    pub config: Config,
+    /// Makes prompts and decodes answers.
+    pub tokenizer: ChatTokenizer,
+    /// Pixels to embeddings.
+    pub vision: VisionTower,
+    /// Embeddings to logits.
+    pub text: TextModel,
+    cache: KvCache,
+    device: Device,
+    dtype: DType,
+}
+
+impl QwenVl {
+    /// Loads the model in `folder`, in the published layout, to `device`, with weights and activations in `dtype`.
+    ///
+    /// # Errors
+    /// A file is missing or damaged, or the files don't fit each other; the error names the tensor or field.
+    pub fn load(folder: &Path, device: &Device, dtype: DType) -> Result<Self> {
+        let config = Config::read(folder)?;
+        let tokenizer = ChatTokenizer::open(folder, &config)?;
+        let weights = Weights::open(folder, device, dtype)?;
+        Ok(Self {
+            vision: VisionTower::load(&weights, &config.vision)?,
+            text: TextModel::load(&weights, &config.text)?,
+            cache: KvCache::new(&config.text, device, dtype),
+            config,
+            tokenizer,
+            device: device.clone(),
+            dtype,
+        })
+    }
+}

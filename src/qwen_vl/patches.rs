@@ -1,0 +1,150 @@
+//! A prepared page as the vision tower's input rows, and the order in which everything about patches is listed.
+
+use anyhow::{Result, ensure};
+use candle_core::{DType, Device, Tensor};
+use image::RgbImage;
+
+use super::config::Config;
+
+/// The patches of one page, before merging.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Grid {
+    /// Patches from top to bottom.
+    pub rows: usize,
+    /// Patches from left to right.
+    pub cols: usize,
+}
+
+impl Grid {
+    /// The grid of an image of `width` × `height` pixels.
+    ///
+    /// # Errors
+    /// A side is not a positive multiple of the patch size times the merge size.
+    pub fn of(width: u32, height: u32, config: &Config) -> Result<Self> {
+        let (width, height, factor) = (width as usize, height as usize, config.vision.factor());
+        ensure!(
+            width > 0
+                && height > 0
+                && width.is_multiple_of(factor)
+                && height.is_multiple_of(factor),
+            "a page of {width}×{height} pixels is not a multiple of {factor} on both sides"
+        );
+        Ok(Self {
+            rows: height / config.vision.patch_size,
+            cols: width / config.vision.patch_size,
+        })
+    }
+
+    /// Number of patches.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows * self.cols
+    }
+
+    /// Whether there is no patch.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The grid of merged patches: one image token each.
+    #[must_use]
+    pub fn merged(&self, merge: usize) -> Self {
+        Self {
+            rows: self.rows / merge,
+            cols: self.cols / merge,
+        }
+    }
+
+    /// `(row, col)` of every patch in the model's order: merge blocks in reading order, and the patches of a block in
+    /// reading order inside it.
+    pub fn merge_order(self, merge: usize) -> impl Iterator<Item = (usize, usize)> {
+        let blocks = self.merged(merge);
+        (0..self.len()).map(move |index| {
+            let (block, inside) = (index / (merge * merge), index % (merge * merge));
+            (
+                block / blocks.cols * merge + inside / merge,
+                block % blocks.cols * merge + inside % merge,
+            )
+        })
+    }
+}
+
+/// The rows that the patch embedding multiplies: shape `(patches, channels · patch²)`, normalised.
+///
+/// The reference's rows are twice as wide, since it repeats a still image as two frames; see
+/// [`VisionTower`](super::vision::VisionTower) for how the weight is folded instead.
+///
+/// # Errors
+/// The image does not fit the patch grid.
+pub fn patchify(
+    image: &RgbImage,
+    config: &Config,
+    device: &Device,
+    dtype: DType,
+) -> Result<(Tensor, Grid)> {
+    let grid = Grid::of(image.width(), image.height(), config)?;
+    let rows = patch_rows(image, grid, config);
+    let tensor = Tensor::from_vec(
+        rows,
+        (grid.len(), 3 * config.vision.patch_size.pow(2)),
+        device,
+    )?;
+    Ok((tensor.to_dtype(dtype)?, grid))
+}
+
+fn patch_rows(image: &RgbImage, grid: Grid, config: &Config) -> Vec<f32> {
+    let patch = config.vision.patch_size;
+    let table = normalised_levels(config);
+    let (pixels, stride) = (image.as_raw(), image.width() as usize * 3);
+    let mut rows = Vec::with_capacity(pixels.len());
+    for (row, col) in grid.merge_order(config.vision.spatial_merge_size) {
+        for (channel, levels) in table.iter().enumerate() {
+            for y in row * patch..(row + 1) * patch {
+                let start = y * stride + col * patch * 3;
+                let line = &pixels[start..start + patch * 3];
+                rows.extend(
+                    line.iter()
+                        .skip(channel)
+                        .step_by(3)
+                        .map(|&level| levels[level as usize]),
+                );
+            }
+        }
+    }
+    rows
+}
+
+/// What each of the 256 levels becomes, per channel: `(level / 255 − mean) / std`.
+fn normalised_levels(config: &Config) -> [[f32; 256]; 3] {
+    std::array::from_fn(|channel| {
+        let (mean, std) = (
+            config.image_mean[channel] * 255.0,
+            config.image_std[channel] * 255.0,
+        );
+        std::array::from_fn(|level| (level as f32 - mean) / std)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merge_order_lists_blocks_then_their_inside() {
+        let order: Vec<_> = Grid { rows: 2, cols: 4 }.merge_order(2).collect();
+        assert_eq!(
+            order,
+            [
+                (0, 0),
+                (0, 1),
+                (1, 0),
+                (1, 1),
+                (0, 2),
+                (0, 3),
+                (1, 2),
+                (1, 3)
+            ]
+        );
+    }
+}

@@ -1,0 +1,224 @@
+//! The Qwen3 decoder: embeddings in, hidden states or logits out.
+
+use anyhow::Result;
+use candle_core::{Result as CandleResult, Tensor};
+
+use super::{
+    attention::attend,
+    cache::KvCache,
+    config::TextConfig,
+    linear::{Linear, RmsNorm},
+    rope::{Position, RopeTables, TextRope},
+    weights::Weights,
+};
+
+/// Where a page's image tokens lie in a prompt, and what the decoder adds there.
+pub struct Deepstack<'a> {
+    /// Index of the first image token.
+    pub start: usize,
+    /// Feature i, `(image tokens, hidden)`, is added after layer i.
+    pub features: &'a [Tensor],
+}
+
+/// The decoder.
+pub struct TextModel {
+    /// `(vocab, hidden)`.
+    embeddings: Tensor,
+    layers: Vec<Layer>,
+    norm: RmsNorm,
+    lm_head: Linear,
+    rope: TextRope,
+}
+
+impl TextModel {
+    /// Takes the tensors under `model.language_model.`, and `lm_head.weight` unless it is tied to the embeddings.
+    pub fn load(weights: &Weights, config: &TextConfig) -> Result<Self> {
+        let prefix = "model.language_model";
+        let (vocab, hidden) = (config.vocab_size, config.hidden_size);
+        let embeddings = weights.get(&format!("{prefix}.embed_tokens.weight"), &[vocab, hidden])?;
+        let lm_head = if config.tie_word_embeddings {
+            Linear::new(&embeddings, None)?
+        } else {
+            Linear::load(weights, "lm_head", hidden, vocab, false)?
+        };
+        let layer = |i| Layer::load(weights, &format!("{prefix}.layers.{i}"), config);
+        Ok(Self {
+            embeddings,
+            layers: (0..config.num_hidden_layers)
+                .map(layer)
+                .collect::<Result<_>>()?,
+            norm: RmsNorm::load(
+                weights,
+                &format!("{prefix}.norm"),
+                hidden,
+                config.rms_norm_eps,
+            )?,
+            lm_head,
+            rope: TextRope::new(config),
+        })
+    }
+
+    /// The embeddings of `tokens`, `(tokens, hidden)`.
+    pub fn embed(&self, tokens: &[u32]) -> CandleResult<Tensor> {
+        self.embeddings
+            .index_select(&Tensor::new(tokens, self.embeddings.device())?, 0)
+    }
+
+    /// Runs all layers over new tokens and leaves their keys and values in `cache`.
+    ///
+    /// `x` is `(tokens, hidden)`, `positions` one for each of them. Returns `(tokens, hidden)`, not yet normalised;
+    /// `each_layer` sees what every layer hands on.
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        positions: &[Position],
+        deepstack: Option<&Deepstack>,
+        cache: &mut KvCache,
+        mut each_layer: impl FnMut(&Tensor),
+    ) -> CandleResult<Tensor> {
+        let rope = self.rope.tables(positions, x.device(), x.dtype())?;
+        let mut x = x.clone();
+        for (i, layer) in self.layers.iter().enumerate() {
+            x = layer.forward(&x, &rope, i, cache)?;
+            if let Some((start, feature)) =
+                deepstack.and_then(|deep| Some((deep.start, deep.features.get(i)?)))
+            {
+                x = add_at(&x, start, feature)?;
+            }
+            each_layer(&x);
+        }
+        cache.advance(positions.len());
+        Ok(x)
+    }
+
+    /// The logits that follow `hidden` of shape `(tokens, hidden)`: `(tokens, vocab)`.
+    pub fn logits(&self, hidden: &Tensor) -> CandleResult<Tensor> {
+        self.lm_head.forward(&self.norm.forward(hidden)?)
+    }
+}
+
+/// `x` with `addend` added to its rows from `start` on.
+fn add_at(x: &Tensor, start: usize, addend: &Tensor) -> CandleResult<Tensor> {
+    let (rows, count) = (x.dim(0)?, addend.dim(0)?);
+    let end = start + count;
+    let middle = (x.narrow(0, start, count)? + addend)?;
+    Tensor::cat(
+        &[
+            &x.narrow(0, 0, start)?,
+            &middle,
+            &x.narrow(0, end, rows - end)?,
+        ],
+        0,
+    )
+}
+
+struct Layer {
+    input_norm: RmsNorm,
+    attention: Attention,
+    post_attention_norm: RmsNorm,
+    gate: Linear,
+    up: Linear,
+    down: Linear,
+}
+
+impl Layer {
+    fn load(weights: &Weights, name: &str, config: &TextConfig) -> Result<Self> {
+        let (hidden, inner, eps) = (
+            config.hidden_size,
+            config.intermediate_size,
+            config.rms_norm_eps,
+        );
+        let mlp = |part, input, output| {
+            Linear::load(weights, &format!("{name}.mlp.{part}"), input, output, false)
+        };
+        Ok(Self {
+            input_norm: RmsNorm::load(weights, &format!("{name}.input_layernorm"), hidden, eps)?,
+            attention: Attention::load(weights, &format!("{name}.self_attn"), config)?,
+            post_attention_norm: RmsNorm::load(
+                weights,
+                &format!("{name}.post_attention_layernorm"),
+                hidden,
+                eps,
+            )?,
+            gate: mlp("gate_proj", hidden, inner)?,
+            up: mlp("up_proj", hidden, inner)?,
+            down: mlp("down_proj", inner, hidden)?,
+        })
+    }
+
+    fn forward(
+        &self,
+        x: &Tensor,
+        rope: &RopeTables,
+        layer: usize,
+        cache: &mut KvCache,
+    ) -> CandleResult<Tensor> {
+        let x = (x + self
+            .attention
+            .forward(&self.input_norm.forward(x)?, rope, layer, cache)?)?;
+        let normed = self.post_attention_norm.forward(&x)?;
+        let inner = (self.gate.forward(&normed)?.silu()? * self.up.forward(&normed)?)?;
+        x + self.down.forward(&inner)?
+    }
+}
+
+struct Attention {
+    q: Linear,
+    k: Linear,
+    v: Linear,
+    out: Linear,
+    q_norm: RmsNorm,
+    k_norm: RmsNorm,
+    head_dim: usize,
+}
+
+impl Attention {
+    fn load(weights: &Weights, name: &str, config: &TextConfig) -> Result<Self> {
+        let (hidden, head_dim, bias) = (config.hidden_size, config.head_dim, config.attention_bias);
+        let (q_size, kv_size) = (
+            config.num_attention_heads * head_dim,
+            config.num_key_value_heads * head_dim,
+        );
+        let linear = |part, input, output| {
+            Linear::load(weights, &format!("{name}.{part}"), input, output, bias)
+        };
+        let norm = |part| {
+            RmsNorm::load(
+                weights,
+                &format!("{name}.{part}"),
+                head_dim,
+                config.rms_norm_eps,
+            )
+        };
+        Ok(Self {
+            q: linear("q_proj", hidden, q_size)?,
+            k: linear("k_proj", hidden, kv_size)?,
+            v: linear("v_proj", hidden, kv_size)?,
+            out: linear("o_proj", q_size, hidden)?,
+            q_norm: norm("q_norm")?,
+            k_norm: norm("k_norm")?,
+            head_dim,
+        })
+    }
+
+    fn forward(
+        &self,
+        x: &Tensor,
+        rope: &RopeTables,
+        layer: usize,
+        cache: &mut KvCache,
+    ) -> CandleResult<Tensor> {
+        let split = |y: Tensor| y.reshape((x.dim(0)?, (), self.head_dim));
+        let q = self
+            .q_norm
+            .forward(&split(self.q.forward(x)?)?)?
+            .transpose(0, 1)?;
+        let k = self
+            .k_norm
+            .forward(&split(self.k.forward(x)?)?)?
+            .transpose(0, 1)?;
+        let v = split(self.v.forward(x)?)?.transpose(0, 1)?;
+        let (k, v) = cache.append(layer, &rope.rotate(&k)?, &v)?;
+        self.out.forward(&attend(&rope.rotate(&q)?, &k, &v, true)?)
+    }
+}

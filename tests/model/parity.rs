@@ -1,0 +1,458 @@
+//! The model computes what the reference implementation computes, and keeps its own invariants.
+//!
+//! The goldens come from `tests/golden/make.py`; its head says what each tensor is.
+
+use std::{collections::HashMap, fs, path::Path};
+
+use candle_core::{DType, Device, IndexOp, Tensor};
+use image::RgbImage;
+use omnidocs::qwen_vl::{
+    QwenVl,
+    cache::KvCache,
+    config::pixel_budget,
+    generate::{Ending, Sampling},
+    patches::{Grid, patchify},
+    rope::{Position, prompt_positions, stretched_positions},
+    text::Deepstack,
+};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{TINY_MODELS, golden, load};
+
+/// What f32 sums in another order may differ by.
+const TOLERANCE: f32 = 1e-4;
+
+fn tiny(name: &str) -> QwenVl {
+    load(&golden(name)).unwrap()
+}
+
+/// One page of a tiny model with all that the reference computed for it.
+struct Case {
+    tensors: HashMap<String, Tensor>,
+    name: String,
+    prompt: String,
+}
+
+impl Case {
+    fn all(folder: &str) -> Vec<Self> {
+        let path = golden(folder).join("expected.safetensors");
+        let tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+        let prompts: Vec<String> =
+            serde_json::from_str(&metadata.metadata().as_ref().unwrap()["prompts"]).unwrap();
+        let case = |(i, prompt)| Self {
+            tensors: tensors.clone(),
+            name: format!("{folder} case{i}"),
+            prompt,
+        };
+        prompts.into_iter().enumerate().map(case).collect()
+    }
+
+    fn get(&self, name: &str) -> &Tensor {
+        &self.tensors[&format!("{}.{name}", self.name.rsplit(' ').next().unwrap())]
+    }
+
+    fn ints(&self, name: &str) -> Vec<u32> {
+        let values: Vec<i64> = self.get(name).flatten_all().unwrap().to_vec1().unwrap();
+        values.into_iter().map(|value| value as u32).collect()
+    }
+
+    fn image(&self) -> RgbImage {
+        let tensor = self.get("image");
+        let (height, width, _) = tensor.dims3().unwrap();
+        RgbImage::from_raw(
+            width as u32,
+            height as u32,
+            tensor.flatten_all().unwrap().to_vec1().unwrap(),
+        )
+        .unwrap()
+    }
+
+    fn assert_close(&self, name: &str, found: &Tensor) {
+        let difference = max_difference(self.get(name), found);
+        assert!(
+            difference < TOLERANCE,
+            "{} {name}: differs by {difference}",
+            self.name
+        );
+    }
+}
+
+fn max_difference(a: &Tensor, b: &Tensor) -> f32 {
+    assert_eq!(a.dims(), b.dims());
+    (a - b)
+        .unwrap()
+        .abs()
+        .unwrap()
+        .max_all()
+        .unwrap()
+        .to_scalar()
+        .unwrap()
+}
+
+fn for_each_case(test: impl Fn(&mut QwenVl, &Case)) {
+    for folder in TINY_MODELS {
+        let mut model = tiny(folder);
+        for case in Case::all(folder) {
+            test(&mut model, &case);
+        }
+    }
+}
+
+/// Embeddings with the image in place, positions and deepstack features of a case's whole prompt.
+fn inputs(model: &QwenVl, case: &Case) -> (Tensor, Vec<Position>, Vec<Tensor>, usize) {
+    let (patches, grid) = patchify(&case.image(), &model.config, &Device::Cpu, DType::F32).unwrap();
+    let vision = model.vision.forward(&patches, grid).unwrap();
+    let tokens = case.ints("input_ids");
+    let merged = grid.merged(model.config.vision.spatial_merge_size);
+    let start = tokens
+        .iter()
+        .position(|&token| token == model.config.image_token_id)
+        .unwrap();
+    let text = model.text.embed(&tokens).unwrap();
+    let parts = [
+        text.i(..start).unwrap(),
+        vision.embeddings,
+        text.i(start + merged.len()..).unwrap(),
+    ];
+    let positions = prompt_positions(&tokens, model.config.image_token_id, &[merged]).unwrap();
+    (
+        Tensor::cat(&parts, 0).unwrap(),
+        positions.tokens,
+        vision.deepstack,
+        start,
+    )
+}
+
+fn empty_cache(model: &QwenVl, capacity: usize) -> KvCache {
+    let mut cache = KvCache::new(&model.config.text, &Device::Cpu, DType::F32);
+    cache
+        .reset(model.config.text.num_hidden_layers, capacity)
+        .unwrap();
+    cache
+}
+
+#[test]
+fn patches_equal_the_reference_and_both_of_its_frames() {
+    for_each_case(|model, case| {
+        let (patches, grid) =
+            patchify(&case.image(), &model.config, &Device::Cpu, DType::F32).unwrap();
+        assert_eq!(
+            case.ints("grid_thw"),
+            [1, grid.rows as u32, grid.cols as u32]
+        );
+        let reference = case
+            .get("patches")
+            .reshape((grid.len(), 3, 2, 256))
+            .unwrap();
+        for frame in 0..2 {
+            let frame = reference
+                .i((.., .., frame, ..))
+                .unwrap()
+                .reshape((grid.len(), 768))
+                .unwrap();
+            let difference = max_difference(&frame, &patches);
+            assert!(difference < 1e-6, "{}: {difference}", case.name);
+        }
+    });
+}
+
+#[test]
+fn prompt_tokens_and_positions_equal_the_reference() {
+    for_each_case(|model, case| {
+        let grid = Grid::of(case.image().width(), case.image().height(), &model.config).unwrap();
+        let merged = grid.merged(model.config.vision.spatial_merge_size);
+        let tokens = model
+            .tokenizer
+            .prompt(&case.prompt)
+            .unwrap()
+            .tokens(merged.len());
+        assert_eq!(tokens, case.ints("input_ids"), "{}", case.name);
+        let positions = prompt_positions(&tokens, model.config.image_token_id, &[merged]).unwrap();
+        let by_axis: Vec<u32> = (0..3)
+            .flat_map(|axis| positions.tokens.iter().map(move |position| position[axis]))
+            .collect();
+        assert_eq!(by_axis, case.ints("position_ids"), "{}", case.name);
+    });
+}
+
+#[test]
+fn vision_output_and_each_deepstack_feature_equal_the_reference() {
+    for_each_case(|model, case| {
+        let (patches, grid) =
+            patchify(&case.image(), &model.config, &Device::Cpu, DType::F32).unwrap();
+        let vision = model.vision.forward(&patches, grid).unwrap();
+        case.assert_close("vision", &vision.embeddings);
+        assert_eq!(vision.deepstack.len(), 2);
+        for (i, feature) in vision.deepstack.iter().enumerate() {
+            case.assert_close(&format!("deepstack.{i}"), feature);
+        }
+    });
+}
+
+#[test]
+fn hidden_states_of_every_layer_and_logits_equal_the_reference() {
+    for_each_case(|model, case| {
+        let (embeddings, positions, features, start) = inputs(model, case);
+        case.assert_close("hidden.0", &embeddings);
+        let mut cache = empty_cache(model, positions.len());
+        let mut layers = Vec::new();
+        let deepstack = Deepstack {
+            start,
+            features: &features,
+        };
+        let last = model
+            .text
+            .forward(&embeddings, &positions, Some(&deepstack), &mut cache, |x| {
+                layers.push(x.clone());
+            })
+            .unwrap();
+        assert_eq!(layers.len(), model.config.text.num_hidden_layers);
+        for (i, layer) in layers.iter().enumerate() {
+            case.assert_close(&format!("hidden.{}", i + 1), layer);
+        }
+        case.assert_close("logits", &model.text.logits(&last).unwrap());
+    });
+}
+
+#[test]
+fn thirty_two_greedy_tokens_equal_generate() {
+    for_each_case(|model, case| {
+        model.config.eos_token_ids.clear();
+        let prompt = model.tokenizer.prompt(&case.prompt).unwrap();
+        let sampling = Sampling {
+            max_new_tokens: 32,
+            temperature: 0.0,
+            seed: 0,
+        };
+        let generated = model.generate(&case.image(), &prompt, sampling).unwrap();
+        assert_eq!(generated.tokens, case.ints("generated"), "{}", case.name);
+        assert_eq!(generated.ending, Ending::Length);
+    });
+}
+
+#[test]
+fn a_late_token_does_not_change_earlier_hidden_states() {
+    for_each_case(|model, case| {
+        let (embeddings, positions, features, start) = inputs(model, case);
+        let run = |embeddings: &Tensor| {
+            let deepstack = Deepstack {
+                start,
+                features: &features,
+            };
+            let mut cache = empty_cache(model, positions.len());
+            model
+                .text
+                .forward(embeddings, &positions, Some(&deepstack), &mut cache, |_| ())
+                .unwrap()
+        };
+        let last = positions.len() - 1;
+        let other = Tensor::cat(
+            &[
+                embeddings.i(..last).unwrap(),
+                model.text.embed(&[5]).unwrap(),
+            ],
+            0,
+        )
+        .unwrap();
+        let (before, after) = (run(&embeddings), run(&other));
+        let earlier = |x: &Tensor| x.i(..last).unwrap();
+        assert!(
+            max_difference(&earlier(&before), &earlier(&after)) < 1e-6,
+            "{}",
+            case.name
+        );
+        assert!(
+            max_difference(&before, &after) > 1e-3,
+            "the last state must change"
+        );
+    });
+}
+
+#[test]
+fn token_by_token_through_the_cache_equals_all_at_once() {
+    for_each_case(|model, case| {
+        let (embeddings, positions, ..) = inputs(model, case);
+        let forward = |x: &Tensor, positions: &[Position], cache: &mut KvCache| {
+            model
+                .text
+                .forward(x, positions, None, cache, |_| ())
+                .unwrap()
+        };
+        let at_once = forward(
+            &embeddings,
+            &positions,
+            &mut empty_cache(model, positions.len()),
+        );
+        let mut cache = empty_cache(model, positions.len());
+        // A prefix, a second piece of several tokens, then single ones.
+        let mut parts = Vec::new();
+        for (from, to) in [(0, 10), (10, 20)]
+            .into_iter()
+            .chain((20..positions.len()).map(|i| (i, i + 1)))
+        {
+            parts.push(forward(
+                &embeddings.i(from..to).unwrap(),
+                &positions[from..to],
+                &mut cache,
+            ));
+        }
+        let difference = max_difference(&at_once, &Tensor::cat(&parts, 0).unwrap());
+        assert!(difference < TOLERANCE, "{}: {difference}", case.name);
+    });
+}
+
+#[test]
+fn the_second_page_of_a_process_equals_the_same_page_in_a_fresh_one() {
+    for folder in TINY_MODELS {
+        let cases = Case::all(folder);
+        let sampling = Sampling {
+            max_new_tokens: 24,
+            temperature: 0.7,
+            seed: 11,
+        };
+        let read = |model: &mut QwenVl, case: &Case, budget| {
+            let prompt = model.tokenizer.prompt(&case.prompt).unwrap();
+            let sampling = Sampling {
+                max_new_tokens: budget,
+                ..sampling
+            };
+            model
+                .generate(&case.image(), &prompt, sampling)
+                .unwrap()
+                .tokens
+        };
+        let fresh = read(&mut tiny(folder), &cases[1], 24);
+        let mut used = tiny(folder);
+        // A longer page first, so that the cache is used again and holds old values beyond the new page's end.
+        read(&mut used, &cases[0], 40);
+        assert_eq!(read(&mut used, &cases[1], 24), fresh, "{folder}");
+        assert!(!fresh.is_empty());
+    }
+}
+
+#[test]
+fn half_precision_stays_close_to_f32() {
+    for folder in TINY_MODELS {
+        let case = &Case::all(folder)[0];
+        let logits = |dtype| {
+            let mut model = QwenVl::load(&golden(folder), &Device::Cpu, dtype).unwrap();
+            let prompt = model.tokenizer.prompt(&case.prompt).unwrap();
+            let logits = model.prefill(&case.image(), &prompt, 1).unwrap().logits;
+            logits.to_dtype(DType::F32).unwrap()
+        };
+        let exact = logits(DType::F32);
+        for dtype in [DType::BF16, DType::F16] {
+            let cosine = cosine(&exact, &logits(dtype));
+            assert!(cosine > 0.99, "{folder} {dtype:?}: {cosine}");
+        }
+    }
+}
+
+fn cosine(a: &Tensor, b: &Tensor) -> f32 {
+    let dot = |a: &Tensor, b: &Tensor| {
+        (a * b)
+            .unwrap()
+            .sum_all()
+            .unwrap()
+            .to_scalar::<f32>()
+            .unwrap()
+    };
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+#[derive(Deserialize)]
+struct PositionCase {
+    before: usize,
+    /// Patch rows and columns; none for a prompt without an image.
+    grid: Option<[usize; 2]>,
+    after: usize,
+    position_ids: [Vec<u32>; 3],
+    rope_delta: i64,
+}
+
+#[test]
+fn positions_of_all_kinds_of_prompts_equal_the_reference() {
+    const IMAGE: u32 = 9;
+    let cases: Vec<PositionCase> = read_json("positions.json");
+    assert!(cases.len() > 5);
+    for case in cases {
+        let image = case.grid.map(|[rows, cols]| Grid { rows, cols }.merged(2));
+        let image_tokens = image.map_or(0, |grid| grid.len());
+        let run = |token, count| std::iter::repeat_n(token, count);
+        let tokens: Vec<u32> = run(1, case.before)
+            .chain(run(IMAGE, image_tokens))
+            .chain(run(1, case.after))
+            .collect();
+        let found = prompt_positions(&tokens, IMAGE, image.as_slice()).unwrap();
+        for axis in 0..3 {
+            let column: Vec<u32> = found.tokens.iter().map(|position| position[axis]).collect();
+            assert_eq!(column, case.position_ids[axis], "axis {axis}");
+        }
+        assert_eq!(i64::from(found.next), tokens.len() as i64 + case.rope_delta);
+    }
+}
+
+#[test]
+fn image_tokens_that_do_not_fit_the_grid_are_an_error() {
+    let grid = Grid { rows: 2, cols: 3 };
+    assert!(prompt_positions(&[1, 9, 9, 1], 9, &[grid]).is_err());
+    assert!(prompt_positions(&[1, 1], 9, &[grid]).is_err());
+}
+
+#[test]
+fn stretched_positions_equal_the_reference() {
+    let tensors =
+        candle_core::safetensors::load(golden("vision_positions.safetensors"), &Device::Cpu)
+            .unwrap();
+    let grids = [(4, 6), (10, 2), (12, 14)];
+    for (rows, cols) in grids {
+        let found = stretched_positions(&tensors["table"], 8, Grid { rows, cols }, 2).unwrap();
+        assert!(
+            max_difference(&tensors[&format!("g{rows}x{cols}")], &found) < 1e-6,
+            "{rows}×{cols}"
+        );
+    }
+    assert_eq!(tensors.len(), grids.len() + 1);
+}
+
+#[derive(Deserialize)]
+struct ReaderCase {
+    image: String,
+    prompt: String,
+    text: String,
+    /// With the token that ends the answer.
+    tokens: Vec<u32>,
+}
+
+#[test]
+fn the_reader_writes_what_the_reference_writes_character_by_character() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut reader = load(&root.join("examples/reader")).unwrap();
+    let limits = pixel_budget(&root.join("examples/reader")).unwrap();
+    let cases: Vec<ReaderCase> = read_json("reader.json");
+    let mut read = 0;
+    for case in cases {
+        let image = image::open(root.join(&case.image)).unwrap().to_rgb8();
+        if u64::from(image.width() * image.height()) > limits.max_pixels {
+            continue; // Resampled before reading, which is not what is tested here.
+        }
+        let prompt = reader.tokenizer.prompt(&case.prompt).unwrap();
+        let sampling = Sampling {
+            max_new_tokens: 320,
+            temperature: 0.0,
+            seed: 0,
+        };
+        let answer = reader.generate(&image, &prompt, sampling).unwrap();
+        let text = reader.tokenizer.decode(&answer.tokens).unwrap();
+        assert_eq!(text, case.text, "{} {:?}", case.image, case.prompt);
+        assert_eq!(answer.tokens, case.tokens[..case.tokens.len() - 1]);
+        read += 1;
+    }
+    assert!(read >= 30);
+}
+
+fn read_json<T: DeserializeOwned>(name: &str) -> T {
+    serde_json::from_slice(&fs::read(golden(name)).unwrap()).unwrap()
+}
