@@ -6,14 +6,20 @@ use anyhow::Result;
 
 use crate::{
     cli,
-    config::{EngineChoice, Settings},
+    config::{CPU_MODEL, CUDA_MODEL, EngineChoice, ProgressChoice, Settings, Verbosity},
     discover::discover,
     document::Needs,
-    engine::{Engine, text_layer::TextLayer},
+    engine::{
+        Engine,
+        qwen::{Hardware, QwenEngine, Task},
+        text_layer::TextLayer,
+    },
     exit::Exit,
+    hub::{self, FetchProgress},
     journal::{Closed, Journal, Target},
-    prepare::{self, PixelBudget},
+    prepare::{self, resize::PixelBudget},
     progress::Progress,
+    qwen_vl::{self, generate::Sampling},
     record::RunFacts,
     run,
 };
@@ -77,7 +83,7 @@ struct EngineToBe {
 impl EngineToBe {
     fn new(settings: &Settings) -> Result<Self> {
         match settings.engine {
-            EngineChoice::Qwen => anyhow::bail!("--engine qwen is not wired yet"),
+            EngineChoice::Qwen => Self::qwen(settings),
             EngineChoice::TextLayer => Ok(Self {
                 needs: TextLayer::NEEDS,
                 // Looked at by nobody; those of published models.
@@ -89,5 +95,44 @@ impl EngineToBe {
                 load: Box::new(|| Ok(Box::new(TextLayer))),
             }),
         }
+    }
+
+    /// Finds the model's files, fetching them if need be; the weights are not read yet.
+    fn qwen(settings: &Settings) -> Result<Self> {
+        let hardware = Hardware::open(settings.device, settings.dtype)?;
+        let name = settings.model.clone().unwrap_or_else(|| {
+            let default = if hardware.is_cuda() {
+                CUDA_MODEL
+            } else {
+                CPU_MODEL
+            };
+            default.to_owned()
+        });
+        let folder = hub::model_folder(&name, fetch_progress(settings))?;
+        let task = Task {
+            prompt: settings.prompt.clone(),
+            sampling: Sampling {
+                max_new_tokens: settings.max_new_tokens,
+                temperature: settings.temperature,
+                seed: settings.seed,
+            },
+        };
+        Ok(Self {
+            needs: QwenEngine::NEEDS,
+            limits: qwen_vl::config::pixel_budget(&folder)?,
+            load: Box::new(move || {
+                Ok(Box::new(QwenEngine::load(name, &folder, &hardware, &task)?))
+            }),
+        })
+    }
+}
+
+fn fetch_progress(settings: &Settings) -> FetchProgress {
+    match settings.progress {
+        _ if settings.verbosity == Verbosity::Quiet => FetchProgress::Off,
+        ProgressChoice::Auto => FetchProgress::auto(),
+        ProgressChoice::Bar => FetchProgress::Bar,
+        ProgressChoice::Plain => FetchProgress::Plain,
+        ProgressChoice::Off => FetchProgress::Off,
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     document::{OutputFormat, PageSelection},
     exit::UsageError,
     journal::Target,
-    prepare::PixelBudget,
+    prepare::resize::PixelBudget,
 };
 
 /// Default of `--max-new-tokens`.

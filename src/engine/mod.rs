@@ -1,5 +1,6 @@
 //! What every engine is to the pipeline: it pulls prepared pages and pushes outcomes, and knows nothing else.
 
+pub mod qwen;
 pub mod text_layer;
 
 use std::time::Duration;

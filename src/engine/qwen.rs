@@ -1,6 +1,6 @@
 //! The in-process engine: one Qwen3-VL on one device, page by page.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Device};
@@ -17,18 +17,47 @@ use crate::{
     },
 };
 
-/// What the engine is made from.
+/// Where the model runs, and in which numbers.
+#[derive(Debug, Clone)]
+pub struct Hardware {
+    device: Device,
+    dtype: DType,
+}
+
+impl Hardware {
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// A CUDA device was asked for, and can't be used or is not part of this build.
+    pub fn open(device: DeviceChoice, dtype: DTypeChoice) -> Result<Self> {
+        let device = open_device(device)?;
+        let dtype = match dtype {
+            DTypeChoice::F32 => DType::F32,
+            DTypeChoice::Bf16 => DType::BF16,
+            DTypeChoice::F16 => DType::F16,
+            DTypeChoice::Auto if device.is_cuda() => DType::BF16,
+            DTypeChoice::Auto => DType::F32,
+        };
+        Ok(Self { device, dtype })
+    }
+
+    /// Whether it is a GPU.
+    #[must_use]
+    pub fn is_cuda(&self) -> bool {
+        self.device.is_cuda()
+    }
+
+    /// The type of weights and activations, as `--dtype` spells it.
+    #[must_use]
+    pub fn dtype(&self) -> &'static str {
+        self.dtype.as_str()
+    }
+}
+
+/// What is asked of the model.
 #[derive(Debug, Clone, PartialEq)]
-pub struct QwenSettings {
-    /// The model as the user named it, for the records.
-    pub model: String,
-    /// The model's files.
-    pub folder: PathBuf,
-    /// Where it runs.
-    pub device: DeviceChoice,
-    /// Type of weights and activations.
-    pub dtype: DTypeChoice,
-    /// What is asked about each page.
+pub struct Task {
+    /// The instruction that goes with each page.
     pub prompt: String,
     /// How the answer is written.
     pub sampling: Sampling,
@@ -43,24 +72,27 @@ pub struct QwenEngine {
 }
 
 impl QwenEngine {
-    /// Loads the model; takes from seconds to minutes.
+    /// What it looks at.
+    pub const NEEDS: Needs = Needs {
+        pixels: true,
+        text: false,
+    };
+
+    /// Loads the model in `folder`, which records call `name`; takes from seconds to minutes.
     ///
     /// # Errors
-    /// The device is not there, or the model's files are missing, damaged or don't fit each other.
-    pub fn load(settings: &QwenSettings) -> Result<Self> {
-        let device = open_device(settings.device)?;
-        let dtype = match settings.dtype {
-            DTypeChoice::F32 => DType::F32,
-            DTypeChoice::Bf16 => DType::BF16,
-            DTypeChoice::F16 => DType::F16,
-            DTypeChoice::Auto if device.is_cuda() => DType::BF16,
-            DTypeChoice::Auto => DType::F32,
-        };
-        let model = QwenVl::load(&settings.folder, &device, dtype)
-            .with_context(|| format!("can't load the model {}", settings.model))?;
-        let prompt = model.tokenizer.prompt(&settings.prompt)?;
-        tracing::debug!(model = settings.model, ?device, ?dtype, "model loaded");
-        Ok(Self { name: settings.model.clone(), model, prompt, sampling: settings.sampling })
+    /// The model's files are missing, damaged or don't fit each other.
+    pub fn load(name: String, folder: &Path, hardware: &Hardware, task: &Task) -> Result<Self> {
+        let model = QwenVl::load(folder, &hardware.device, hardware.dtype)
+            .with_context(|| format!("can't load the model {name}"))?;
+        let prompt = model.tokenizer.prompt(&task.prompt)?;
+        tracing::debug!(model = name, ?hardware, "model loaded");
+        Ok(Self {
+            name,
+            model,
+            prompt,
+            sampling: task.sampling,
+        })
     }
 
     fn read(&mut self, page: &PreparedPage) -> Result<PageAnswer> {
@@ -93,7 +125,7 @@ impl Engine for QwenEngine {
     }
 
     fn needs(&self) -> Needs {
-        Needs { pixels: true, text: false }
+        Self::NEEDS
     }
 
     fn run(

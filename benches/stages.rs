@@ -1,0 +1,134 @@
+//! How fast each stage is by itself: `cargo bench --bench stages`.
+//!
+//! Preparation is given in pages per second; prefill and decode are those of the small reader, which shows the cost of
+//! the program around the products more than that of the products themselves.
+
+use std::{fs, hint::black_box, path::Path, process::Command};
+
+use candle_core::{DType, Device};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use image::RgbImage;
+use omnidocs::{
+    document::{Needs, Source},
+    prepare::{self, resize::PixelBudget},
+    qwen_vl::{QwenVl, config::Config, generate::Sampling, patches::patchify},
+};
+
+/// About what a published model sees of a page.
+const MEGAPIXEL: PixelBudget = PixelBudget {
+    factor: 32,
+    min_pixels: 65_536,
+    max_pixels: 1 << 20,
+};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All pages of `copies` copies of one example, prepared by two workers.
+fn prepare_all(file: &str, copies: usize) -> usize {
+    let path = root().join("examples/pages").join(file);
+    let source = Source {
+        size_bytes: fs::metadata(&path).ok().map(|data| data.len()),
+        path,
+        error: None,
+    };
+    let settings = prepare::Settings {
+        dpi: 200.0,
+        budget: MEGAPIXEL,
+        selection: None,
+        needs: Needs {
+            pixels: true,
+            text: false,
+        },
+        workers: 2,
+        prefetch: 4,
+    };
+    let pages = prepare::pages(vec![source; copies], settings).expect("preparation starts");
+    pages.filter(|page| page.result.is_ok()).count()
+}
+
+fn preparation(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("prepare");
+    group.sample_size(10);
+    for file in ["receipts.pdf", "scan.jpg"] {
+        group.throughput(Throughput::Elements(prepare_all(file, 8) as u64));
+        group.bench_function(file, |bencher| bencher.iter(|| prepare_all(file, 8)));
+    }
+    group.finish();
+}
+
+fn patches(criterion: &mut Criterion) {
+    let config = Config::read(&root().join("examples/reader")).expect("the reader's config");
+    let page = RgbImage::from_fn(1024, 1024, |x, y| {
+        image::Rgb([x as u8, y as u8, (x ^ y) as u8])
+    });
+    let mut group = criterion.benchmark_group("patchify");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("1 megapixel", |bencher| {
+        bencher.iter(|| patchify(black_box(&page), &config, &Device::Cpu, DType::F32));
+    });
+    group.finish();
+}
+
+fn model(criterion: &mut Criterion) {
+    let mut reader = QwenVl::load(&root().join("examples/reader"), &Device::Cpu, DType::F32)
+        .expect("the reader loads");
+    let page = image::open(root().join("examples/pages/scan.jpg"))
+        .expect("an example page")
+        .to_rgb8();
+    let prompt = reader
+        .tokenizer
+        .prompt("Transcribe this page.")
+        .expect("a prompt");
+    let mut group = criterion.benchmark_group("reader");
+    group.sample_size(20);
+    group.bench_function("prefill 256×64", |bencher| {
+        bencher.iter(|| reader.prefill(&page, &prompt, 64).expect("prefill").next);
+    });
+    // One token a page would measure prefill; the difference between two budgets is decoding.
+    reader.config.eos_token_ids.clear();
+    for tokens in [1, 33] {
+        let sampling = Sampling {
+            max_new_tokens: tokens,
+            temperature: 0.0,
+            seed: 0,
+        };
+        group.bench_function(format!("page of {tokens} tokens"), |bencher| {
+            bencher.iter(|| {
+                reader
+                    .generate(&page, &prompt, sampling)
+                    .expect("an answer")
+                    .tokens
+                    .len()
+            });
+        });
+    }
+    group.finish();
+}
+
+fn end_to_end(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("omnidocs extract");
+    group.sample_size(10);
+    group.bench_function("examples/pages", |bencher| {
+        bencher.iter(|| {
+            let status = Command::new(env!("CARGO_BIN_EXE_omnidocs"))
+                .current_dir(root())
+                .args([
+                    "extract",
+                    "examples/pages",
+                    "--model",
+                    "examples/reader",
+                    "-q",
+                ])
+                .output()
+                .expect("the program starts")
+                .status;
+            assert!(status.success());
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(stages, preparation, patches, model, end_to_end);
+criterion_main!(stages);
