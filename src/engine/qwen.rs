@@ -96,7 +96,10 @@ impl QwenEngine {
     }
 
     fn read(&mut self, page: &PreparedPage) -> Result<PageAnswer> {
-        let image = page.pixels.as_ref().context("the page came without pixels")?;
+        let image = page
+            .pixels
+            .as_ref()
+            .context("the page came without pixels")?;
         let generated = self.model.generate(image, &self.prompt, self.sampling)?;
         let finish = match generated.ending {
             Ending::Stop => FinishReason::Stop,
@@ -135,7 +138,10 @@ impl Engine for QwenEngine {
     ) -> Result<()> {
         for page in pages {
             let result = self.read(&page).map_err(|error| page_error(&error));
-            done(PageOutcome { id: page.id, result })?;
+            done(PageOutcome {
+                id: page.id,
+                result,
+            })?;
         }
         Ok(())
     }
@@ -144,8 +150,15 @@ impl Engine for QwenEngine {
 fn page_error(error: &anyhow::Error) -> PageError {
     let message = format!("{error:#}");
     // Neither Candle nor the driver has an error type for it.
-    let memory = message.to_lowercase().replace('_', " ").contains("out of memory");
-    let kind = if memory { ErrorKind::OutOfMemory } else { ErrorKind::Engine };
+    let memory = message
+        .to_lowercase()
+        .replace('_', " ")
+        .contains("out of memory");
+    let kind = if memory {
+        ErrorKind::OutOfMemory
+    } else {
+        ErrorKind::Engine
+    };
     PageError::new(kind, Stage::Engine, message)
 }
 
@@ -162,8 +175,9 @@ fn open_device(choice: DeviceChoice) -> Result<Device> {
 
 #[cfg(feature = "cuda")]
 fn open_cuda(index: usize) -> Result<Device> {
-    Device::new_cuda(index)
-        .with_context(|| format!("--device cuda:{index} can't be used; `nvidia-smi` lists what is there"))
+    Device::new_cuda(index).with_context(|| {
+        format!("--device cuda:{index} can't be used; `nvidia-smi` lists what is there")
+    })
 }
 
 #[cfg(not(feature = "cuda"))]

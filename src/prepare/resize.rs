@@ -1,8 +1,9 @@
 //! The size at which the model sees a page, and the resampling that brings an image there.
 
 use fast_image_resize::{
-    FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
-    images::{Image, ImageRef},
+    FilterType, ResizeAlg, ResizeOptions, Resizer,
+    images::{TypedImage, TypedImageRef},
+    pixels::U8x3,
 };
 use image::RgbImage;
 
@@ -84,21 +85,16 @@ pub fn resize(image: RgbImage, width: u32, height: u32) -> Result<RgbImage, Page
         );
         PageError::new(ErrorKind::Render, Stage::Prepare, message)
     };
-    let source = ImageRef::new(
-        image.width(),
-        image.height(),
-        image.as_raw(),
-        PixelType::U8x3,
-    )
-    .map_err(|error| failed(&error))?;
-    let mut target = Image::new(width, height, PixelType::U8x3);
-    let bicubic = ResizeAlg::Convolution(FilterType::CatmullRom);
-    Resizer::new()
-        .resize(
-            &source,
-            &mut target,
-            &ResizeOptions::new().resize_alg(bicubic),
-        )
+    let (from_width, from_height) = image.dimensions();
+    let mut pixels = vec![0; 3 * width as usize * height as usize];
+    // The typed interface compiles code for this one pixel type instead of all of them.
+    let source = TypedImageRef::<U8x3>::from_buffer(from_width, from_height, image.as_raw())
         .map_err(|error| failed(&error))?;
-    RgbImage::from_raw(width, height, target.into_vec()).ok_or_else(|| failed(&"wrong buffer size"))
+    let mut target = TypedImage::<U8x3>::from_buffer(width, height, &mut pixels)
+        .map_err(|error| failed(&error))?;
+    let bicubic = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
+    Resizer::new()
+        .resize_typed(&source, &mut target, &bicubic)
+        .map_err(|error| failed(&error))?;
+    RgbImage::from_raw(width, height, pixels).ok_or_else(|| failed(&"wrong buffer size"))
 }
