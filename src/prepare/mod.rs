@@ -6,6 +6,7 @@
 
 pub mod image;
 pub mod pdf;
+mod pdfium;
 pub mod resize;
 mod tiff;
 
@@ -369,4 +370,61 @@ fn unreadable(stage: Stage, message: impl Into<String>) -> PageError {
 
 fn crashed(stage: Stage, message: &str) -> PageError {
     PageError::new(ErrorKind::Crashed, stage, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_costs_one_page() {
+        let error = guard::<()>(Stage::Prepare, || panic!("index out of bounds")).unwrap_err();
+        assert_eq!(
+            (error.kind, error.stage),
+            (ErrorKind::Crashed, Stage::Prepare)
+        );
+        assert!(error.message.contains("index out of bounds"), "{error}");
+    }
+
+    #[test]
+    fn dropping_the_pages_early_ends_the_preparation() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        ::image::RgbImage::new(64, 64).save(&path).unwrap();
+        let source = Source {
+            path,
+            size_bytes: None,
+            error: None,
+        };
+        let settings = Settings {
+            dpi: 72.0,
+            budget: PixelBudget {
+                factor: 32,
+                min_pixels: 1,
+                max_pixels: 1_000_000,
+            },
+            selection: None,
+            needs: Needs {
+                pixels: true,
+                text: false,
+            },
+            workers: 2,
+            prefetch: 3,
+        };
+        for taken in [0, 1, 5] {
+            let mut pages = pages(vec![source.clone(); 1000], settings.clone()).unwrap();
+            assert_eq!(pages.by_ref().take(taken).count(), taken);
+            // The feeder and every page in work hold it.
+            let stop = Arc::downgrade(&pages.stop);
+            drop(pages);
+            let begin = Instant::now();
+            while stop.strong_count() > 0 {
+                assert!(
+                    begin.elapsed() < Duration::from_secs(10),
+                    "threads are still at work"
+                );
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
 }

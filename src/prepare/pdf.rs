@@ -6,7 +6,6 @@
 use std::{
     any::Any,
     collections::HashMap,
-    io::Write,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{OnceLock, mpsc},
@@ -17,11 +16,11 @@ use anyhow::{Context, Result, anyhow};
 use image::RgbImage;
 use pdfium_render::prelude::{
     PdfBitmapFormat, PdfDocument, PdfPage, PdfPageIndex, PdfRenderConfig, Pdfium, PdfiumError,
-    PdfiumInternalError, PdfiumLibraryBindings, Pixels,
+    PdfiumInternalError, Pixels,
 };
 
 use super::{
-    crashed,
+    crashed, pdfium,
     resize::{PixelBudget, smart_resize},
     unreadable,
 };
@@ -29,9 +28,6 @@ use crate::{
     document::{Needs, PageText},
     error::{ErrorKind, PageError, Stage},
 };
-
-/// The library, as `build.rs` left it.
-static LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pdfium"));
 
 /// PDF coordinates count in points.
 const POINTS_PER_INCH: f64 = 72.0;
@@ -226,7 +222,7 @@ fn start() -> Result<Renderer> {
     let (ready, loaded) = mpsc::sync_channel(1);
     thread::Builder::new()
         .name("pdfium".to_owned())
-        .spawn(move || match load() {
+        .spawn(move || match pdfium::load() {
             Ok(bindings) => {
                 let _ = ready.send(Ok(()));
                 serve(&Pdfium::new(bindings), &inbox);
@@ -240,46 +236,6 @@ fn start() -> Result<Renderer> {
         .recv()
         .context("the PDF renderer stopped as it started")??;
     Ok(Renderer { requests })
-}
-
-/// Loads the embedded library without leaving a file behind.
-fn load() -> Result<Box<dyn PdfiumLibraryBindings>> {
-    #[cfg(target_os = "linux")]
-    if let Ok(bindings) = load_from_memory() {
-        return Ok(bindings);
-    }
-    load_from_temporary_file().with_context(|| {
-        format!(
-            "the PDF library inside this program can't be loaded; set TMPDIR to a folder that \
-             programs may be run from (it is {} now)",
-            std::env::temp_dir().display()
-        )
-    })
-}
-
-#[cfg(target_os = "linux")]
-fn load_from_memory() -> Result<Box<dyn PdfiumLibraryBindings>> {
-    use std::{fs::File, os::fd::AsRawFd};
-
-    use rustix::fs::{MemfdFlags, memfd_create};
-
-    let mut file = File::from(memfd_create("pdfium", MemfdFlags::CLOEXEC)?);
-    file.write_all(LIBRARY)?;
-    Ok(Pdfium::bind_to_library(format!(
-        "/proc/self/fd/{}",
-        file.as_raw_fd()
-    ))?)
-}
-
-fn load_from_temporary_file() -> Result<Box<dyn PdfiumLibraryBindings>> {
-    let mut file = tempfile::Builder::new()
-        .prefix("omnidocs-pdfium-")
-        .suffix(std::env::consts::DLL_SUFFIX)
-        .tempfile()?;
-    file.write_all(LIBRARY)?;
-    // Its file goes as soon as the library is loaded, except on Windows, which does not allow that.
-    let path = file.into_temp_path();
-    Ok(Pdfium::bind_to_library(&path)?)
 }
 
 /// Answers requests until nobody can ask any more.

@@ -177,7 +177,8 @@ fn palette_colors(
     let color = |table: &[u16], index: u8| {
         table
             .get(usize::from(index))
-            .map_or(0, |&value| narrow(value))
+            // The high byte: some programs write 255 as 0xFF00, others as 0xFFFF.
+            .map_or(0, |&value| value.to_be_bytes()[0])
     };
     Ok(samples
         .iter()

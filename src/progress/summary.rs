@@ -276,7 +276,15 @@ mod tests {
             (".docx".to_owned(), 2),
         ]));
         let output = Target::File("results.jsonl".into());
-        insta::assert_snapshot!(tally.summary_after(Duration::from_secs(4_000), &ignored, &output), @"");
+        insta::assert_snapshot!(tally.summary_after(Duration::from_secs(4_000), &ignored, &output), @r"
+        read      1,003 documents, 1 without any of the pages asked for
+        pages     4,000 ok, 4 failed; 12,000 words
+        pace      1.00 pages/s; 2.04 s a page (median), 4.04 s (95th percentile)
+        time      1h 06m: 3.14 s loading the model, 20m 00s prefill, 40m 00s decode, 7.00 s waiting for pages; pages were prepared in 2m 40s beside it
+        ignored   12 other files (.txt 10, .docx 2)
+        failed    pdfs/locked.pdf: the PDF wants a password
+        failed    pdfs/torn.pdf, page 2 and 2 more: the page can't be rendered
+        ");
         insta::assert_snapshot!(tally.state_after(Duration::from_secs(4_000)), @"");
     }
 

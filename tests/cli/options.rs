@@ -247,7 +247,7 @@ fn what_cannot_be_meant_is_a_usage_error_that_names_the_flag_and_what_is_right()
         ("a.pdf --model=", "--model is empty"),
         ("a.pdf -q -v", "--quiet and --verbose contradict each other"),
     ] {
-        let ran = room.extract(args).expect(2);
+        let ran = Ran::of(&mut room.omnidocs(&format!("extract {args}"))).expect(2);
         assert!(
             ran.stderr.starts_with("error: ") && ran.stderr.contains(message),
             "{args}: {}",
