@@ -115,5 +115,6 @@ fn resize_one_axis(image: RgbImage, width: u32, height: u32) -> Result<RgbImage,
     Resizer::new()
         .resize_typed(&source, &mut target, &bicubic)
         .map_err(|error| failed(&error))?;
-    RgbImage::from_raw(width, height, pixels).ok_or_else(|| failed(&"the result has the wrong size"))
+    RgbImage::from_raw(width, height, pixels)
+        .ok_or_else(|| failed(&"the result has the wrong size"))
 }

@@ -285,7 +285,7 @@ mod tests {
         failed    pdfs/locked.pdf: the PDF wants a password
         failed    pdfs/torn.pdf, page 2 and 2 more: the page can't be rendered
         ");
-        insta::assert_snapshot!(tally.state_after(Duration::from_secs(4_000)), @"");
+        insta::assert_snapshot!(tally.state_after(Duration::from_secs(4_000)), @"4,004 pages done (4 failed) · 1,001/1,003 documents · 1.00 pages/s · 4.99 s left");
     }
 
     #[test]

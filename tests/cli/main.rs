@@ -2,8 +2,11 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/hub_server.rs"]
+mod hub_server;
 
 mod help;
 mod inputs;
 mod options;
 mod output;
+mod reading;

@@ -1,0 +1,244 @@
+//! Reading with a model: the small reader in `examples/reader`, on pages whose true text is known.
+
+use std::path::PathBuf;
+
+use assert_cmd::Command;
+use omnidocs::{
+    document::OutputFormat,
+    engine::FinishReason,
+    record::{Record, Status, Timings, Warning},
+};
+use serde::Deserialize;
+
+use crate::{
+    common::{Ran, Room},
+    hub_server::HubServer,
+};
+
+fn example(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("examples")
+        .join(path)
+}
+
+/// `omnidocs extract examples/pages/FILE --model examples/reader ARGS…`.
+fn reading(file: &str, args: &str) -> Command {
+    let mut command = Room::new().omnidocs("extract");
+    command
+        .current_dir(example(""))
+        .arg(format!("pages/{file}"))
+        .args(["--model", "reader"])
+        .args(args.split_whitespace());
+    command
+}
+
+/// The one record of a page that was read.
+#[track_caller]
+fn read(file: &str, args: &str) -> Record {
+    let mut records = Ran::of(&mut reading(file, args)).expect(0).records();
+    assert_eq!(records.len(), 1);
+    records.remove(0)
+}
+
+/// Records without what differs from run to run.
+fn without_times(mut records: Vec<Record>) -> Vec<Record> {
+    for record in &mut records {
+        record.timings_ms = Timings::default();
+    }
+    records
+}
+
+#[derive(Deserialize)]
+struct Truth {
+    file: String,
+    page: u32,
+    text: String,
+}
+
+#[test]
+fn the_quick_start_reads_every_example_page_without_an_error() {
+    let truth = include_str!("../golden/pages.json");
+    let truth: Vec<Truth> = serde_json::from_str(truth).unwrap();
+    let mut command = Room::new().omnidocs("extract pages --model reader");
+    let records = Ran::of(command.current_dir(example("")))
+        .expect(0)
+        .records();
+    assert_eq!(records.len(), truth.len());
+    for Truth { file, page, text } in truth {
+        let record = records
+            .iter()
+            .find(|record| record.filename == file && record.page == page)
+            .unwrap();
+        assert_eq!(record.content.as_deref(), Some(text.as_str()), "{file}");
+        assert_eq!(record.finish_reason, Some(FinishReason::Stop));
+        assert_eq!(record.model.as_deref(), Some("reader"));
+    }
+}
+
+#[test]
+fn two_runs_differ_in_nothing_but_times() {
+    let run = || {
+        without_times(
+            Ran::of(&mut reading("receipts.pdf", ""))
+                .expect(0)
+                .records(),
+        )
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn format_chooses_what_the_model_is_asked_for() {
+    let tokens = |format| {
+        let record = read("label.png", &format!("--format {format}"));
+        (record.output_format, record.prompt_tokens.unwrap())
+    };
+    let (markdown, html, text) = (tokens("markdown"), tokens("html"), tokens("text"));
+    assert_eq!(markdown.0, OutputFormat::Markdown);
+    assert_eq!(html.0, OutputFormat::Html);
+    assert_eq!(text.0, OutputFormat::Text);
+    assert!(markdown.1 != html.1 && html.1 != text.1 && markdown.1 != text.1);
+}
+
+#[test]
+fn a_prompt_of_ones_own_replaces_that_of_the_format_from_the_command_line_or_a_file() {
+    let room = Room::new();
+    room.put("ask.txt", "Transcribe this page.\n");
+    let typed = Ran::of(reading("label.png", "--prompt").arg("Transcribe this page.")).expect(0);
+    let from_file =
+        Ran::of(reading("label.png", "--prompt-file").arg(room.path("ask.txt"))).expect(0);
+    let typed = without_times(typed.records());
+    assert_eq!(typed, without_times(from_file.records()));
+    assert!(typed[0].prompt_tokens < read("label.png", "").prompt_tokens);
+    assert_eq!(typed[0].content.as_deref(), Some("This way up"));
+}
+
+#[test]
+fn an_answer_that_uses_up_its_tokens_says_so() {
+    let record = read("note.pdf", "--max-new-tokens 3");
+    assert_eq!(record.status, Status::Ok);
+    assert_eq!(record.finish_reason, Some(FinishReason::Length));
+    assert_eq!(record.completion_tokens, Some(3));
+    assert_eq!(record.warnings, [Warning::Truncated]);
+}
+
+#[test]
+fn sampling_depends_on_the_seed_and_on_nothing_else() {
+    let text = |args| read("note.pdf", args).content.unwrap();
+    let sampled = text("--temperature 1.5 --seed 1 --max-new-tokens 40");
+    assert_eq!(
+        sampled,
+        text("--temperature 1.5 --seed 1 --max-new-tokens 40")
+    );
+    assert_ne!(
+        sampled,
+        text("--temperature 1.5 --seed 2 --max-new-tokens 40")
+    );
+    assert_eq!(text(""), text("--temperature 0 --seed 9"));
+}
+
+#[test]
+fn every_number_type_reads() {
+    for dtype in ["auto", "f32", "bf16", "f16"] {
+        let record = read("label.png", &format!("--device cpu --dtype {dtype}"));
+        assert_eq!(record.content.as_deref(), Some("This way up"), "{dtype}");
+    }
+}
+
+#[test]
+#[cfg(not(feature = "cuda"))]
+fn a_cpu_build_says_so_when_it_is_asked_for_cuda() {
+    for device in ["cuda", "cuda:1"] {
+        let ran = Ran::of(&mut reading("label.png", &format!("--device {device}"))).expect(1);
+        assert!(
+            ran.stderr.contains("built for the CPU only"),
+            "{}",
+            ran.stderr
+        );
+        assert!(ran.stderr.contains("--features cuda"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn pixel_limits_and_dpi_set_the_size_that_the_model_sees() {
+    // The page is 4 × 1 inches.
+    for (args, width, height) in [
+        ("", 256, 64),
+        ("--max-pixels 8192", 160, 32),
+        ("--dpi 72 --min-pixels 1024 --max-pixels 1000000", 288, 64),
+        ("--dpi 144 --min-pixels 1024 --max-pixels 1000000", 576, 160),
+        ("--dpi 72 --min-pixels 100000", 640, 160),
+    ] {
+        let record = read("note.pdf", &format!("{args} --max-new-tokens 1"));
+        assert_eq!(
+            (record.width, record.height),
+            (Some(width), Some(height)),
+            "{args}"
+        );
+        let patches = record.image_tokens.unwrap();
+        assert_eq!(patches, (width / 32 * (height / 32)) as usize, "{args}");
+    }
+}
+
+#[test]
+fn a_limit_that_no_page_can_meet_is_a_usage_error() {
+    let ran = Ran::of(&mut reading("note.pdf", "--max-pixels 100")).expect(2);
+    assert!(ran.stderr.contains("--max-pixels 100"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_folder_that_is_no_model_is_refused_before_anything_is_read() {
+    let room = Room::new();
+    room.put("empty/readme.txt", "nothing");
+    let mut command = room.omnidocs("extract --model ./empty");
+    let ran = Ran::of(command.arg(example("pages"))).expect(1);
+    assert_eq!(ran.stdout, "");
+    assert!(ran.stderr.contains("config.json"), "{}", ran.stderr);
+    let mut command = room.omnidocs("extract --model ./nowhere");
+    let ran = Ran::of(command.arg(example("pages"))).expect(1);
+    assert!(ran.stderr.contains("./nowhere"), "{}", ran.stderr);
+}
+
+/// `extract label.png --model org/reader`, with the hub at `endpoint` and a cache of its own.
+fn by_name(room: &Room, endpoint: &str) -> Command {
+    let mut command = room.omnidocs("extract --model org/reader");
+    command
+        .arg(example("pages/label.png"))
+        .env("HF_HOME", room.path("cache"))
+        .env("HF_ENDPOINT", endpoint);
+    for variable in ["HF_HUB_CACHE", "HF_TOKEN", "HF_HUB_OFFLINE"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+#[test]
+fn a_model_by_name_is_fetched_and_then_read_with_and_kept() {
+    let hub = HubServer::new("org/reader", &example("reader"));
+    let room = Room::new();
+    let first = Ran::of(&mut by_name(&room, &hub.url())).expect(0);
+    assert!(
+        first.stderr.contains("fetching model.safetensors"),
+        "{}",
+        first.stderr
+    );
+    assert_eq!(first.records()[0].content.as_deref(), Some("This way up"));
+    assert_eq!(first.records()[0].model.as_deref(), Some("org/reader"));
+    drop(hub);
+
+    let offline =
+        Ran::of(by_name(&room, "http://127.0.0.1:9").env("HF_HUB_OFFLINE", "1")).expect(0);
+    assert_eq!(
+        without_times(offline.records()),
+        without_times(first.records())
+    );
+}
+
+#[test]
+fn without_a_network_the_message_says_how_to_go_on() {
+    let ran = Ran::of(&mut by_name(&Room::new(), "http://127.0.0.1:9")).expect(1);
+    assert_eq!(ran.stdout, "");
+    for words in ["127.0.0.1", "--model DIR"] {
+        assert!(ran.stderr.contains(words), "{}", ran.stderr);
+    }
+}
