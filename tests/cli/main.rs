@@ -5,5 +5,6 @@ mod common;
 
 mod help;
 mod inputs;
+mod model;
 mod options;
 mod output;
