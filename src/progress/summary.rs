@@ -277,8 +277,16 @@ mod tests {
             (".docx".to_owned(), 2),
         ]));
         let output = Target::File("results.jsonl".into());
-        insta::assert_snapshot!(tally.summary_after(Duration::from_secs(4_000), &ignored, &output), @"");
-        insta::assert_snapshot!(tally.state_after(Duration::from_secs(4_000)), @"");
+        insta::assert_snapshot!(tally.summary_after(Duration::from_secs(4_000), &ignored, &output), @r"
+        read      1,003 documents, 1 without any of the pages asked for
+        pages     4,000 ok, 4 failed; 12,000 words
+        pace      1.00 pages/s; 2.0 s a page (median), 4.0 s (95th percentile)
+        time      1h 06m: 3.1 s loading the model, 20m 00s prefill, 40m 00s decode, 7.0 s waiting for pages; pages were prepared in 2m 40s beside it
+        ignored   12 other files (.txt 10, .docx 2)
+        failed    pdfs/locked.pdf: the PDF wants a password
+        failed    pdfs/torn.pdf, page 2 and 2 more: the page can't be rendered
+        ");
+        insta::assert_snapshot!(tally.state_after(Duration::from_secs(4_000)), @"4,004 pages done (4 failed) · 1,001/1,003 documents · 1.00 pages/s · 5.0 s left");
     }
 
     #[test]

@@ -65,10 +65,11 @@ fn max_new_tokens_cuts_the_answer_and_says_so() {
 }
 
 #[test]
-fn min_and_max_pixels_bound_what_the_model_sees() {
+fn min_and_max_pixels_change_what_the_model_sees() {
+    // 160 × 32 pixels; a side never falls below 32.
     for (args, size) in [
-        ("--max-pixels 2048", (Some(64), Some(32))),
-        ("--max-pixels 1024", (Some(32), Some(32))),
+        ("--max-pixels 2048", (Some(96), Some(32))),
+        ("--max-pixels 1024", (Some(64), Some(32))),
         ("--min-pixels 16384", (Some(288), Some(64))),
     ] {
         let record = record("label.png", &format!("{args} --max-new-tokens 1"));
@@ -78,9 +79,9 @@ fn min_and_max_pixels_bound_what_the_model_sees() {
 
 #[test]
 fn dpi_sets_the_size_of_a_pdf_page() {
-    // 256 × 64 points; the limits of the reader would hide the difference.
+    // The limits of the reader would hide the difference.
     let limits = "--min-pixels 1024 --max-pixels 200000 --max-new-tokens 1";
-    for (dpi, size) in [(72, (Some(256), Some(64))), (144, (Some(512), Some(128)))] {
+    for (dpi, size) in [(72, (Some(288), Some(64))), (144, (Some(576), Some(128)))] {
         let record = record("note.pdf", &format!("{limits} --dpi {dpi}"));
         assert_eq!((record.width, record.height), size, "--dpi {dpi}");
     }
