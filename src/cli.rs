@@ -65,7 +65,8 @@ pub enum Command {
 #[command(after_help = format!("{EXAMPLES}\n\n{AFTER_HELP}"), after_long_help = format!("{AFTER_LONG_HELP}\n\n{EXAMPLES}"))]
 #[command(
     override_usage = "omnidocs extract [OPTIONS] <INPUT>...",
-    disable_help_flag = true
+    disable_help_flag = true,
+    args_override_self = true
 )]
 #[command(mut_args(|arg| arg.hide_env(true)))]
 #[allow(missing_docs)]

@@ -5,7 +5,7 @@ mod tally;
 
 use std::{
     fmt::Display,
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{self, RecvTimeoutError, Sender},
@@ -79,7 +79,7 @@ impl Progress {
             .with_env_filter(
                 EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level)),
             )
-            .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+            .with_ansi(false)
             .with_target(false)
             .without_time()
             .with_writer(move || PastBar(bar.clone()));
@@ -110,7 +110,7 @@ impl Progress {
         self.bar.set_length((tally.documents as f64 * PARTS) as u64);
         drop(tally);
         self.bar
-            .set_style(style("{spinner} {elapsed} [{bar:24}] {wide_msg}").progress_chars("=> "));
+            .set_style(style("{spinner} {elapsed} [{bar:24}] {wide_msg}").progress_chars("━╸─"));
         self.bar.reset_elapsed();
         self.bar.enable_steady_tick(Duration::from_millis(120));
         self.show_state();

@@ -181,14 +181,15 @@ fn number(count: usize) -> HumanCount {
     HumanCount(count as u64)
 }
 
-/// `190 ms`, `1.90 s`, `12.3 s`, `4m 12s`, `3h 05m`.
+/// `190 ms`, `1.9 s`, `12 s`, `4m 12s`, `3h 05m`.
 fn human(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     let whole = seconds.round() as u64;
     match seconds {
-        ..0.9995 => format!("{} ms", time.as_millis()),
-        ..9.995 => format!("{seconds:.2} s"),
-        ..59.95 => format!("{seconds:.1} s"),
+        ..0.0005 => "under 1 ms".to_owned(),
+        ..0.9995 => format!("{:.0} ms", seconds * 1000.0),
+        ..9.95 => format!("{seconds:.1} s"),
+        ..59.5 => format!("{whole} s"),
         ..3599.5 => format!("{}m {:02}s", whole / 60, whole % 60),
         _ => format!("{}h {:02}m", whole / 3600, whole % 3600 / 60),
     }
@@ -279,13 +280,13 @@ mod tests {
         insta::assert_snapshot!(tally.summary_after(Duration::from_secs(4_000), &ignored, &output), @r"
         read      1,003 documents, 1 without any of the pages asked for
         pages     4,000 ok, 4 failed; 12,000 words
-        pace      1.00 pages/s; 2.04 s a page (median), 4.04 s (95th percentile)
-        time      1h 06m: 3.14 s loading the model, 20m 00s prefill, 40m 00s decode, 7.00 s waiting for pages; pages were prepared in 2m 40s beside it
+        pace      1.00 pages/s; 2.0 s a page (median), 4.0 s (95th percentile)
+        time      1h 06m: 3.1 s loading the model, 20m 00s prefill, 40m 00s decode, 7.0 s waiting for pages; pages were prepared in 2m 40s beside it
         ignored   12 other files (.txt 10, .docx 2)
         failed    pdfs/locked.pdf: the PDF wants a password
         failed    pdfs/torn.pdf, page 2 and 2 more: the page can't be rendered
         ");
-        insta::assert_snapshot!(tally.state_after(Duration::from_secs(4_000)), @"4,004 pages done (4 failed) · 1,001/1,003 documents · 1.00 pages/s · 4.99 s left");
+        insta::assert_snapshot!(tally.state_after(Duration::from_secs(4_000)), @"4,004 pages done (4 failed) · 1,001/1,003 documents · 1.00 pages/s · 5.0 s left");
     }
 
     #[test]
@@ -329,7 +330,7 @@ mod tests {
         assert!(
             tally
                 .state_after(Duration::from_secs(45))
-                .ends_with("· 15.0 s left")
+                .ends_with("· 15 s left")
         );
     }
 
@@ -337,12 +338,12 @@ mod tests {
     fn times_are_told_as_a_person_would() {
         let told = |milliseconds| human(Duration::from_millis(milliseconds));
         let shown = [
-            0, 190, 999, 1_900, 9_999, 59_940, 59_960, 252_000, 3_599_600, 11_100_000,
+            0, 190, 999, 1_900, 9_949, 9_999, 59_499, 59_500, 252_000, 3_599_600, 11_100_000,
         ]
         .map(told);
         assert_eq!(
             shown.join(" | "),
-            "0 ms | 190 ms | 999 ms | 1.90 s | 10.0 s | 59.9 s | 1m 00s | 4m 12s | 1h 00m | 3h 05m"
+            "under 1 ms | 190 ms | 999 ms | 1.9 s | 9.9 s | 10 s | 59 s | 1m 00s | 4m 12s | 1h 00m | 3h 05m"
         );
     }
 }

@@ -47,6 +47,8 @@ fn inputs_are_read_in_the_order_given_and_no_path_twice() {
 
 #[test]
 fn every_kind_of_file_is_taken_from_a_folder_and_others_are_counted() {
+    use Format::{Bmp, Gif, Jpeg, Pdf, Png, Tiff, Webp};
+
     let room = Room::new();
     room.put("in/a.pdf", pdf(&["a"]))
         .put("in/b.png", image(ImageFormat::Png))
@@ -70,7 +72,6 @@ fn every_kind_of_file_is_taken_from_a_folder_and_others_are_counted() {
         .iter()
         .map(|record| record.format.unwrap())
         .collect();
-    use Format::{Bmp, Gif, Jpeg, Pdf, Png, Tiff, Webp};
     assert_eq!(
         formats,
         [Pdf, Png, Jpeg, Jpeg, Jpeg, Webp, Bmp, Gif, Tiff, Tiff, Pdf]

@@ -86,6 +86,13 @@ fn every_option_can_come_from_the_environment_and_what_is_typed_wins() {
 }
 
 #[test]
+fn an_option_typed_twice_has_its_last_value() {
+    let room = room_with_three_pages();
+    let ran = room.extract("a.pdf --pages 1 --pages 2").expect(0);
+    assert_eq!(ran.pages(), ["a.pdf:2"]);
+}
+
+#[test]
 fn the_text_layer_is_the_content_and_an_image_has_none() {
     let room = Room::new();
     room.put("a.pdf", pdf(&["Dear reader,\nall is well.", ""]))
@@ -247,7 +254,7 @@ fn what_cannot_be_meant_is_a_usage_error_that_names_the_flag_and_what_is_right()
         ("a.pdf --model=", "--model is empty"),
         ("a.pdf -q -v", "--quiet and --verbose contradict each other"),
     ] {
-        let ran = Ran::of(&mut room.omnidocs(&format!("extract {args}"))).expect(2);
+        let ran = room.extract(args).expect(2);
         assert!(
             ran.stderr.starts_with("error: ") && ran.stderr.contains(message),
             "{args}: {}",

@@ -166,7 +166,7 @@ fn pixel_limits_and_dpi_set_the_size_that_the_model_sees() {
         ("", 256, 64),
         ("--max-pixels 8192", 160, 32),
         ("--dpi 72 --min-pixels 1024 --max-pixels 1000000", 288, 64),
-        ("--dpi 144 --min-pixels 1024 --max-pixels 1000000", 576, 160),
+        ("--dpi 144 --min-pixels 1024 --max-pixels 1000000", 576, 128),
         ("--dpi 72 --min-pixels 100000", 640, 160),
     ] {
         let record = read("note.pdf", &format!("{args} --max-new-tokens 1"));
