@@ -262,7 +262,7 @@ mod tests {
         let line = serde_json::to_string(&record).unwrap();
         insta::assert_snapshot!(line, @r##"{"schema":1,"path":"pdfs/a.pdf","filename":"a.pdf","doc_id":"c0ffee","format":"pdf","size_bytes":81234,"page":3,"page_count":12,"width":1376,"height":1792,"status":"ok","content":"# Größe\n\ntwo  words","output_format":"markdown","content_length":19,"word_count":4,"finish_reason":"stop","engine":"qwen","model":"Qwen/Qwen3-VL-8B-Instruct","attempts":1,"prompt_tokens":2011,"image_tokens":1960,"completion_tokens":402,"timings_ms":{"prepare":41,"prefill":310,"decode":2900,"total":3262},"warnings":[],"error":null}"##);
         assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
-        let with_more = line.replacen("{", r#"{"more":1,"#, 1);
+        let with_more = line.replacen('{', r#"{"more":1,"#, 1);
         assert!(serde_json::from_str::<Record>(&with_more).is_err());
     }
 

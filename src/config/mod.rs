@@ -83,57 +83,9 @@ impl Settings {
             run,
             display,
         } = typed;
-        let verbosity = match (display.quiet, display.verbose) {
-            (true, 0) => Verbosity::Quiet,
-            (true, _) => {
-                return wrong("--quiet and --verbose contradict each other; use one of them");
-            }
-            (false, 0) => Verbosity::Normal,
-            (false, 1) => Verbosity::Pages,
-            (false, _) => Verbosity::Debug,
-        };
-        if model.max_new_tokens == 0 {
-            return wrong("--max-new-tokens 0 leaves no room for an answer; use 1 or more");
-        }
-        if !(model.temperature.is_finite() && model.temperature >= 0.0) {
-            let text = format!(
-                "--temperature {} makes no sense; use 0 or more, like 0.7",
-                model.temperature
-            );
-            return wrong(text);
-        }
-        if !(DPI_RANGE.0..=DPI_RANGE.1).contains(&pages.dpi) {
-            return wrong(format!(
-                "--dpi {} is not between {} and {}; 200 is usual",
-                pages.dpi, DPI_RANGE.0, DPI_RANGE.1
-            ));
-        }
-        for (flag, pixels) in [
-            ("--min-pixels", pages.min_pixels),
-            ("--max-pixels", pages.max_pixels),
-        ] {
-            if let Some(pixels) = pixels.filter(|&pixels| pixels > MOST_PIXELS) {
-                return wrong(format!(
-                    "{flag} {pixels} is more than any model can see; use {MOST_PIXELS} or less"
-                ));
-            }
-        }
-        if let (Some(min), Some(max)) = (pages.min_pixels, pages.max_pixels)
-            && max < min
-        {
-            return wrong(format!(
-                "--max-pixels {max} is below --min-pixels {min}; it must be at least as large"
-            ));
-        }
-        if model
-            .model
-            .as_deref()
-            .is_some_and(|name| name.trim().is_empty())
-        {
-            return wrong(format!(
-                "--model is empty; name a folder or a Hugging Face id like {CPU_MODEL}"
-            ));
-        }
+        let verbosity = verbosity(&display)?;
+        check_model(&model)?;
+        check_pages(&pages)?;
         let workers = run
             .workers
             .unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into));
@@ -202,6 +154,64 @@ impl Settings {
             min_pixels: min,
             max_pixels: max,
         })
+    }
+}
+
+fn verbosity(display: &cli::DisplayArgs) -> Result<Verbosity, UsageError> {
+    match (display.quiet, display.verbose) {
+        (true, 0) => Ok(Verbosity::Quiet),
+        (true, _) => wrong("--quiet and --verbose contradict each other; use one of them"),
+        (false, 0) => Ok(Verbosity::Normal),
+        (false, 1) => Ok(Verbosity::Pages),
+        (false, _) => Ok(Verbosity::Debug),
+    }
+}
+
+fn check_model(model: &cli::ModelArgs) -> Result<(), UsageError> {
+    let cli::ModelArgs { temperature, .. } = model;
+    if model.max_new_tokens == 0 {
+        return wrong("--max-new-tokens 0 leaves no room for an answer; use 1 or more");
+    }
+    if !(temperature.is_finite() && *temperature >= 0.0) {
+        return wrong(format!(
+            "--temperature {temperature} makes no sense; use 0 or more, like 0.7"
+        ));
+    }
+    if model
+        .model
+        .as_deref()
+        .is_some_and(|name| name.trim().is_empty())
+    {
+        return wrong(format!(
+            "--model is empty; name a folder or a Hugging Face id like {CPU_MODEL}"
+        ));
+    }
+    Ok(())
+}
+
+fn check_pages(pages: &cli::PageArgs) -> Result<(), UsageError> {
+    let (least, most) = DPI_RANGE;
+    if !(least..=most).contains(&pages.dpi) {
+        return wrong(format!(
+            "--dpi {} is not between {least} and {most}; 200 is usual",
+            pages.dpi
+        ));
+    }
+    for (flag, pixels) in [
+        ("--min-pixels", pages.min_pixels),
+        ("--max-pixels", pages.max_pixels),
+    ] {
+        if let Some(pixels) = pixels.filter(|&pixels| pixels > MOST_PIXELS) {
+            return wrong(format!(
+                "{flag} {pixels} is more than any model can see; use {MOST_PIXELS} or less"
+            ));
+        }
+    }
+    match (pages.min_pixels, pages.max_pixels) {
+        (Some(min), Some(max)) if max < min => wrong(format!(
+            "--max-pixels {max} is below --min-pixels {min}; it must be at least as large"
+        )),
+        _ => Ok(()),
     }
 }
 

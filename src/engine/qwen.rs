@@ -32,11 +32,10 @@ impl Hardware {
     pub fn open(device: DeviceChoice, dtype: DTypeChoice) -> Result<Self> {
         let device = open_device(device)?;
         let dtype = match dtype {
-            DTypeChoice::F32 => DType::F32,
+            DTypeChoice::Auto if device.is_cuda() => DType::BF16,
+            DTypeChoice::Auto | DTypeChoice::F32 => DType::F32,
             DTypeChoice::Bf16 => DType::BF16,
             DTypeChoice::F16 => DType::F16,
-            DTypeChoice::Auto if device.is_cuda() => DType::BF16,
-            DTypeChoice::Auto => DType::F32,
         };
         Ok(Self { device, dtype })
     }

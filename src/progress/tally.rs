@@ -68,7 +68,7 @@ impl Tally {
     pub fn meet(&mut self, path: &Path) {
         if self.documents_met == 0 || self.latest != path {
             self.documents_met += 1;
-            self.latest = path.to_owned();
+            path.clone_into(&mut self.latest);
         }
     }
 

@@ -128,6 +128,10 @@ fn normalised_levels(config: &Config) -> [[f32; 256]; 3] {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -146,5 +150,41 @@ mod tests {
                 (1, 3)
             ]
         );
+    }
+
+    /// Puts the rows back together by the published order `(h/2, w/2, 2, 2)` of rows and `(C, 16, 16)` of columns.
+    fn unpatchify(rows: &[Vec<f32>], width: usize, height: usize) -> RgbImage {
+        let mut image = RgbImage::new(width as u32, height as u32);
+        let mut rows = rows.iter();
+        for (block_y, block_x) in
+            (0..height / 32).flat_map(|y| (0..width / 32).map(move |x| (y, x)))
+        {
+            for (inner_y, inner_x) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                let (top, left) = (block_y * 32 + inner_y * 16, block_x * 32 + inner_x * 16);
+                for (i, &value) in rows.next().unwrap().iter().enumerate() {
+                    let (channel, y, x) = (i / 256, i / 16 % 16, i % 16);
+                    let level = ((value * 0.5 + 0.5) * 255.0).round() as u8;
+                    image.get_pixel_mut((left + x) as u32, (top + y) as u32)[channel] = level;
+                }
+            }
+        }
+        image
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+        #[test]
+        fn patches_put_back_together_are_the_page(cols in 1_u32..5, rows in 1_u32..5, seed: u32) {
+            let reader = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/reader");
+            let config = Config::read(&reader).unwrap();
+            let level = |n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8;
+            let page = RgbImage::from_fn(cols * 32, rows * 32, |x, y| {
+                let n = seed ^ (y * 1_000 + x);
+                image::Rgb([level(n), level(n + 7), level(n + 13)])
+            });
+            let (patches, _) = patchify(&page, &config, &Device::Cpu, DType::F32).unwrap();
+            let again = unpatchify(&patches.to_vec2().unwrap(), 32 * cols as usize, 32 * rows as usize);
+            prop_assert!(again == page);
+        }
     }
 }
