@@ -343,14 +343,14 @@ def vision_positions():
 # --- pages and reader: documents, and what the reader says to them ---------------------------------------------------
 
 TRANSCRIBE = "Transcribe this page."
+# What the program asks by default, `src/config/prompt.rs`.
 MARKDOWN = (
     "Extract all text from this document image and return it in clean Markdown format. Preserve the document "
     "structure including headings, lists, tables, and paragraphs. For tables, use Markdown table syntax. "
     "For formulas, use LaTeX notation."
 )
 QWENVL = "qwenvl markdown"
-# The reader was trained on prompts of up to 34 tokens; MARKDOWN has 121, and it says "s" to every page.
-PAGE_PROMPTS = (TRANSCRIBE, "Extract the text of this document page as Markdown.", QWENVL)
+PAGE_PROMPTS = (TRANSCRIBE, QWENVL, MARKDOWN)
 
 
 def pages():
@@ -375,7 +375,7 @@ def reader_texts():
     rows = []
     images = [*GOLDEN.glob("strips/*"), *documents.FOLDER.glob("*.png"), *documents.FOLDER.glob("*.jpg")]
     for path in sorted(images):
-        for prompt in (TRANSCRIBE, QWENVL, MARKDOWN):
+        for prompt in PAGE_PROMPTS:
             text, tokens, lead = reader().read(Image.open(path).convert("RGB"), prompt)
             assert lead > 1e-3, (path, prompt, lead)
             rows.append({
