@@ -208,7 +208,13 @@ pub struct ModelArgs {
     pub temperature: f64,
 
     /// Seed of the sampling
-    #[arg(long, value_name = "N", env = "OMNIDOCS_SEED", default_value_t = 0)]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "OMNIDOCS_SEED",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
     pub seed: u64,
 }
 

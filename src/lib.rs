@@ -7,7 +7,31 @@
 //! inputs        pages as pixels                   text       one line    append, flush
 //! ```
 //!
-//! Data flows one way. A stage knows only the types of the stages before it; [`run`] alone wires them together.
+//! Data flows one way. A stage knows only the types of the stages before it; [`run`] alone wires them together, for
+//! [`commands`].
+//!
+//! | what | where |
+//! |---|---|
+//! | what was typed, and what it means | [`cli`], [`config`] |
+//! | the nouns that the stages share | [`document`], [`mod@error`] |
+//! | inputs → a sorted list of files | [`discover`] |
+//! | files → pages as pixels or text, a few ahead | [`prepare`]: PDFium, image decoders, smart-resize |
+//! | pages → text | [`engine`] and its implementations |
+//! | the model, and all the code that knows tensors | [`qwen_vl`] |
+//! | models by name | [`hub`] |
+//! | one line of the output | [`record`] |
+//! | the output | [`journal`] |
+//! | the standard error: bar, log, summary | [`progress`] |
+//! | how the program ends | [`mod@exit`] |
+//!
+//! What always holds, and the tests that hold it:
+//!
+//! - The model computes what the reference implementation computes: `tests/model/parity.rs`.
+//! - A page's text depends on its pixels and the settings alone, not on the pages before it: `tests/model/parity.rs`.
+//! - Every page of every input has a record, whatever is wrong with it: `tests/prepare.rs`, `tests/cli/inputs.rs`.
+//! - At most `--prefetch` pages are prepared ahead, so memory does not grow with the input: `tests/prepare.rs`, and
+//!   `benches/run.rs` prints the figures.
+//! - Records go to the output and everything else to the standard error: `tests/cli/output.rs`.
 
 pub mod cli;
 pub mod commands;

@@ -216,7 +216,7 @@ fn what_cannot_be_meant_is_a_usage_error_that_names_the_flag_and_what_is_right()
             "a.pdf --temperature NaN",
             "--temperature NaN makes no sense; use 0 or more",
         ),
-        ("a.pdf --seed=-1", "--seed"),
+        ("a.pdf --seed -1", "invalid value '-1' for '--seed <N>'"),
         ("a.pdf --dpi 0", "--dpi 0 is not between 1 and 2400"),
         ("a.pdf --dpi -72", "--dpi -72 is not between 1 and 2400"),
         ("a.pdf --dpi inf", "--dpi inf is not between 1 and 2400"),
