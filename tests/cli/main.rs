@@ -5,6 +5,7 @@ mod common;
 #[path = "../common/hub_server.rs"]
 mod hub_server;
 
+mod bad_input;
 mod help;
 mod inputs;
 mod options;
