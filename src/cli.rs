@@ -29,8 +29,10 @@ Environment:
   HF_ENDPOINT and HF_HUB_OFFLINE are honoured).
 
 Exit codes:
-  0 every page was read    1 nothing more could be done
-  2 wrong usage            3 finished, some pages failed (their records say why)";
+  0 every page was read    3 finished, some pages failed (their records say why)
+  1 fatal                  10 the output was written with other settings
+  2 wrong usage            11 another run is writing to the output
+  130, 143                 interrupted; the same command goes on";
 
 /// Turns folders of PDFs and page images into one JSON line per page
 ///
@@ -139,7 +141,7 @@ pub struct InputArgs {
 pub struct OutputArgs {
     /// File for the records, one JSON line per page; - is the standard output
     ///
-    /// A file that has something in it is never overwritten.
+    /// The file is also the memory of what is done: the same command run again goes on where the last one ended.
     #[arg(
         short,
         long,
@@ -244,6 +246,14 @@ pub struct PageArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Run")]
 pub struct RunArgs {
+    /// Begin anew; the old output is kept as .bak
+    #[arg(long, env = "OMNIDOCS_RESTART", value_parser = FalseyValueParser::new())]
+    pub restart: bool,
+
+    /// Try pages again that failed in an earlier run; the newer record of a page counts
+    #[arg(long, env = "OMNIDOCS_RETRY_FAILED", value_parser = FalseyValueParser::new())]
+    pub retry_failed: bool,
+
     /// Threads that prepare pages [default: one per core]
     #[arg(long, value_name = "N", env = "OMNIDOCS_WORKERS")]
     pub workers: Option<usize>,

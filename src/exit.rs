@@ -9,23 +9,59 @@ use std::{
 
 use anyhow::Error;
 
+use crate::journal::{Locked, SettingsDiffer};
+
 /// How the program ends, for scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Exit {
-    /// Every page was read.
-    Ok = 0,
+    /// Every page was read, now or before.
+    Ok,
     /// Nothing more could be done.
-    Fatal = 1,
+    Fatal,
     /// The command line or the environment can't be meant as given.
-    Usage = 2,
+    Usage,
     /// The run finished, and some pages failed.
-    SomeFailed = 3,
+    SomeFailed,
+    /// The output was written with other settings.
+    SettingsDiffer,
+    /// Another run is writing to the output.
+    Locked,
+    /// This signal asked the run to end.
+    Interrupted(u8),
+}
+
+impl Exit {
+    /// The number that the system sees.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Fatal => 1,
+            Self::Usage => 2,
+            Self::SomeFailed => 3,
+            Self::SettingsDiffer => 10,
+            Self::Locked => 11,
+            Self::Interrupted(signal) => 128 + signal,
+        }
+    }
+
+    /// What an error that ends the program makes of it.
+    fn of(error: &Error) -> Self {
+        if error.is::<UsageError>() {
+            Self::Usage
+        } else if error.is::<SettingsDiffer>() {
+            Self::SettingsDiffer
+        } else if error.is::<Locked>() {
+            Self::Locked
+        } else {
+            Self::Fatal
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
+        Self::from(exit.code())
     }
 }
 
@@ -54,9 +90,9 @@ pub fn report(error: &Error) -> Exit {
     };
     // A closed stderr leaves nobody to tell.
     let _ = writeln!(stderr.lock(), "{label} {error:#}");
-    if error.is::<UsageError>() {
+    let exit = Exit::of(error);
+    if exit == Exit::Usage {
         let _ = writeln!(stderr.lock(), "\nFor more information, try '--help'.");
-        return Exit::Usage;
     }
-    Exit::Fatal
+    exit
 }

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! discover ──> prepare (rayon pool, bounded) ──> engine ──> record ──> journal (the JSONL file)
-//! inputs        pages as pixels                   text       one line    append, flush
+//! inputs        pages as pixels                   text       one line    append, sync, resume
 //! ```
 //!
 //! Data flows one way. A stage knows only the types of the stages before it; [`run`] alone wires them together, for
@@ -20,9 +20,9 @@
 //! | the model, and all the code that knows tensors | [`qwen_vl`] |
 //! | models by name | [`hub`] |
 //! | one line of the output | [`record`] |
-//! | the output | [`journal`] |
+//! | the output, and what is in it already | [`journal`] |
 //! | the standard error: bar, log, summary | [`progress`] |
-//! | how the program ends | [`mod@exit`] |
+//! | how the program ends | [`mod@exit`], [`signal`] |
 //!
 //! What always holds, and the tests that hold it:
 //!
@@ -31,6 +31,8 @@
 //! - Every page of every input has a record, whatever is wrong with it: `tests/prepare.rs`, `tests/cli/inputs.rs`.
 //! - At most `--prefetch` pages are prepared ahead, so memory does not grow with the input: `tests/prepare.rs`, and
 //!   `benches/run.rs` prints the figures.
+//! - The output file is the checkpoint: what is in it is done, whenever the run was cut off, and nothing is done twice:
+//!   `tests/cli/resume.rs`, and the tests of [`journal`] for disks that fail.
 //! - Records go to the output and everything else to the standard error: `tests/cli/output.rs`.
 
 pub mod cli;
@@ -48,3 +50,4 @@ pub mod progress;
 pub mod qwen_vl;
 pub mod record;
 pub mod run;
+pub mod signal;

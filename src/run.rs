@@ -16,6 +16,7 @@ use crate::{
     journal::Journal,
     progress::Progress,
     record::{PageFacts, Record, RunFacts},
+    signal::Interrupt,
 };
 
 /// Reads every page that `preparations` gives and writes its record as soon as it is done, in the order of finishing.
@@ -28,6 +29,7 @@ pub fn run(
     facts: RunFacts,
     journal: &mut Journal,
     progress: &mut Progress,
+    interrupt: &Interrupt,
 ) -> Result<()> {
     progress.start();
     let desk = RefCell::new(Desk {
@@ -38,7 +40,8 @@ pub fn run(
     });
     let mut broken = None;
     let mut pages = iter::from_fn(|| {
-        loop {
+        // Asked to end, the engine gets no more pages and finishes those that it has.
+        while interrupt.signal().is_none() {
             let asked = Instant::now();
             let preparation = preparations.next()?;
             match desk.borrow_mut().admit(preparation, asked.elapsed()) {
@@ -50,12 +53,14 @@ pub fn run(
                 }
             }
         }
+        None
     });
     let ended = engine.run(&mut pages, &mut |outcome| desk.borrow_mut().finish(outcome));
     if let Some(error) = broken {
         return Err(error);
     }
     ended?;
+    desk.borrow_mut().journal.sync()?;
     let lost = desk.borrow().in_flight.len();
     ensure!(
         lost == 0,
@@ -128,7 +133,7 @@ mod tests {
         config::{ProgressChoice, Verbosity},
         document::{Document, Needs, OutputFormat, PageRef, PageText},
         error::{ErrorKind, Stage},
-        journal::Target,
+        journal::{OutputSettings, Target},
     };
 
     /// Answers pages in pairs, the second one first; keeps the pages for which `keeps` is true.
@@ -205,7 +210,12 @@ mod tests {
             model: None,
             output_format: OutputFormat::Text,
         };
-        let mut journal = Journal::create(&Target::File(output.to_owned()))?;
+        let mut journal = Journal::open(
+            &Target::File(output.to_owned()),
+            OutputSettings::new(),
+            false,
+        )?
+        .0;
         let mut progress = Progress::new(ProgressChoice::Off, Verbosity::Quiet, false);
         run(
             &mut preparations,
@@ -213,6 +223,7 @@ mod tests {
             facts,
             &mut journal,
             &mut progress,
+            &Interrupt::default(),
         )?;
         let written = std::fs::read_to_string(output)?;
         Ok(written

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal};
 
 use anyhow::Result;
+use serde_json::{Value, json};
 
 use crate::{
     cli,
@@ -16,68 +17,116 @@ use crate::{
     },
     exit::Exit,
     hub::{self, FetchProgress},
-    journal::{Closed, Journal, Target},
+    journal::{Closed, Journal, OutputSettings, Resume, Target},
     prepare::{self, resize::PixelBudget},
     progress::Progress,
     qwen_vl::{self, generate::Sampling},
     record::RunFacts,
     run,
+    signal::Interrupt,
 };
 
 /// Runs the command. Whatever can be known to be wrong is found before a model is loaded.
 pub fn run(typed: cli::Extract) -> Result<Exit> {
+    let interrupt = Interrupt::install()?;
     let settings = Settings::new(typed)?;
     let records_on_terminal = settings.output == Target::Stdout && io::stdout().is_terminal();
     let mut progress = Progress::new(settings.progress, settings.verbosity, records_on_terminal);
     progress.take_log();
     let found = discover(&settings.inputs)?;
     progress.expect(found.sources.len(), settings.pages.clone());
-    let mut journal = Journal::create(&settings.output)?;
+    settings.output.check()?;
 
     let engine = EngineToBe::new(&settings)?;
+    let budget = settings.pixel_budget(&engine.limits)?;
+    let output_settings = output_settings(&settings, &engine, budget);
+    let (mut journal, opened) = Journal::open(&settings.output, output_settings, settings.restart)?;
+    progress.opened(&opened, &settings.output);
     let preparation = prepare::Settings {
         dpi: settings.dpi,
-        budget: settings.pixel_budget(&engine.limits)?,
+        budget,
         selection: settings.pages.clone(),
         needs: engine.needs,
         workers: settings.workers,
         prefetch: settings.prefetch,
     };
+    let resume = Resume::new(opened.recorded, settings.retry_failed);
     // Pages are prepared while the model is loaded.
-    let mut pages = prepare::pages(found.sources, preparation)?;
+    let mut pages = prepare::pages_except(found.sources, preparation, Box::new(resume))?;
     let mut engine = progress.while_loading(engine.load)?;
     let facts = RunFacts {
         engine: engine.name(),
         model: engine.model().map(str::to_owned),
         output_format: settings.format,
     };
-    match run::run(
+    let ended = run::run(
         &mut pages,
         engine.as_mut(),
         facts,
         &mut journal,
         &mut progress,
-    ) {
+        &interrupt,
+    );
+    match ended {
         Ok(()) => {}
         // `| head` has seen enough.
         Err(error) if error.is::<Closed>() => return Ok(Exit::Ok),
         Err(error) => return Err(error),
     }
-    let exit = if progress.tally().failed() == 0 {
-        Exit::Ok
-    } else {
-        Exit::SomeFailed
+    let exit = match interrupt.signal() {
+        Some(signal) => Exit::Interrupted(signal),
+        None if progress.tally().failed() > 0 => Exit::SomeFailed,
+        None => Exit::Ok,
     };
-    progress.finish(&found.ignored, &settings.output);
+    progress.tally().interrupted = interrupt.signal().is_some();
+    progress.tally().done_before = (pages.done_documents() as usize, pages.done_pages() as usize);
+    progress.finish(&found.ignored, &settings.output, exit);
     Ok(exit)
+}
+
+/// Everything that changes what the records of this run say.
+fn output_settings(
+    settings: &Settings,
+    engine: &EngineToBe,
+    budget: PixelBudget,
+) -> OutputSettings {
+    let mut named = OutputSettings::new();
+    let mut set = |name: &str, value: Value| named.insert(name.to_owned(), value);
+    set("engine", engine.name.into());
+    set("format", json!(settings.format));
+    if let Some(model) = &engine.model {
+        set("model", model.name.as_str().into());
+        set("weights", model.weights.as_str().into());
+        set("dtype", model.dtype.into());
+        set("prompt", settings.prompt.as_str().into());
+        set("min_pixels", budget.min_pixels.into());
+        set("max_pixels", budget.max_pixels.into());
+        set("dpi", settings.dpi.into());
+        set("max_new_tokens", settings.max_new_tokens.into());
+        set("temperature", settings.temperature.into());
+        set("seed", settings.seed.into());
+    }
+    named
 }
 
 /// What must be known of an engine before it is there.
 struct EngineToBe {
+    name: &'static str,
+    /// None for an engine without one.
+    model: Option<ModelFacts>,
     needs: Needs,
     /// The model's own limits.
     limits: PixelBudget,
     load: Box<dyn FnOnce() -> Result<Box<dyn Engine>>>,
+}
+
+/// What makes a model's answers its own.
+struct ModelFacts {
+    /// As the user named it.
+    name: String,
+    /// Differs where the files differ.
+    weights: String,
+    dtype: &'static str,
 }
 
 impl EngineToBe {
@@ -85,6 +134,8 @@ impl EngineToBe {
         match settings.engine {
             EngineChoice::Qwen => Self::qwen(settings),
             EngineChoice::TextLayer => Ok(Self {
+                name: TextLayer::NAME,
+                model: None,
                 needs: TextLayer::NEEDS,
                 // Looked at by nobody; those of published models.
                 limits: PixelBudget {
@@ -117,9 +168,17 @@ impl EngineToBe {
                 seed: settings.seed,
             },
         };
+        let limits = qwen_vl::config::pixel_budget(&folder)?;
+        let model = ModelFacts {
+            name: name.clone(),
+            weights: qwen_vl::weights::fingerprint(&folder)?,
+            dtype: hardware.dtype(),
+        };
         Ok(Self {
+            name: QwenEngine::NAME,
+            model: Some(model),
             needs: QwenEngine::NEEDS,
-            limits: qwen_vl::config::pixel_budget(&folder)?,
+            limits,
             load: Box::new(move || {
                 Ok(Box::new(QwenEngine::load(name, &folder, &hardware, &task)?))
             }),

@@ -68,6 +68,8 @@ pub struct Settings {
     pub max_pixels: Option<u64>,
     pub workers: usize,
     pub prefetch: usize,
+    pub restart: bool,
+    pub retry_failed: bool,
     pub progress: ProgressChoice,
     pub verbosity: Verbosity,
 }
@@ -125,6 +127,8 @@ impl Settings {
             max_pixels: pages.max_pixels,
             workers,
             prefetch,
+            restart: run.restart,
+            retry_failed: run.retry_failed,
             progress: display.progress,
             verbosity,
         })

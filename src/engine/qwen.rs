@@ -71,6 +71,8 @@ pub struct QwenEngine {
 }
 
 impl QwenEngine {
+    /// Its name in records.
+    pub const NAME: &str = "qwen";
     /// What it looks at.
     pub const NEEDS: Needs = Needs {
         pixels: true,
@@ -119,7 +121,7 @@ impl QwenEngine {
 
 impl Engine for QwenEngine {
     fn name(&self) -> &'static str {
-        "qwen"
+        Self::NAME
     }
 
     fn model(&self) -> Option<&str> {

@@ -13,6 +13,8 @@ use crate::{
 pub struct TextLayer;
 
 impl TextLayer {
+    /// Its name in records.
+    pub const NAME: &str = "text-layer";
     /// What this engine looks at, known before there is one.
     pub const NEEDS: Needs = Needs {
         pixels: false,
@@ -22,7 +24,7 @@ impl TextLayer {
 
 impl Engine for TextLayer {
     fn name(&self) -> &'static str {
-        "text-layer"
+        Self::NAME
     }
 
     fn model(&self) -> Option<&str> {

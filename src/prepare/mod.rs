@@ -4,6 +4,7 @@
 //! then gives the page to a pool of workers, which put the result into the slot. A full channel stops the feeder, so
 //! that memory is bounded whatever the size of the input.
 
+mod feed;
 pub mod image;
 pub mod pdf;
 mod pdfium;
@@ -11,37 +12,24 @@ pub mod resize;
 mod tiff;
 
 use std::{
-    fs::{self, File},
-    io::{self, Read},
-    ops::ControlFlow,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
+    io,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc,
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
-use rayon::{ThreadPool, ThreadPoolBuilder};
-use sha2::{Digest, Sha256};
+use rayon::ThreadPoolBuilder;
 
-use self::{
-    pdf::{OpenPdf, Raster, Renderer, panic_text},
-    resize::PixelBudget,
-};
+use self::{feed::Feeder, pdf::Renderer, resize::PixelBudget};
 use crate::{
-    document::{
-        Document, Format, Needs, PageId, PageRef, PageSelection, Preparation, PreparedPage, Source,
-    },
+    document::{Document, Needs, PageRef, PageSelection, Preparation, Source},
     error::{ErrorKind, PageError, Stage},
 };
-
-/// Files are read in pieces of this many bytes for their checksum.
-const PIECE: usize = 1 << 18;
 
 /// What is prepared, and how far ahead.
 #[derive(Debug, Clone)]
@@ -60,12 +48,33 @@ pub struct Settings {
     pub prefetch: usize,
 }
 
+/// Tells what need not be prepared, since an earlier run has done it.
+pub trait Done: Send {
+    /// Whether `page` of `document` is done; page 0 stands for a document that can't be opened.
+    fn is_done(&self, document: &Document, page: u32) -> bool;
+}
+
+/// Nothing is done yet.
+impl Done for () {
+    fn is_done(&self, _: &Document, _: u32) -> bool {
+        false
+    }
+}
+
 /// The pages of a run, in input order. Dropping it stops the preparation.
 #[derive(Debug)]
 pub struct Pages {
     slots: mpsc::Receiver<Slot>,
     stop: Arc<AtomicBool>,
-    unselected: Arc<AtomicU64>,
+    passed_over: Arc<PassedOver>,
+}
+
+/// What gave no page.
+#[derive(Debug, Default)]
+struct PassedOver {
+    unselected_documents: AtomicU64,
+    done_documents: AtomicU64,
+    done_pages: AtomicU64,
 }
 
 /// A page, and where its preparation will come from.
@@ -79,6 +88,19 @@ type Slot = (PageRef, mpsc::Receiver<Preparation>);
 ///
 /// If no threads can be started, or the system does not let PDFium be loaded.
 pub fn pages(sources: Vec<Source>, settings: Settings) -> Result<Pages> {
+    pages_except(sources, settings, Box::new(()))
+}
+
+/// Starts to prepare the selected pages of all documents, except for those that are done.
+///
+/// # Errors
+///
+/// As [`pages`].
+pub fn pages_except(
+    sources: Vec<Source>,
+    settings: Settings,
+    done: Box<dyn Done>,
+) -> Result<Pages> {
     let pool = ThreadPoolBuilder::new()
         .num_threads(settings.workers.max(1))
         .thread_name(|index| format!("prepare-{index}"))
@@ -86,7 +108,7 @@ pub fn pages(sources: Vec<Source>, settings: Settings) -> Result<Pages> {
         .context("the preparation threads can't be started")?;
     let (sender, slots) = mpsc::sync_channel(settings.prefetch);
     let stop = Arc::new(AtomicBool::new(false));
-    let unselected = Arc::new(AtomicU64::new(0));
+    let passed_over = Arc::<PassedOver>::default();
     let mut feeder = Feeder {
         settings: Arc::new(settings),
         renderer: Renderer::get()?,
@@ -94,7 +116,8 @@ pub fn pages(sources: Vec<Source>, settings: Settings) -> Result<Pages> {
         slots: sender,
         next_id: 0,
         stop: Arc::clone(&stop),
-        unselected: Arc::clone(&unselected),
+        done,
+        passed_over: Arc::clone(&passed_over),
     };
     thread::Builder::new()
         .name("feeder".to_owned())
@@ -107,7 +130,7 @@ pub fn pages(sources: Vec<Source>, settings: Settings) -> Result<Pages> {
     Ok(Pages {
         slots,
         stop,
-        unselected,
+        passed_over,
     })
 }
 
@@ -115,7 +138,21 @@ impl Pages {
     /// How many documents so far had none of the selected pages, and so gave no page at all.
     #[must_use]
     pub fn unselected(&self) -> u64 {
-        self.unselected.load(Ordering::Relaxed)
+        self.passed_over
+            .unselected_documents
+            .load(Ordering::Relaxed)
+    }
+
+    /// How many documents so far gave no page since all of theirs are done.
+    #[must_use]
+    pub fn done_documents(&self) -> u64 {
+        self.passed_over.done_documents.load(Ordering::Relaxed)
+    }
+
+    /// How many pages so far were passed over since they are done.
+    #[must_use]
+    pub fn done_pages(&self) -> u64 {
+        self.passed_over.done_pages.load(Ordering::Relaxed)
     }
 }
 
@@ -141,217 +178,6 @@ impl Drop for Pages {
     }
 }
 
-/// Walks through the documents.
-struct Feeder {
-    settings: Arc<Settings>,
-    renderer: Renderer,
-    pool: ThreadPool,
-    slots: mpsc::SyncSender<Slot>,
-    next_id: u64,
-    stop: Arc<AtomicBool>,
-    unselected: Arc<AtomicU64>,
-}
-
-/// A document that pages can be taken from.
-enum Opened {
-    Pdf(OpenPdf),
-    Image {
-        path: PathBuf,
-        format: Format,
-        page_count: u32,
-    },
-}
-
-impl Feeder {
-    /// Hands out the pages of one document; breaks off when nobody wants them any more.
-    fn feed(&mut self, source: Source) -> ControlFlow<()> {
-        let begin = Instant::now();
-        let mut document = Document {
-            path: source.path,
-            size_bytes: source.size_bytes,
-            doc_id: None,
-            format: None,
-            page_count: None,
-        };
-        let opened = match source.error {
-            Some(error) => Err(error),
-            None => guard(Stage::Open, || self.open(&mut document)),
-        };
-        let document = Arc::new(document);
-        let opened = match opened {
-            Ok(opened) => Arc::new(opened),
-            Err(error) => {
-                let page = PageRef {
-                    document,
-                    number: 0,
-                };
-                let elapsed = begin.elapsed();
-                let preparation = Preparation {
-                    page: page.clone(),
-                    result: Err(error),
-                    elapsed,
-                };
-                let (result, slot) = mpsc::sync_channel(1);
-                let _ = result.send(preparation);
-                return self.hand_out(page, slot);
-            }
-        };
-        let mut any = false;
-        for number in 1..=opened.page_count() {
-            if self
-                .settings
-                .selection
-                .as_ref()
-                .is_some_and(|pages| !pages.contains(number))
-            {
-                continue;
-            }
-            any = true;
-            let page = PageRef {
-                document: Arc::clone(&document),
-                number,
-            };
-            let (result, slot) = mpsc::sync_channel(1);
-            self.hand_out(page.clone(), slot)?;
-            self.spawn(page, Arc::clone(&opened), result);
-        }
-        if !any {
-            self.unselected.fetch_add(1, Ordering::Relaxed);
-        }
-        ControlFlow::Continue(())
-    }
-
-    /// Waits until there is room for one more page.
-    fn hand_out(&self, page: PageRef, slot: mpsc::Receiver<Preparation>) -> ControlFlow<()> {
-        match self.slots.send((page, slot)) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
-        }
-    }
-
-    /// Lets a worker prepare the page.
-    fn spawn(&mut self, page: PageRef, opened: Arc<Opened>, result: mpsc::SyncSender<Preparation>) {
-        let id = PageId(self.next_id);
-        self.next_id += 1;
-        let (settings, stop) = (Arc::clone(&self.settings), Arc::clone(&self.stop));
-        self.pool.spawn(move || {
-            if stop.load(Ordering::Relaxed) {
-                return;
-            }
-            let begin = Instant::now();
-            let prepared = guard(Stage::Prepare, || opened.page(id, page.number, &settings));
-            // The document is closed before its last page is out, so that whoever has it sees the file free.
-            drop(opened);
-            let _ = result.send(Preparation {
-                page,
-                result: prepared,
-                elapsed: begin.elapsed(),
-            });
-        });
-    }
-
-    /// Reads the file once for its checksum and its format, and finds out how many pages it has.
-    fn open(&self, document: &mut Document) -> Result<Opened, PageError> {
-        let head = self.read(document)?;
-        let format = Format::of(&head).ok_or_else(|| {
-            let message = "the content is neither a PDF nor an image of a known format (PNG, JPEG, \
-                           WebP, BMP, GIF, TIFF), whatever the file's name says";
-            PageError::new(ErrorKind::Unsupported, Stage::Open, message)
-        })?;
-        document.format = Some(format);
-        let path = document.path.clone();
-        let opened = if format == Format::Pdf {
-            Opened::Pdf(self.renderer.open(&path)?)
-        } else {
-            let page_count = image::page_count(&path, format)?;
-            Opened::Image {
-                path,
-                format,
-                page_count,
-            }
-        };
-        document.page_count = Some(opened.page_count());
-        Ok(opened)
-    }
-
-    /// Notes the document's size and checksum; gives its first bytes.
-    fn read(&self, document: &mut Document) -> Result<Vec<u8>, PageError> {
-        let mut file = open_file(&document.path).map_err(|error| not_opened(&error))?;
-        let (mut head, mut size, mut hash) = (Vec::new(), 0, Sha256::new());
-        let mut piece = vec![0; PIECE];
-        loop {
-            let read = match file.read(&mut piece) {
-                Ok(0) => break,
-                Ok(read) => &piece[..read],
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(not_opened(&error)),
-            };
-            if self.stop.load(Ordering::Relaxed) {
-                return Err(unreadable(Stage::Open, "the run was stopped"));
-            }
-            head.extend(read.iter().take(Format::HEAD - head.len()));
-            size += read.len() as u64;
-            hash.update(read);
-        }
-        document.size_bytes = Some(size);
-        document.doc_id = Some(format!("{:x}", hash.finalize()));
-        if size == 0 {
-            Err(unreadable(Stage::Open, "the file is empty"))
-        } else {
-            Ok(head)
-        }
-    }
-}
-
-impl Opened {
-    fn page_count(&self) -> u32 {
-        match self {
-            Self::Pdf(pdf) => pdf.page_count(),
-            Self::Image { page_count, .. } => *page_count,
-        }
-    }
-
-    fn page(
-        &self,
-        id: PageId,
-        number: u32,
-        settings: &Settings,
-    ) -> Result<PreparedPage, PageError> {
-        let Settings {
-            dpi, budget, needs, ..
-        } = *settings;
-        let (pixels, text) = match self {
-            Self::Pdf(pdf) => pdf.page(number, Raster { dpi, budget }, needs)?,
-            Self::Image { path, format, .. } if needs.pixels => {
-                (Some(image::page(path, *format, number, &budget)?), None)
-            }
-            Self::Image { .. } => (None, None),
-        };
-        Ok(PreparedPage { id, pixels, text })
-    }
-}
-
-/// Only a regular file: a pipe would be waited for, a folder is none.
-fn open_file(path: &Path) -> io::Result<File> {
-    if fs::metadata(path)?.is_file() {
-        return File::open(path);
-    }
-    Err(io::Error::new(
-        io::ErrorKind::InvalidInput,
-        "it is not a regular file",
-    ))
-}
-
-/// Makes a panic in `work` the error of one page.
-fn guard<T>(stage: Stage, work: impl FnOnce() -> Result<T, PageError>) -> Result<T, PageError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        Err(crashed(
-            stage,
-            &format!("the decoder failed: {}", panic_text(&*panic)),
-        ))
-    })
-}
-
 fn not_opened(error: &io::Error) -> PageError {
     let message = match error.kind() {
         io::ErrorKind::NotFound => "the file is not there any more".to_owned(),
@@ -374,7 +200,9 @@ fn crashed(stage: Stage, message: &str) -> PageError {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Instant;
+
+    use super::{feed::guard, *};
 
     #[test]
     fn a_panic_costs_one_page() {

@@ -22,7 +22,8 @@ use crate::{
     config::{ProgressChoice, Verbosity},
     discover::Ignored,
     document::PageSelection,
-    journal::Target,
+    exit::Exit,
+    journal::{Opened, Target},
     record::Record,
 };
 
@@ -139,13 +140,41 @@ impl Progress {
         }
     }
 
+    /// Says what was found in the output and done to it.
+    pub fn opened(&self, opened: &Opened, output: &Target) {
+        if self.verbosity == Verbosity::Quiet {
+            return;
+        }
+        if let Some(kept) = &opened.kept_as {
+            self.say(format_args!(
+                "the old {output} is kept as {}",
+                kept.display()
+            ));
+        }
+        if opened.torn > 0 {
+            let bytes = opened.torn;
+            self.say(format_args!(
+                "{output} ended in {bytes} bytes of an unfinished line, which are cut off"
+            ));
+        }
+        if !opened.recorded.is_empty() {
+            let pages = opened.recorded.len();
+            self.say(format_args!(
+                "going on with {output}, which has {pages} pages"
+            ));
+        }
+    }
+
     /// Takes the bar away and shows what the run came to.
-    pub fn finish(mut self, ignored: &Ignored, output: &Target) {
+    pub fn finish(mut self, ignored: &Ignored, output: &Target, exit: Exit) {
         self.heartbeat = None;
         self.bar.finish_and_clear();
         if self.verbosity > Verbosity::Quiet {
             let summary = self.tally().summary(ignored, output);
             self.say(summary.trim_end());
+            if let (Exit::Interrupted(_), Target::File(_)) = (exit, output) {
+                self.say("interrupted; the same command goes on from here");
+            }
         }
     }
 

@@ -49,6 +49,15 @@ impl Tally {
             let _ = writeln!(text, "{label:<10}{content}");
         };
         line("read", &self.documents_told());
+        if self.done_before.1 > 0 {
+            line(
+                "before",
+                &format!(
+                    "{}, left as they are",
+                    counted(self.done_before.1, "page", "pages")
+                ),
+            );
+        }
         line("pages", &self.pages_told());
         line("pace", &self.pace_told(elapsed));
         line("time", &self.time_told(elapsed));
@@ -67,8 +76,10 @@ impl Tally {
 
     fn documents_told(&self) -> String {
         let documents = counted(self.documents, "document", "documents");
-        match self.documents.saturating_sub(self.documents_met) {
+        let met = self.documents_met + self.done_before.0;
+        match self.documents.saturating_sub(met) {
             0 => documents,
+            _ if self.interrupted => format!("{} of {documents}", number(met)),
             more => format!(
                 "{documents}, {} without any of the pages asked for",
                 number(more)

@@ -26,6 +26,10 @@ pub struct Tally {
     pub started: Option<Instant>,
     /// Time in which the engine had no page.
     pub waiting: Duration,
+    /// Documents and pages that earlier runs have done.
+    pub done_before: (usize, usize),
+    /// Whether the run was asked to end before its time.
+    pub interrupted: bool,
     /// Documents that a page has been taken from, and the path of the latest.
     pub(super) documents_met: usize,
     latest: PathBuf,

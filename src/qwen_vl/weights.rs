@@ -7,12 +7,15 @@
 
 use std::{
     collections::BTreeSet,
+    fs::{self, File},
+    io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Tensor, safetensors::MmapedSafetensors};
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use super::config::read_json;
 
@@ -88,6 +91,46 @@ impl Weights {
     pub fn dtype(&self) -> DType {
         self.dtype
     }
+}
+
+/// A checksum that tells models apart: of the folder's small files whole, and of the weights' sizes, headers and some
+/// thousands of their bytes, since reading all of them can take as long as many pages.
+///
+/// # Errors
+/// A file can't be read.
+pub fn fingerprint(folder: &Path) -> Result<String> {
+    /// Where each file of weights is looked at: this many places, this many bytes.
+    const PLACES: u64 = 16;
+    const BYTES: u64 = 4096;
+
+    let mut hash = Sha256::new();
+    for name in [
+        "config.json",
+        "generation_config.json",
+        "preprocessor_config.json",
+        "tokenizer.json",
+    ] {
+        let content = fs::read(folder.join(name)).unwrap_or_default();
+        hash.update((content.len() as u64).to_le_bytes());
+        hash.update(content);
+    }
+    for path in weight_files(folder)? {
+        let unreadable = || format!("can't read {}", path.display());
+        let mut file = File::open(&path).with_context(unreadable)?;
+        let size = file.metadata().with_context(unreadable)?.len();
+        hash.update(size.to_le_bytes());
+        for place in 0..PLACES {
+            let mut piece = Vec::new();
+            file.seek(SeekFrom::Start(size / PLACES * place))
+                .with_context(unreadable)?;
+            file.by_ref()
+                .take(BYTES)
+                .read_to_end(&mut piece)
+                .with_context(unreadable)?;
+            hash.update(piece);
+        }
+    }
+    Ok(format!("{:x}", hash.finalize()))
 }
 
 fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {

@@ -11,3 +11,4 @@ mod inputs;
 mod options;
 mod output;
 mod reading;
+mod resume;

@@ -47,23 +47,6 @@ fn a_run_writes_records_to_the_output_and_a_summary_to_the_standard_error() {
 }
 
 #[test]
-fn the_output_is_never_overwritten() {
-    let room = room_with_a_good_and_a_bad_file();
-    room.put("out.jsonl", "something dear\n");
-    let ran = room.extract("good.pdf -o out.jsonl").expect(1);
-    assert!(
-        ran.stderr
-            .contains("error: --output out.jsonl exists already and is not overwritten"),
-        "{}",
-        ran.stderr
-    );
-    assert_eq!(room.read("out.jsonl"), "something dear\n");
-    room.put("out.jsonl", "");
-    room.extract("good.pdf -o out.jsonl").expect(0);
-    assert_eq!(room.records("out.jsonl").len(), 1);
-}
-
-#[test]
 fn an_output_that_cannot_be_written_is_said_before_anything_is_read() {
     let room = room_with_a_good_and_a_bad_file();
     room.put("folder/file", "");

@@ -1,0 +1,392 @@
+//! The output: one line per page, whole or not at all, and the only memory of what is done.
+//!
+//! A journal file is locked as long as its run lives, by the operating system, so that the lock dies with the process.
+//! Opening it cuts off a line that was never finished and reads which pages it has. Every record is one write; the
+//! file is synced so rarely that this costs under one part in a hundred of the time. Standard output is a journal
+//! without a memory.
+
+mod lock;
+mod meta;
+mod scan;
+
+use std::{
+    fmt,
+    fs::File,
+    io::{self, ErrorKind, Write},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+pub use self::{
+    lock::Locked,
+    meta::{Meta, OutputSettings, Run, SettingsDiffer},
+    scan::{PageKey, Recorded, Resume, Scan, scan},
+};
+use self::{
+    lock::{keep, lock},
+    meta::folder_of,
+};
+use crate::record::Record;
+
+/// Where the records go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Standard output.
+    Stdout,
+    /// A file.
+    File(PathBuf),
+}
+
+impl Target {
+    /// Finds out early whether there can be such a file.
+    ///
+    /// # Errors
+    /// It is a folder, or there is no folder for it.
+    pub fn check(&self) -> Result<()> {
+        let Self::File(path) = self else {
+            return Ok(());
+        };
+        let shown = path.display();
+        if path.is_dir() {
+            bail!(
+                "--output {shown} is a folder; name a file in it, like {}",
+                path.join("results.jsonl").display()
+            );
+        }
+        let folder = folder_of(path);
+        if !folder.is_dir() {
+            bail!(
+                "--output {shown}: there is no folder {}; create it first",
+                folder.display()
+            );
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("the standard output"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// Whoever read the standard output has closed it: `omnidocs … | head`.
+#[derive(Debug)]
+pub struct Closed;
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the standard output was closed")
+    }
+}
+
+impl std::error::Error for Closed {}
+
+/// What lines are written to.
+trait Storage {
+    /// Writes all of `bytes` at the end.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Makes what was written survive a power cut.
+    fn sync(&mut self) -> io::Result<()>;
+    /// Drops everything behind `length` bytes.
+    fn cut(&mut self, length: u64) -> io::Result<()>;
+}
+
+impl Storage for File {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.set_len(length)
+    }
+}
+
+impl Storage for io::StdoutLock<'static> {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)?;
+        self.flush()
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn cut(&mut self, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The open output of a run.
+pub struct Journal {
+    target: Target,
+    storage: Box<dyn Storage>,
+    /// Where the last whole line ends.
+    end: u64,
+    next_sync: Instant,
+    synced: bool,
+}
+
+/// What a journal had in it when it was opened.
+#[derive(Debug, Default)]
+pub struct Opened {
+    /// The pages that need not be done again.
+    pub recorded: Recorded,
+    /// Bytes of an unfinished line that were cut off.
+    pub torn: u64,
+    /// Where the old file went on a restart.
+    pub kept_as: Option<PathBuf>,
+}
+
+impl Journal {
+    /// Opens the output for records made with `settings`. With `restart`, a file that is there is kept under another
+    /// name first; without, its records are read so that the run goes on where it ended.
+    ///
+    /// # Errors
+    /// [`Locked`], [`SettingsDiffer`], a broken line, or a file that can't be made.
+    pub fn open(
+        target: &Target,
+        settings: OutputSettings,
+        restart: bool,
+    ) -> Result<(Self, Opened)> {
+        let Target::File(path) = target else {
+            return Ok((
+                Self::new(target, Box::new(io::stdout().lock()), 0),
+                Opened::default(),
+            ));
+        };
+        target.check()?;
+        let mut file = lock(path)?;
+        let mut opened = Opened::default();
+        if restart && file.metadata()?.len() > 0 {
+            opened.kept_as = Some(keep(path)?);
+            file = lock(path)?;
+        }
+        let found = scan(&mut file).with_context(|| {
+            format!(
+                "{} is damaged; repair or remove that line, or begin anew with --restart",
+                path.display()
+            )
+        })?;
+        let meta = Meta::new(settings);
+        if !found.recorded.is_empty() {
+            let there = Meta::read(path)?.with_context(|| {
+                let beside = Meta::path(path);
+                format!(
+                    "{} has records, but {} is not there to tell what they were made with; \
+                     put it back, name another --output, or begin anew with --restart",
+                    path.display(),
+                    beside.display()
+                )
+            })?;
+            meta.require_same(path, &there.settings)?;
+        }
+        if found.torn > 0 {
+            file.set_len(found.end)
+                .with_context(|| format!("can't repair the end of {}", path.display()))?;
+        }
+        meta.write(path)?;
+        (opened.recorded, opened.torn) = (found.recorded, found.torn);
+        Ok((Self::new(target, Box::new(file), found.end), opened))
+    }
+
+    fn new(target: &Target, storage: Box<dyn Storage>, end: u64) -> Self {
+        Self {
+            target: target.clone(),
+            storage,
+            end,
+            next_sync: Instant::now(),
+            synced: true,
+        }
+    }
+
+    /// Writes one record as one line, with a single write, so that a kill tears at most this line.
+    ///
+    /// # Errors
+    /// [`Closed`], or the file can't be written to (a full disk): then it still ends on a whole line.
+    pub fn append(&mut self, record: &Record) -> Result<()> {
+        let mut line = serde_json::to_vec(record).context("a record can't be written as JSON")?;
+        line.push(b'\n');
+        if let Err(error) = self.storage.append(&line) {
+            if error.kind() == ErrorKind::BrokenPipe && self.target == Target::Stdout {
+                return Err(Closed.into());
+            }
+            // If even this fails, the next run cuts the line off.
+            let _ = self.storage.cut(self.end);
+            return Err(self.explain(error));
+        }
+        self.end += line.len() as u64;
+        self.synced = false;
+        if Instant::now() >= self.next_sync {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Makes all records survive a power cut; puts the next automatic sync so far off that it stays cheap.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn sync(&mut self) -> Result<()> {
+        if self.synced {
+            return Ok(());
+        }
+        let begin = Instant::now();
+        if let Err(error) = self.storage.sync() {
+            return Err(self.explain(error));
+        }
+        self.synced = true;
+        self.next_sync = Instant::now() + pause_after(begin.elapsed());
+        Ok(())
+    }
+
+    fn explain(&self, error: io::Error) -> anyhow::Error {
+        let advice = match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                "make room and run the same command again: it goes on where it stopped"
+            }
+            _ => "once that is mended, run the same command again: it goes on where it stopped",
+        };
+        anyhow::Error::new(error).context(format!("can't write to {} ({advice})", self.target))
+    }
+}
+
+/// A sync that took `cost` is not repeated before a hundred times as long has passed, nor within a second.
+fn pause_after(cost: Duration) -> Duration {
+    (cost * 100).max(Duration::from_secs(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, rc::Rc};
+
+    use super::*;
+    use crate::{
+        document::{Document, OutputFormat, PageRef},
+        engine::PageAnswer,
+        record::{PageFacts, RunFacts},
+    };
+
+    /// A disk that fails at one of its calls, half way through a write.
+    struct Failing {
+        bytes: Rc<RefCell<Vec<u8>>>,
+        calls_left: usize,
+        error: ErrorKind,
+    }
+
+    impl Failing {
+        fn call(&mut self) -> io::Result<()> {
+            self.calls_left = self.calls_left.checked_sub(1).ok_or(self.error)?;
+            Ok(())
+        }
+    }
+
+    impl Storage for Failing {
+        fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+            let fails = self.call();
+            let written = if fails.is_ok() {
+                bytes.len()
+            } else {
+                bytes.len() / 2
+            };
+            self.bytes.borrow_mut().extend(&bytes[..written]);
+            fails
+        }
+
+        fn sync(&mut self) -> io::Result<()> {
+            self.call()
+        }
+
+        fn cut(&mut self, length: u64) -> io::Result<()> {
+            self.bytes.borrow_mut().truncate(length as usize);
+            Ok(())
+        }
+    }
+
+    fn record(page: u32) -> Record {
+        let document = Document {
+            path: "a.pdf".into(),
+            size_bytes: Some(1),
+            doc_id: Some("ab".repeat(32)),
+            format: None,
+            page_count: Some(9),
+        };
+        let facts = PageFacts {
+            page: PageRef {
+                document: document.into(),
+                number: page,
+            },
+            size: None,
+            prepare: Duration::ZERO,
+            engine: Duration::ZERO,
+        };
+        let run = RunFacts {
+            engine: "qwen",
+            model: None,
+            output_format: OutputFormat::Markdown,
+        };
+        Record::new(
+            &run,
+            &facts,
+            Ok(PageAnswer {
+                content: "text".repeat(page as usize),
+                ..PageAnswer::default()
+            }),
+        )
+    }
+
+    #[test]
+    fn whenever_the_disk_fails_the_file_ends_on_a_whole_line_and_the_run_is_told() {
+        for error in [ErrorKind::StorageFull, ErrorKind::Other] {
+            for calls_left in 0..12 {
+                let bytes = Rc::default();
+                let disk = Failing {
+                    bytes: Rc::clone(&bytes),
+                    calls_left,
+                    error,
+                };
+                let mut journal =
+                    Journal::new(&Target::File("out.jsonl".into()), Box::new(disk), 0);
+                let mut written = 0;
+                let failure = loop {
+                    // A sync after every second record.
+                    journal.next_sync =
+                        Instant::now() + Duration::from_secs(if written % 2 == 0 { 60 } else { 0 });
+                    match journal.append(&record(written + 1)) {
+                        Ok(()) => written += 1,
+                        Err(failure) => break format!("{failure:#}"),
+                    }
+                };
+                assert!(
+                    failure.contains("out.jsonl") && failure.contains("run the same command again"),
+                    "{failure}"
+                );
+                let content = String::from_utf8(bytes.borrow().clone()).unwrap();
+                assert!(content.is_empty() || content.ends_with('\n'));
+                // A sync that fails leaves its record in the file.
+                assert!(
+                    (written as usize..=written as usize + 1).contains(&content.lines().count())
+                );
+                for line in content.lines() {
+                    serde_json::from_str::<Record>(line).unwrap();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn syncs_cost_less_than_a_hundredth_of_the_time() {
+        for cost in [0, 3, 20, 400].map(Duration::from_millis) {
+            assert!(pause_after(cost) >= cost * 100 && pause_after(cost) >= Duration::from_secs(1));
+        }
+    }
+}

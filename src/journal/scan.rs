@@ -1,0 +1,200 @@
+//! What a journal already holds: which pages are done, where its last whole line ends, which line is broken.
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+    ops::Range,
+};
+
+use anyhow::{Context, Result};
+use rayon::prelude::*;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    document::Document,
+    prepare::Done,
+    record::{SCHEMA, Status},
+};
+
+/// The file is read in pieces of about this size, and each piece's lines in parallel.
+const PIECE: usize = 8 << 20;
+
+/// What a page of a journal is known by: the first half of its document's SHA-256 and its number.
+///
+/// A document whose bytes can't be read has no checksum; the one failed record that it has goes by its path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PageKey {
+    document: [u8; 16],
+    page: u32,
+}
+
+impl PageKey {
+    /// The key of `page` in the document `doc_id`, or in the unreadable file at `path`.
+    #[must_use]
+    pub fn new(doc_id: Option<&str>, path: &str, page: u32) -> Self {
+        let document = doc_id.and_then(half_of_checksum).unwrap_or_else(|| {
+            let mut hash = Sha256::new();
+            hash.update(b"path\0");
+            hash.update(path);
+            let mut half = [0; 16];
+            half.copy_from_slice(&hash.finalize()[..16]);
+            half
+        });
+        Self { document, page }
+    }
+}
+
+fn half_of_checksum(hex: &str) -> Option<[u8; 16]> {
+    let mut half = [0; 16];
+    for (byte, digits) in half
+        .iter_mut()
+        .zip(hex.as_bytes().get(..32)?.chunks_exact(2))
+    {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(half)
+}
+
+/// The pages that a journal has records of.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    pages: HashMap<PageKey, Status>,
+}
+
+impl Recorded {
+    /// How the newest record of a page says that it ended.
+    #[must_use]
+    pub fn status(&self, key: &PageKey) -> Option<Status> {
+        self.pages.get(key).copied()
+    }
+
+    /// Number of pages.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.pages.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pages.is_empty()
+    }
+}
+
+/// The pages that a run leaves as they are.
+pub struct Resume {
+    recorded: Recorded,
+    retry_failed: bool,
+}
+
+impl Resume {
+    /// Leaves all that is `recorded`, or with `retry_failed` all but what failed.
+    #[must_use]
+    pub fn new(recorded: Recorded, retry_failed: bool) -> Self {
+        Self {
+            recorded,
+            retry_failed,
+        }
+    }
+}
+
+impl Done for Resume {
+    fn is_done(&self, document: &Document, page: u32) -> bool {
+        let key = PageKey::new(
+            document.doc_id.as_deref(),
+            &document.path.to_string_lossy(),
+            page,
+        );
+        let status = self.recorded.status(&key);
+        status.is_some_and(|status| !(self.retry_failed && status == Status::Failed))
+    }
+}
+
+/// What [`scan`] found.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// The pages of all whole lines.
+    pub recorded: Recorded,
+    /// Where the last whole line ends, in bytes from the start.
+    pub end: u64,
+    /// Bytes behind that: the beginning of a line that was never finished.
+    pub torn: u64,
+}
+
+/// The part of a record that says which page it is of.
+#[derive(Deserialize)]
+struct Head<'a> {
+    schema: u32,
+    #[serde(borrow)]
+    path: Cow<'a, str>,
+    doc_id: Option<&'a str>,
+    page: u32,
+    status: Status,
+}
+
+/// Reads a journal from its start, in bounded memory.
+///
+/// # Errors
+/// The file can't be read, or a whole line is not a record: then the error names the line's number.
+pub fn scan(file: &mut File) -> Result<Scan> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut found = Scan::default();
+    let mut lines = 0;
+    let mut buffer = Vec::with_capacity(PIECE);
+    loop {
+        let read = file.by_ref().take(PIECE as u64).read_to_end(&mut buffer)?;
+        let whole = buffer
+            .iter()
+            .rposition(|&byte| byte == b'\n')
+            .map_or(0, |last| last + 1);
+        lines += add_lines(&buffer[..whole], lines, &mut found.recorded)?;
+        found.end += whole as u64;
+        buffer.drain(..whole);
+        if read == 0 {
+            found.torn = buffer.len() as u64;
+            return Ok(found);
+        }
+    }
+}
+
+/// Adds the whole lines in `bytes`, which come after `before` others; says how many they are.
+fn add_lines(bytes: &[u8], before: usize, recorded: &mut Recorded) -> Result<usize> {
+    let lines = split_lines(bytes);
+    let heads: Vec<Result<(PageKey, Status)>> = lines
+        .par_iter()
+        .map(|line| read_head(&bytes[line.clone()]))
+        .collect();
+    for (i, head) in heads.into_iter().enumerate() {
+        let (key, status) =
+            head.with_context(|| format!("line {} is not a record", before + i + 1))?;
+        recorded.pages.insert(key, status);
+    }
+    Ok(lines.len())
+}
+
+fn split_lines(bytes: &[u8]) -> Vec<Range<usize>> {
+    let mut start = 0;
+    let ends = bytes
+        .iter()
+        .enumerate()
+        .filter(|&(_, &byte)| byte == b'\n')
+        .map(|(end, _)| end);
+    ends.map(|end| std::mem::replace(&mut start, end + 1)..end)
+        .collect()
+}
+
+fn read_head(line: &[u8]) -> Result<(PageKey, Status)> {
+    let head: Head = serde_json::from_slice(line)?;
+    anyhow::ensure!(
+        head.schema == SCHEMA,
+        "it is of schema {}, this version writes {SCHEMA}",
+        head.schema
+    );
+    Ok((
+        PageKey::new(head.doc_id, &head.path, head.page),
+        head.status,
+    ))
+}

@@ -1,0 +1,260 @@
+//! The output file is the checkpoint: what is in it is done, and nothing that is not.
+
+use std::{collections::BTreeSet, fs, fs::OpenOptions, process::Stdio, thread, time::Duration};
+
+use omnidocs::record::{Record, Status, Timings};
+
+use crate::common::{Ran, Room, pdf};
+
+const OUT: &str = "out.jsonl";
+
+/// Three documents of four pages in all, and one that is no document.
+fn room() -> Room {
+    let room = Room::new();
+    room.put("in/a.pdf", pdf(&["one", "two"]))
+        .put("in/b.pdf", pdf(&["three"]))
+        .put("in/bad.pdf", "This is no PDF.")
+        .put("in/c.pdf", pdf(&["four"]));
+    room
+}
+
+/// The records without their times, in one order whatever order they were written in.
+fn sorted(room: &Room) -> Vec<Record> {
+    let mut records = room.records(OUT);
+    for record in &mut records {
+        record.timings_ms = Timings::default();
+    }
+    records.sort_by(|a, b| (&a.path, a.page).cmp(&(&b.path, b.page)));
+    records
+}
+
+#[test]
+fn the_same_command_again_does_nothing_twice() {
+    let room = room();
+    room.extract("in -o out.jsonl").expect(3);
+    let first = room.read(OUT);
+    assert_eq!(first.lines().count(), 5);
+    let again = room.extract("in -o out.jsonl").expect(0);
+    assert_eq!(room.read(OUT), first);
+    for words in [
+        "going on with out.jsonl, which has 5 pages",
+        "before    5 pages, left as they are",
+    ] {
+        assert!(again.stderr.contains(words), "{}", again.stderr);
+    }
+}
+
+#[test]
+fn a_new_file_is_read_a_renamed_one_is_not_and_an_edited_one_is() {
+    let room = room();
+    room.extract("in -o out.jsonl").expect(3);
+    fs::rename(room.path("in/b.pdf"), room.path("in/renamed.pdf")).unwrap();
+    room.put("in/c.pdf", pdf(&["edited"]))
+        .put("in/new.pdf", pdf(&["new"]));
+    let before = room.records(OUT).len();
+    room.extract("in -o out.jsonl").expect(0);
+    let added: Vec<_> = room
+        .records(OUT)
+        .drain(before..)
+        .map(|record| record.filename)
+        .collect();
+    assert_eq!(added, ["c.pdf", "new.pdf"]);
+}
+
+#[test]
+fn pages_that_were_not_asked_for_before_are_read_now() {
+    let room = room();
+    room.extract("in/a.pdf --pages 1 -o out.jsonl").expect(0);
+    room.extract("in/a.pdf -o out.jsonl").expect(0);
+    let pages: Vec<_> = room.records(OUT).iter().map(|record| record.page).collect();
+    assert_eq!(pages, [1, 2]);
+}
+
+#[test]
+fn failed_pages_are_tried_again_only_when_asked_and_the_newer_record_counts() {
+    let room = room();
+    room.put("list", "in/a.pdf\ngone.pdf\n");
+    room.extract("--files-from list -o out.jsonl").expect(3);
+    room.extract("--files-from list -o out.jsonl").expect(0);
+    assert_eq!(room.records(OUT).len(), 3);
+    room.extract("--files-from list -o out.jsonl --retry-failed")
+        .expect(3);
+    assert_eq!(room.records(OUT).len(), 4, "it failed again, and says so");
+    room.put("gone.pdf", pdf(&["found"]));
+    room.extract("--files-from list -o out.jsonl").expect(0);
+    let last = room.records(OUT).pop().unwrap();
+    assert_eq!(
+        (last.filename.as_str(), last.status),
+        ("gone.pdf", Status::Ok)
+    );
+}
+
+#[test]
+fn a_file_cut_at_any_byte_is_repaired_and_completed() {
+    let room = room();
+    room.extract("in -o out.jsonl").expect(3);
+    let whole = room.read(OUT).into_bytes();
+    let complete = sorted(&room);
+    // Every byte of a whole line and its surroundings; OMNIDOCS_LONG_TESTS tries them all.
+    let step = if std::env::var_os("OMNIDOCS_LONG_TESTS").is_some() {
+        1
+    } else {
+        97
+    };
+    for length in (0..whole.len()).step_by(step) {
+        room.put(OUT, &whole[..length]);
+        let ran = room.extract("in -o out.jsonl");
+        assert!(matches!(ran.code, Some(0 | 3)), "{length}: {ran:#?}");
+        assert_eq!(sorted(&room), complete, "cut at byte {length}");
+        let torn = length > 0 && whole[length - 1] != b'\n';
+        assert_eq!(
+            ran.stderr.contains("an unfinished line"),
+            torn,
+            "{length}: {}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
+fn a_broken_line_in_the_middle_is_named_and_nothing_is_touched() {
+    let room = room();
+    room.extract("in -o out.jsonl").expect(3);
+    let mut lines: Vec<_> = room.read(OUT).lines().map(str::to_owned).collect();
+    lines[1].truncate(40);
+    let broken = lines.join("\n") + "\n";
+    room.put(OUT, &broken);
+    let ran = room.extract("in -o out.jsonl").expect(1);
+    assert!(
+        ran.stderr.contains("out.jsonl is damaged") && ran.stderr.contains("line 2"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(room.read(OUT), broken);
+}
+
+#[test]
+fn other_settings_are_refused_by_name_with_both_values() {
+    let room = room();
+    room.extract("in -o out.jsonl").expect(3);
+    let before = room.read(OUT);
+    let ran = room.extract("in -o out.jsonl --format html").expect(10);
+    assert!(
+        ran.stderr
+            .contains(r#"format: "markdown" there, "html" now"#),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stderr.contains("--restart"), "{}", ran.stderr);
+    assert_eq!(room.read(OUT), before);
+    fs::remove_file(room.path("out.jsonl.meta.json")).unwrap();
+    let ran = room.extract("in -o out.jsonl").expect(1);
+    assert!(
+        ran.stderr.contains("out.jsonl.meta.json is not there"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_file_of_something_else_is_never_written_to() {
+    let room = room();
+    room.put(OUT, "something dear\n");
+    room.extract("in -o out.jsonl").expect(1);
+    assert_eq!(room.read(OUT), "something dear\n");
+}
+
+#[test]
+fn restart_keeps_every_old_file() {
+    let room = room();
+    room.extract("in -o out.jsonl").expect(3);
+    let first = room.read(OUT);
+    for (format, kept) in [("html", "out.jsonl.bak"), ("text", "out.jsonl.bak2")] {
+        let ran = room
+            .extract(&format!("in -o out.jsonl --restart --format {format}"))
+            .expect(3);
+        assert!(
+            ran.stderr.contains(&format!("kept as {kept}")),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(room.records(OUT).len(), 5);
+        assert!(room.path(format!("{kept}.meta.json")).exists());
+    }
+    assert_eq!(room.read("out.jsonl.bak"), first);
+}
+
+#[test]
+fn a_second_run_on_one_output_is_refused_and_a_dead_ones_lock_is_gone() {
+    let room = room();
+    room.extract("in -o out.jsonl").expect(3);
+    let holder = OpenOptions::new()
+        .append(true)
+        .open(room.path(OUT))
+        .unwrap();
+    holder.lock().unwrap();
+    let ran = room.extract("in -o out.jsonl").expect(11);
+    for words in ["another omnidocs is writing to out.jsonl", "process "] {
+        assert!(ran.stderr.contains(words), "{}", ran.stderr);
+    }
+    drop(holder);
+    room.extract("in -o out.jsonl").expect(0);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_the_run_after_the_page_in_hand_and_the_same_command_goes_on() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let room = Room::new();
+        let texts: Vec<String> = (0..60).map(|page| format!("page {page}")).collect();
+        room.put(
+            "in.pdf",
+            pdf(&texts.iter().map(String::as_str).collect::<Vec<_>>()),
+        );
+        let args = "extract in.pdf -o out.jsonl --model";
+        let reader = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/reader");
+        let assert = room.omnidocs(args);
+        let mut command = std::process::Command::new(assert.get_program());
+        command
+            .args(assert.get_args())
+            .arg(reader)
+            .current_dir(room.path(""));
+        let child = command
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pages = || {
+            fs::read_to_string(room.path(OUT))
+                .unwrap_or_default()
+                .lines()
+                .count()
+        };
+        while pages() < 3 {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let kill = format!("kill -{signal} {}", child.id());
+        assert!(
+            std::process::Command::new("sh")
+                .args(["-c", &kill])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains("the same command goes on"), "{stderr}");
+        let done = room.records(OUT).len();
+        assert!((3..60).contains(&done));
+
+        Ran::of(
+            room.omnidocs(&format!("{args} {reader} --max-new-tokens 1"))
+                .arg("--quiet"),
+        )
+        .expect(10);
+        Ran::of(room.omnidocs(args).arg(reader)).expect(0);
+        let pages: BTreeSet<u32> = room.records(OUT).iter().map(|record| record.page).collect();
+        assert_eq!((room.records(OUT).len(), pages.len()), (60, 60));
+    }
+}
