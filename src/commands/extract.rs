@@ -28,7 +28,6 @@ use crate::{
 
 /// Runs the command. Whatever can be known to be wrong is found before a model is loaded.
 pub fn run(typed: cli::Extract) -> Result<Exit> {
-    let interrupt = Interrupt::install()?;
     let settings = Settings::new(typed)?;
     let records_on_terminal = settings.output == Target::Stdout && io::stdout().is_terminal();
     let mut progress = Progress::new(settings.progress, settings.verbosity, records_on_terminal);
@@ -59,6 +58,8 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
         model: engine.model().map(str::to_owned),
         output_format: settings.format,
     };
+    // Not before there are pages to finish: until then a signal may end the program as it always does.
+    let interrupt = Interrupt::install()?;
     let ended = run::run(
         &mut pages,
         engine.as_mut(),
@@ -78,7 +79,6 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
         None if progress.tally().failed() > 0 => Exit::SomeFailed,
         None => Exit::Ok,
     };
-    progress.tally().interrupted = interrupt.signal().is_some();
     progress.tally().done_before = (pages.done_documents() as usize, pages.done_pages() as usize);
     progress.finish(&found.ignored, &settings.output, exit);
     Ok(exit)

@@ -169,6 +169,7 @@ impl Progress {
     pub fn finish(mut self, ignored: &Ignored, output: &Target, exit: Exit) {
         self.heartbeat = None;
         self.bar.finish_and_clear();
+        self.tally().interrupted = matches!(exit, Exit::Interrupted(_));
         if self.verbosity > Verbosity::Quiet {
             let summary = self.tally().summary(ignored, output);
             self.say(summary.trim_end());
