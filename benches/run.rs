@@ -1,5 +1,7 @@
-//! Whole runs of the program with the small reader: `cargo bench --bench run`.
+//! Whole runs of the program: `cargo bench --bench run`.
 //!
+//! Workers: two worker processes must prepare at least 1.7 times as many pages a second as one. Resume: a run over an
+//! output of a million records must begin within 3 s and 300 MB.
 //! Memory: a document of 500 pages must peak within 1.2 times of one of 20 pages. Overlap: over 100 pages, the wall
 //! time must be within 1.05 times of the engine's own time, since pages are prepared while it works.
 
@@ -8,12 +10,17 @@ mod common;
 
 use std::{
     fs,
+    io::{BufWriter, Write},
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use common::Room;
+use omnidocs::{
+    document::{Needs, Source},
+    prepare::{self, Raster, resize::PixelBudget},
+};
 
 /// The most memory that a run held, and how long it took.
 struct Measured {
@@ -23,8 +30,96 @@ struct Measured {
 
 fn main() {
     let room = Room::new();
+    workers(&room);
+    resume(&room);
     memory(&room);
     overlap(&room);
+}
+
+fn workers(room: &Room) {
+    let lines = "A line of text as long as the lines of a page are in most documents.\n".repeat(40);
+    room.put("print.pdf", common::pdf(&vec![lines.as_str(); 60]));
+    let source = Source {
+        path: room.path("print.pdf"),
+        size_bytes: None,
+        error: None,
+    };
+    let pace = |workers| {
+        let settings = prepare::Settings {
+            raster: Raster {
+                dpi: 200.0,
+                budget: PixelBudget {
+                    factor: 32,
+                    min_pixels: 65_536,
+                    max_pixels: 2_097_152,
+                },
+            },
+            selection: None,
+            needs: Needs {
+                pixels: true,
+                text: false,
+            },
+            workers,
+            prefetch: 2 * workers,
+            retries: 0,
+            page_timeout: Duration::from_secs(60),
+            program: env!("CARGO_BIN_EXE_omnidocs").into(),
+        };
+        let pages = prepare::pages(vec![source.clone()], settings).expect("preparation starts");
+        let begin = Instant::now();
+        assert_eq!(pages.filter(|page| page.result.is_ok()).count(), 60);
+        60.0 / begin.elapsed().as_secs_f64()
+    };
+    let (mut one, mut two) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        one.push(pace(1));
+        two.push(pace(2));
+    }
+    let (one, two) = (median(one), median(two));
+    let ratio = two / one;
+    println!(
+        "workers: one {one:.1} pages/s, two {two:.1} pages/s, ratio {ratio:.2} (at least 1.7)"
+    );
+    assert!(ratio >= 1.7, "a second worker is not worth its while");
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+fn resume(room: &Room) {
+    const RECORDS: u64 = 1_000_000;
+    room.put("one.pdf", document(1));
+    let args = ["one.pdf", "--engine", "text-layer", "-o", "million.jsonl"];
+    run(room, &args);
+    let record = room.read("million.jsonl");
+    let id = room.records("million.jsonl").remove(0).doc_id;
+    let (before, after) = record
+        .split_once(&id.expect("a file that could be read"))
+        .expect("a record with its document");
+    let mut output = BufWriter::new(
+        fs::OpenOptions::new()
+            .append(true)
+            .open(room.path("million.jsonl"))
+            .expect("the output"),
+    );
+    for number in 0..RECORDS {
+        // Checksums differ in their first half.
+        let id = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        write!(output, "{before}{id:016x}{id:048x}{after}").expect("room on the disk");
+    }
+    drop(output);
+    let measured = run(room, &args);
+    fs::remove_file(room.path("million.jsonl")).expect("the output");
+    let (seconds, megabytes) = (measured.wall.as_secs_f64(), measured.peak_kib / 1000);
+    println!(
+        "resume over {RECORDS} records: {seconds:.2} s (at most 3), {megabytes} MB (at most 300)"
+    );
+    assert!(
+        seconds <= 3.0 && megabytes <= 300,
+        "a resume takes too much"
+    );
 }
 
 fn memory(room: &Room) {
@@ -39,6 +134,9 @@ fn memory(room: &Room) {
                 &format!("{pages}.jsonl"),
                 "--max-new-tokens",
                 "1",
+                // No second look at answers that were cut off.
+                "--retries",
+                "0",
             ],
         );
         assert_eq!(room.records(&format!("{pages}.jsonl")).len(), pages);

@@ -3,14 +3,14 @@
 //! Preparation is given in pages per second; prefill and decode are those of the small reader, which shows the cost of
 //! the program around the products more than that of the products themselves.
 
-use std::{fs, hint::black_box, path::Path, process::Command};
+use std::{fs, hint::black_box, path::Path, process::Command, time::Duration};
 
 use candle_core::{DType, Device};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use image::RgbImage;
 use omnidocs::{
     document::{Needs, Source},
-    prepare::{self, resize::PixelBudget},
+    prepare::{self, Raster, resize::PixelBudget},
     qwen_vl::{QwenVl, config::Config, generate::Sampling, patches::patchify},
 };
 
@@ -25,7 +25,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// All pages of `copies` copies of one example, prepared by two workers.
+/// All pages of `copies` copies of one example, by two workers.
 fn prepare_all(file: &str, copies: usize) -> usize {
     let path = root().join("examples/pages").join(file);
     let source = Source {
@@ -34,8 +34,10 @@ fn prepare_all(file: &str, copies: usize) -> usize {
         error: None,
     };
     let settings = prepare::Settings {
-        dpi: 200.0,
-        budget: MEGAPIXEL,
+        raster: Raster {
+            dpi: 200.0,
+            budget: MEGAPIXEL,
+        },
         selection: None,
         needs: Needs {
             pixels: true,
@@ -43,6 +45,9 @@ fn prepare_all(file: &str, copies: usize) -> usize {
         },
         workers: 2,
         prefetch: 4,
+        retries: 0,
+        page_timeout: Duration::from_secs(60),
+        program: env!("CARGO_BIN_EXE_omnidocs").into(),
     };
     let pages = prepare::pages(vec![source; copies], settings).expect("preparation starts");
     pages.filter(|page| page.result.is_ok()).count()
@@ -97,7 +102,7 @@ fn model(criterion: &mut Criterion) {
         group.bench_function(format!("page of {tokens} tokens"), |bencher| {
             bencher.iter(|| {
                 reader
-                    .generate(&page, &prompt, sampling)
+                    .generate(&page, &prompt, sampling, None)
                     .expect("an answer")
                     .tokens
                     .len()

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, builder::FalseyValueParser};
 
 use crate::{
-    config::{self, DTypeChoice, DeviceChoice, EngineChoice, ProgressChoice},
+    config::{self, DTypeChoice, DeviceChoice, EngineChoice, FallbackChoice, ProgressChoice},
     document::{OutputFormat, PageSelection},
+    prepare::workers::SUBCOMMAND,
 };
 
 const EXAMPLES: &str = "\
@@ -60,6 +61,10 @@ pub enum Command {
     /// line that says why, and never ends the run. Records go to the standard output or to --output, everything else to
     /// the standard error.
     Extract(Box<Extract>),
+
+    /// Decode documents for the program that started this one
+    #[command(name = SUBCOMMAND, hide = true)]
+    PrepareWorker,
 }
 
 /// `omnidocs extract`, by the headings of its help.
@@ -172,6 +177,22 @@ pub struct ModelArgs {
     #[arg(long, value_enum, env = "OMNIDOCS_ENGINE", default_value_t = EngineChoice::Qwen)]
     pub engine: EngineChoice,
 
+    /// What reads the pages that ENGINE failed on [default: nothing]
+    ///
+    /// Its records have the warning fallback_used and name it as their engine. It makes no difference to what is done
+    /// already, so --retry-failed --fallback tesseract is for the morning after.
+    #[arg(long, value_enum, value_name = "ENGINE", env = "OMNIDOCS_FALLBACK")]
+    pub fallback: Option<FallbackChoice>,
+
+    /// Languages that Tesseract reads, joined by +, like eng+deu
+    #[arg(
+        long,
+        value_name = "LANG",
+        env = "OMNIDOCS_TESSERACT_LANG",
+        default_value = "eng"
+    )]
+    pub tesseract_lang: String,
+
     /// Qwen3-VL model: a Hugging Face id or a folder [default: 8B on CUDA, 2B on a CPU]
     ///
     /// An id like Qwen/Qwen3-VL-4B-Instruct, or Qwen/Qwen3-VL-4B-Instruct@REVISION, is fetched once and kept. A folder
@@ -253,6 +274,21 @@ pub struct RunArgs {
     /// Try pages again that failed in an earlier run; the newer record of a page counts
     #[arg(long, env = "OMNIDOCS_RETRY_FAILED", value_parser = FalseyValueParser::new())]
     pub retry_failed: bool,
+
+    /// Show what would be read, and read nothing
+    #[arg(long, env = "OMNIDOCS_DRY_RUN", value_parser = FalseyValueParser::new())]
+    pub dry_run: bool,
+
+    /// Try a page N times more when a server or a worker process failed over it
+    ///
+    /// With 1 or more, a page whose answer runs in a loop or is cut off also gets a second look at a raised temperature,
+    /// and keeps the better answer.
+    #[arg(long, value_name = "N", env = "OMNIDOCS_RETRIES", default_value_t = config::RETRIES, allow_negative_numbers = true)]
+    pub retries: u32,
+
+    /// Give up a page that takes longer than this to prepare, or to read
+    #[arg(long, value_name = "SECS", env = "OMNIDOCS_PAGE_TIMEOUT", default_value_t = config::PAGE_TIMEOUT, allow_negative_numbers = true)]
+    pub page_timeout: f64,
 
     /// Threads that prepare pages [default: one per core]
     #[arg(long, value_name = "N", env = "OMNIDOCS_WORKERS")]

@@ -66,7 +66,8 @@ pub struct Document {
     pub path: PathBuf,
     /// The file's size in bytes, if it could be found out.
     pub size_bytes: Option<u64>,
-    /// SHA-256 of the file's bytes in lower-case hex, as `sha256sum` prints it; none if the bytes can't be read.
+    /// SHA-256 of the file's bytes in lower-case hex, as `sha256sum` prints it; none if there are no bytes or they
+    /// can't be read.
     pub doc_id: Option<String>,
     /// The format that the content shows; none where it shows none.
     pub format: Option<Format>,
@@ -98,17 +99,33 @@ pub struct PreparedPage {
     pub id: PageId,
     /// u8 RGB at the size that the model sees; none if no engine of this run looks at pixels.
     pub pixels: Option<RgbImage>,
+    /// (width, height) before the page was brought to that size: those of the image file, or of the PDF page at its
+    /// dots per inch.
+    pub original: Option<(u32, u32)>,
+    /// Whether the pixels show nothing at all.
+    pub blank: bool,
     /// The text layer, if an engine of this run uses it; none where the page has none (an image).
     pub text: Option<PageText>,
 }
 
 /// What a run's engine wants prepared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Needs {
     /// Render the page.
     pub pixels: bool,
     /// Read the page's text layer.
     pub text: bool,
+}
+
+impl Needs {
+    /// What two engines need together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            pixels: self.pixels || other.pixels,
+            text: self.text || other.text,
+        }
+    }
 }
 
 /// What the preparation stage gives out for each page, in input order.
@@ -120,6 +137,10 @@ pub struct Preparation {
     pub result: Result<PreparedPage, PageError>,
     /// Time spent on this page by the preparing thread.
     pub elapsed: Duration,
+    /// How often the page was tried.
+    pub attempts: u32,
+    /// Documents before this one in the input that gave no page, so far as is known.
+    pub passed_over: u64,
 }
 
 /// What a page's content is written in.
@@ -275,6 +296,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn no_text_makes_the_parser_panic_and_what_it_takes_it_prints(text in "[0-9, -]{0,12}|.{0,12}") {
+            if let Ok(selection) = text.parse::<PageSelection>() {
+                prop_assert_eq!(selection.to_string().parse::<PageSelection>(), Ok(selection));
+            }
+        }
+
         #[test]
         fn a_selection_means_the_same_after_being_printed(ranges in prop::collection::vec((1u32..99, 0u32..99, any::<bool>()), 1..5)) {
             let list: Vec<_> = ranges

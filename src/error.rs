@@ -68,6 +68,15 @@ impl PageError {
     }
 }
 
+impl PageError {
+    /// Whether the same again may end better: what is wrong may not be the page. (When memory runs out, it takes something
+    /// else than the same again.)
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self.kind, ErrorKind::Server | ErrorKind::Crashed)
+    }
+}
+
 impl fmt::Display for PageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)

@@ -49,5 +49,6 @@ pub mod prepare;
 pub mod progress;
 pub mod qwen_vl;
 pub mod record;
+pub mod retry;
 pub mod run;
 pub mod signal;

@@ -6,12 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     document::{Format, OutputFormat, PageRef},
-    engine::{FinishReason, PageAnswer},
+    engine::{EngineFacts, FinishReason, PageAnswer, PageOutcome},
     error::PageError,
 };
 
 /// The version of the record's names and their meaning.
 pub const SCHEMA: u32 = 1;
+
+/// The side in pixels above which a page is a [`Warning::LargeImage`].
+const LARGE: u32 = 4000;
+/// The side in pixels below which a page is a [`Warning::LowResolution`].
+const LOW: u32 = 600;
+/// The number of words above which an answer is a [`Warning::VeryLongOutput`].
+const MANY_WORDS: usize = 5000;
 
 /// How a page ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -26,20 +33,20 @@ pub enum Status {
 }
 
 /// What a reader of a record should know about its content. A closed set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Warning {
     /// The token budget ended the content.
     Truncated,
     /// The content ran in a loop and was cut there.
     Repetition,
-    /// The page took far longer than others.
+    /// The page took more than five times as long as the median of the latest ones, and more than a second.
     SlowPage,
-    /// The content is longer than a page of print can be.
+    /// The content has more than 5000 words, which is more than a page of print can have.
     VeryLongOutput,
-    /// The page was far larger than what the model sees.
+    /// A side of the page is longer than 4000 pixels, so that the model sees it much reduced.
     LargeImage,
-    /// The page has too few pixels to be read well.
+    /// A side of the page is shorter than 600 pixels, which may be too few to be read well.
     LowResolution,
     /// Another engine than the run's first one answered.
     FallbackUsed,
@@ -87,7 +94,7 @@ pub struct Record {
     pub height: Option<u32>,
     /// How the page ended.
     pub status: Status,
-    /// What was read; null if the page failed.
+    /// What was read; null if the page failed, empty if it is blank.
     pub content: Option<String>,
     /// What `content` is written in.
     pub output_format: OutputFormat,
@@ -97,7 +104,7 @@ pub struct Record {
     pub word_count: usize,
     /// Why the engine stopped.
     pub finish_reason: Option<FinishReason>,
-    /// The engine that answered.
+    /// The engine that answered, or failed last.
     pub engine: String,
     /// The model that answered, as the user named it.
     pub model: Option<String>,
@@ -117,43 +124,43 @@ pub struct Record {
     pub error: Option<PageError>,
 }
 
-/// What all records of a run have in common.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunFacts {
-    /// The engine's name.
-    pub engine: &'static str,
-    /// The model, as the user named it.
-    pub model: Option<String>,
-    /// What the engine was asked for.
-    pub output_format: OutputFormat,
-}
-
 /// What the pipeline learned about a page outside of its engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageFacts {
     /// Which page this is.
     pub page: PageRef,
-    /// (width, height) in pixels as the model saw the page; none if it was not rendered.
+    /// (width, height) in pixels as prepared; none if it was not rendered.
     pub size: Option<(u32, u32)>,
+    /// (width, height) in pixels before that.
+    pub original: Option<(u32, u32)>,
     /// Time spent on preparing it.
     pub prepare: Duration,
+    /// How often its preparation was tried.
+    pub attempts: u32,
     /// Time from the engine's taking it to the engine's answer.
     pub engine: Duration,
 }
 
 impl Record {
-    /// The record of a page that ended in `result`.
+    /// The record of a page that went through an engine.
     #[must_use]
-    pub fn new(run: &RunFacts, facts: &PageFacts, result: Result<PageAnswer, PageError>) -> Self {
-        let document = &facts.page.document;
-        let (answer, error) = match result {
-            Ok(answer) => (Some(answer), None),
-            Err(error) => (None, Some(error)),
-        };
-        let status = if error.is_none() {
-            Status::Ok
-        } else {
-            Status::Failed
+    pub fn read(facts: &PageFacts, outcome: PageOutcome) -> Self {
+        let PageOutcome {
+            id: _,
+            result,
+            by,
+            attempts,
+            size,
+            warnings,
+        } = outcome;
+        let answer = match result {
+            Ok(answer) => answer,
+            Err(error) => {
+                let mut record = Self::failed(facts, &by, error);
+                record.attempts = facts.attempts - 1 + attempts;
+                record.warnings.extend(warnings);
+                return record;
+            }
         };
         let PageAnswer {
             content,
@@ -163,7 +170,48 @@ impl Record {
             completion_tokens,
             prefill,
             decode,
-        } = answer.unwrap_or_default();
+        } = answer;
+        let mut record = Self::new(facts, &by, Status::Ok);
+        (record.width, record.height) = size.unzip();
+        record.content_length = content.chars().count();
+        record.word_count = content.split_whitespace().count();
+        record.content = Some(content);
+        record.finish_reason = finish_reason;
+        record.attempts = facts.attempts - 1 + attempts;
+        record.prompt_tokens = prompt_tokens;
+        record.image_tokens = image_tokens;
+        record.completion_tokens = completion_tokens;
+        record.timings_ms.prefill = milliseconds(prefill);
+        record.timings_ms.decode = milliseconds(decode);
+        record.warnings.extend(warnings);
+        record.warnings.extend(finish_reason.and_then(cut_off));
+        if record.word_count > MANY_WORDS {
+            record.warnings.push(Warning::VeryLongOutput);
+        }
+        record
+    }
+
+    /// The record of a page with nothing on it, which `engine` was not shown.
+    #[must_use]
+    pub fn blank(facts: &PageFacts, engine: &EngineFacts) -> Self {
+        Self {
+            content: Some(String::new()),
+            ..Self::new(facts, engine, Status::Blank)
+        }
+    }
+
+    /// The record of a page that could not be read by `engine`, or not even be shown to it.
+    #[must_use]
+    pub fn failed(facts: &PageFacts, engine: &EngineFacts, error: PageError) -> Self {
+        Self {
+            error: Some(error),
+            ..Self::new(facts, engine, Status::Failed)
+        }
+    }
+
+    /// What is known of a page before anything has been read on it.
+    fn new(facts: &PageFacts, engine: &EngineFacts, status: Status) -> Self {
+        let document = &facts.page.document;
         Self {
             schema: SCHEMA,
             path: document.path.to_string_lossy().into_owned(),
@@ -181,30 +229,35 @@ impl Record {
             width: facts.size.map(|(width, _)| width),
             height: facts.size.map(|(_, height)| height),
             status,
-            content_length: content.chars().count(),
-            word_count: content.split_whitespace().count(),
-            content: (status == Status::Ok).then_some(content),
-            output_format: run.output_format,
-            finish_reason,
-            engine: run.engine.to_owned(),
-            model: run.model.clone(),
-            attempts: 1,
-            prompt_tokens,
-            image_tokens,
-            completion_tokens,
+            content: None,
+            output_format: engine.output_format,
+            content_length: 0,
+            word_count: 0,
+            finish_reason: None,
+            engine: engine.engine.to_owned(),
+            model: engine.model.clone(),
+            attempts: facts.attempts,
+            prompt_tokens: None,
+            image_tokens: None,
+            completion_tokens: None,
             timings_ms: Timings {
                 prepare: milliseconds(facts.prepare),
-                prefill: milliseconds(prefill),
-                decode: milliseconds(decode),
                 total: milliseconds(facts.prepare + facts.engine),
+                ..Timings::default()
             },
-            warnings: finish_reason.and_then(warning).into_iter().collect(),
-            error,
+            warnings: facts.original.map(of_size).unwrap_or_default(),
+            error: None,
         }
     }
 }
 
-fn warning(reason: FinishReason) -> Option<Warning> {
+fn of_size((width, height): (u32, u32)) -> Vec<Warning> {
+    let large = (width.max(height) > LARGE).then_some(Warning::LargeImage);
+    let low = (width.min(height) < LOW).then_some(Warning::LowResolution);
+    large.into_iter().chain(low).collect()
+}
+
+fn cut_off(reason: FinishReason) -> Option<Warning> {
     match reason {
         FinishReason::Stop => None,
         FinishReason::Length => Some(Warning::Truncated),
@@ -220,10 +273,15 @@ fn milliseconds(duration: Duration) -> u64 {
 mod tests {
     use std::sync::Arc;
 
-    use super::*;
-    use crate::document::Document;
+    use proptest::prelude::*;
 
-    fn record(answer: PageAnswer) -> Record {
+    use super::*;
+    use crate::{
+        document::{Document, PageId},
+        error::{ErrorKind, Stage},
+    };
+
+    fn facts() -> PageFacts {
         let document = Arc::new(Document {
             path: "pdfs/a.pdf".into(),
             size_bytes: Some(81_234),
@@ -231,21 +289,40 @@ mod tests {
             format: Some(Format::Pdf),
             page_count: Some(12),
         });
-        let run = RunFacts {
-            engine: "qwen",
-            model: Some("Qwen/Qwen3-VL-8B-Instruct".to_owned()),
-            output_format: OutputFormat::Markdown,
-        };
-        let facts = PageFacts {
+        PageFacts {
             page: PageRef {
                 document,
                 number: 3,
             },
             size: Some((1376, 1792)),
+            original: Some((1654, 2339)),
             prepare: Duration::from_micros(41_900),
+            attempts: 1,
             engine: Duration::from_millis(3_221),
-        };
-        Record::new(&run, &facts, Ok(answer))
+        }
+    }
+
+    fn engine() -> EngineFacts {
+        EngineFacts {
+            engine: "qwen",
+            model: Some("Qwen/Qwen3-VL-8B-Instruct".to_owned()),
+            output_format: OutputFormat::Markdown,
+        }
+    }
+
+    fn outcome(result: Result<PageAnswer, PageError>) -> PageOutcome {
+        PageOutcome {
+            id: PageId(0),
+            result,
+            by: engine(),
+            attempts: 1,
+            size: Some((1376, 1792)),
+            warnings: Vec::new(),
+        }
+    }
+
+    fn record(answer: PageAnswer) -> Record {
+        Record::read(&facts(), outcome(Ok(answer)))
     }
 
     #[test]
@@ -282,5 +359,76 @@ mod tests {
         );
         assert_eq!(warnings(Some(FinishReason::Stop)), []);
         assert_eq!(warnings(None), []);
+    }
+
+    #[test]
+    fn a_page_of_unusual_size_or_length_has_a_warning() {
+        let of = |original, words: usize| {
+            let facts = PageFacts {
+                original: Some(original),
+                ..facts()
+            };
+            let answer = PageAnswer {
+                content: "word ".repeat(words),
+                ..PageAnswer::default()
+            };
+            Record::read(&facts, outcome(Ok(answer))).warnings
+        };
+        assert_eq!(of((4000, 600), 5000), []);
+        assert_eq!(of((4001, 600), 1), [Warning::LargeImage]);
+        assert_eq!(of((700, 599), 1), [Warning::LowResolution]);
+        assert_eq!(
+            of((599, 4001), 5001),
+            [
+                Warning::LargeImage,
+                Warning::LowResolution,
+                Warning::VeryLongOutput
+            ]
+        );
+    }
+
+    #[test]
+    fn a_failed_page_keeps_what_was_tried_and_a_blank_one_has_no_words() {
+        let error = PageError::new(ErrorKind::OutOfMemory, Stage::Engine, "out of memory");
+        let failed = Record::read(
+            &PageFacts {
+                attempts: 2,
+                ..facts()
+            },
+            PageOutcome {
+                attempts: 3,
+                warnings: vec![Warning::DownscaledAfterOom],
+                ..outcome(Err(error.clone()))
+            },
+        );
+        assert_eq!(
+            (failed.status, failed.attempts, failed.content, failed.error),
+            (Status::Failed, 4, None, Some(error))
+        );
+        assert_eq!(failed.warnings, [Warning::DownscaledAfterOom]);
+        let blank = Record::blank(&facts(), &engine());
+        assert_eq!(
+            (blank.status, blank.content.as_deref(), blank.word_count),
+            (Status::Blank, Some(""), 0)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_content_is_one_line_that_reads_back_as_it_was(content in any::<String>(), path in any::<String>(), page in any::<u32>()) {
+            let mut record = record(PageAnswer { content, ..PageAnswer::default() });
+            (record.path, record.page) = (path, page);
+            let line = serde_json::to_string(&record).unwrap();
+            prop_assert!(!line.contains('\n'));
+            prop_assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
+        }
+
+        #[test]
+        fn no_line_makes_the_reader_of_records_panic(line in any::<String>(), at in any::<prop::sample::Index>()) {
+            let _ = serde_json::from_str::<Record>(&line);
+            let whole = serde_json::to_string(&record(PageAnswer::default())).unwrap();
+            let at = at.index(whole.len());
+            let _ = serde_json::from_str::<Record>(&format!("{}{line}{}", &whole[..at], &whole[at..]));
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     iter,
     time::{Duration, Instant},
 };
@@ -11,32 +11,31 @@ use anyhow::{Result, ensure};
 
 use crate::{
     document::{PageId, Preparation, PreparedPage},
-    engine::{Engine, PageAnswer, PageOutcome},
-    error::PageError,
+    engine::{Engine, EngineFacts, PageOutcome},
     journal::Journal,
     progress::Progress,
-    record::{PageFacts, Record, RunFacts},
+    record::{PageFacts, Record, Warning},
     signal::Interrupt,
 };
 
 /// Reads every page that `preparations` gives and writes its record as soon as it is done, in the order of finishing.
 ///
-/// Pages that could not be prepared are written without the engine seeing them. An `Err` ends the run: the engine or
+/// Pages that could not be prepared, or that show nothing, are written without the engine seeing them. An `Err` ends the run: the engine or
 /// the output can't go on.
 pub fn run(
     preparations: &mut dyn Iterator<Item = Preparation>,
     engine: &mut dyn Engine,
-    facts: RunFacts,
     journal: &mut Journal,
     progress: &mut Progress,
     interrupt: &Interrupt,
 ) -> Result<()> {
     progress.start();
     let desk = RefCell::new(Desk {
-        facts,
+        engine: engine.facts().clone(),
         journal,
         progress,
         in_flight: HashMap::new(),
+        pace: Pace::default(),
     });
     let mut broken = None;
     let mut pages = iter::from_fn(|| {
@@ -65,22 +64,24 @@ pub fn run(
     ensure!(
         lost == 0,
         "the engine {} gave no answer for {lost} of its pages; this is a bug",
-        engine.name()
+        engine.facts().engine
     );
     Ok(())
 }
 
 /// Where pages are booked out to the engine and back in.
 struct Desk<'a> {
-    facts: RunFacts,
+    /// Who pages are shown to.
+    engine: EngineFacts,
     journal: &'a mut Journal,
     progress: &'a mut Progress,
     /// What is known of the pages that the engine has, and when it took them.
     in_flight: HashMap<PageId, (PageFacts, Instant)>,
+    pace: Pace,
 }
 
 impl Desk<'_> {
-    /// Takes what preparation gave, which the engine waited for; a page that failed there ends here.
+    /// Takes what preparation gave, which the engine waited for; a page that failed there, or is blank, ends here.
     fn admit(
         &mut self,
         preparation: Preparation,
@@ -89,22 +90,31 @@ impl Desk<'_> {
         {
             let mut tally = self.progress.tally();
             tally.waiting += waited;
-            tally.meet(&preparation.page.document.path);
+            tally.meet(&preparation.page.document.path, preparation.passed_over);
         }
         let mut facts = PageFacts {
             page: preparation.page,
             size: None,
+            original: None,
             prepare: preparation.elapsed,
+            attempts: preparation.attempts,
             engine: Duration::ZERO,
         };
-        match preparation.result {
-            Ok(page) => {
-                facts.size = page.pixels.as_ref().map(image::RgbImage::dimensions);
-                self.in_flight.insert(page.id, (facts, Instant::now()));
-                Ok(Some(page))
+        let page = match preparation.result {
+            Ok(page) => page,
+            Err(error) => {
+                let record = Record::failed(&facts, &self.engine, error);
+                return self.write(&record).map(|()| None);
             }
-            Err(error) => self.write(&facts, Err(error)).map(|()| None),
+        };
+        facts.size = page.pixels.as_ref().map(image::RgbImage::dimensions);
+        facts.original = page.original;
+        if page.blank {
+            let record = Record::blank(&facts, &self.engine);
+            return self.write(&record).map(|()| None);
         }
+        self.in_flight.insert(page.id, (facts, Instant::now()));
+        Ok(Some(page))
     }
 
     /// Takes what the engine answered.
@@ -113,14 +123,53 @@ impl Desk<'_> {
             anyhow::bail!("an engine answered for a page that it does not have; this is a bug");
         };
         facts.engine = taken.elapsed();
-        self.write(&facts, outcome.result)
+        let mut record = Record::read(&facts, outcome);
+        if self.pace.is_slow(facts.engine) {
+            record.warnings.push(Warning::SlowPage);
+        }
+        self.write(&record)
     }
 
-    fn write(&mut self, facts: &PageFacts, result: Result<PageAnswer, PageError>) -> Result<()> {
-        let record = Record::new(&self.facts, facts, result);
-        self.journal.append(&record)?;
-        self.progress.page_done(&record);
+    fn write(&mut self, record: &Record) -> Result<()> {
+        self.journal.append(record)?;
+        self.progress.page_done(record);
         Ok(())
+    }
+}
+
+/// How long the engine took over the latest pages.
+#[derive(Default)]
+struct Pace {
+    latest: VecDeque<Duration>,
+}
+
+impl Pace {
+    /// So many of the latest pages are compared with.
+    const WINDOW: usize = 256;
+    /// From so many on there is something to compare with.
+    const ENOUGH: usize = 8;
+    /// So many times the median is slow.
+    const SLOW: u32 = 5;
+    /// What takes no longer than this is not slow, however fast all else is.
+    const FAST: Duration = Duration::from_secs(1);
+
+    /// Whether a page that took so long is slow; counts it among the latest.
+    fn is_slow(&mut self, took: Duration) -> bool {
+        let is_slow = took > Self::FAST
+            && self
+                .median()
+                .is_some_and(|median| took > median * Self::SLOW);
+        if self.latest.len() == Self::WINDOW {
+            self.latest.pop_front();
+        }
+        self.latest.push_back(took);
+        is_slow
+    }
+
+    fn median(&self) -> Option<Duration> {
+        let mut times: Vec<_> = self.latest.iter().copied().collect();
+        let middle = times.len() / 2;
+        (times.len() >= Self::ENOUGH).then(|| *times.select_nth_unstable(middle).1)
     }
 }
 
@@ -132,22 +181,20 @@ mod tests {
     use crate::{
         config::{ProgressChoice, Verbosity},
         document::{Document, Needs, OutputFormat, PageRef, PageText},
-        error::{ErrorKind, Stage},
+        engine::PageAnswer,
+        error::{ErrorKind, PageError, Stage},
         journal::{OutputSettings, Target},
     };
 
     /// Answers pages in pairs, the second one first; keeps the pages for which `keeps` is true.
     struct Pairs {
+        facts: EngineFacts,
         keeps: fn(PageId) -> bool,
     }
 
     impl Engine for Pairs {
-        fn name(&self) -> &'static str {
-            "pairs"
-        }
-
-        fn model(&self) -> Option<&str> {
-            None
+        fn facts(&self) -> &EngineFacts {
+            &self.facts
         }
 
         fn needs(&self) -> Needs {
@@ -174,6 +221,10 @@ mod tests {
                             content,
                             ..PageAnswer::default()
                         }),
+                        by: self.facts.clone(),
+                        attempts: 1,
+                        size: None,
+                        warnings: Vec::new(),
                     })?;
                 }
             }
@@ -181,16 +232,17 @@ mod tests {
         }
     }
 
-    /// Five pages of one document, of which the third can't be prepared; the records that a run of them leaves.
+    /// Five pages of one document, of which the third can't be prepared, and a blank one; the records that a run of them
+    /// leaves.
     fn run_five_pages(output: &Path, keeps: fn(PageId) -> bool) -> Result<Vec<Record>> {
         let document = Arc::new(Document {
             path: "a.pdf".into(),
             size_bytes: None,
             doc_id: None,
             format: None,
-            page_count: Some(5),
+            page_count: Some(6),
         });
-        let mut preparations = (1..=5).map(|number| Preparation {
+        let mut preparations = (1..=6).map(|number| Preparation {
             page: PageRef {
                 document: Arc::clone(&document),
                 number,
@@ -200,12 +252,16 @@ mod tests {
                 _ => Ok(PreparedPage {
                     id: PageId(number.into()),
                     pixels: None,
+                    original: None,
+                    blank: number == 6,
                     text: Some(PageText(format!("text of {number}"))),
                 }),
             },
             elapsed: Duration::from_millis(7),
+            attempts: 1,
+            passed_over: 0,
         });
-        let facts = RunFacts {
+        let facts = EngineFacts {
             engine: "pairs",
             model: None,
             output_format: OutputFormat::Text,
@@ -219,8 +275,7 @@ mod tests {
         let mut progress = Progress::new(ProgressChoice::Off, Verbosity::Quiet, false);
         run(
             &mut preparations,
-            &mut Pairs { keeps },
-            facts,
+            &mut Pairs { facts, keeps },
             &mut journal,
             &mut progress,
             &Interrupt::default(),
@@ -248,6 +303,7 @@ mod tests {
                 (3, None),
                 (5, Some("text of 5")),
                 (4, Some("text of 4")),
+                (6, Some("")),
             ]
         );
         assert!(
@@ -255,6 +311,28 @@ mod tests {
                 .iter()
                 .all(|record| record.timings_ms.prepare == 7 && record.timings_ms.total >= 7)
         );
+    }
+
+    #[test]
+    fn a_page_is_slow_that_takes_five_times_the_running_median_and_a_second() {
+        let seconds = Duration::from_secs;
+        let mut pace = Pace::default();
+        assert!(!pace.is_slow(seconds(60)), "nothing to compare with");
+        for _ in 0..20 {
+            assert!(!pace.is_slow(seconds(2)));
+        }
+        assert!(!pace.is_slow(seconds(10)));
+        assert!(pace.is_slow(seconds(11)));
+        let mut fast = Pace::default();
+        for _ in 0..20 {
+            assert!(!fast.is_slow(Duration::from_millis(1)));
+        }
+        assert!(!fast.is_slow(Duration::from_millis(999)));
+        assert!(fast.is_slow(Duration::from_millis(1001)));
+        for _ in 0..Pace::WINDOW {
+            fast.is_slow(seconds(1));
+        }
+        assert!(!fast.is_slow(seconds(5)), "all pages are slow by now");
     }
 
     #[test]

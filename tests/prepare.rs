@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     io::Cursor,
     path::{Path, PathBuf},
+    sync::mpsc,
     thread,
     time::Duration,
 };
@@ -15,10 +16,11 @@ use image::{
     codecs::{jpeg::JpegEncoder, png::PngEncoder},
 };
 use omnidocs::{
-    document::{Format, Needs, PageSelection, Preparation, PreparedPage, Source},
+    document::{Document, Format, Needs, PageSelection, Preparation, PreparedPage, Source},
     error::{ErrorKind, PageError, Stage},
+    journal::{Recorded, Resume},
     prepare::{
-        self, Settings,
+        self, Done, Raster, Settings,
         resize::{PixelBudget, resize, smart_resize},
     },
 };
@@ -50,12 +52,17 @@ const EVERYTHING: Needs = Needs {
 /// One pixel per point.
 fn settings() -> Settings {
     Settings {
-        dpi: 72.0,
-        budget: AS_IT_IS,
+        raster: Raster {
+            dpi: 72.0,
+            budget: AS_IT_IS,
+        },
         selection: None,
         needs: EVERYTHING,
         workers: 2,
         prefetch: 2,
+        retries: 0,
+        page_timeout: Duration::from_secs(60),
+        program: env!("CARGO_BIN_EXE_omnidocs").into(),
     }
 }
 
@@ -219,8 +226,10 @@ fn a_pdf_page_has_the_size_of_smart_resize_at_its_dpi() {
     let letter = only(
         &path,
         Settings {
-            dpi: 200.0,
-            budget: QWEN,
+            raster: Raster {
+                dpi: 200.0,
+                budget: QWEN,
+            },
             ..settings()
         },
     );
@@ -235,8 +244,10 @@ fn a_pdf_page_has_the_size_of_smart_resize_at_its_dpi() {
     let poster = only(
         &path,
         Settings {
-            dpi: 200.0,
-            budget: QWEN,
+            raster: Raster {
+                dpi: 200.0,
+                budget: QWEN,
+            },
             ..settings()
         },
     );
@@ -249,8 +260,10 @@ fn a_pdf_page_has_the_size_of_smart_resize_at_its_dpi() {
     let speck = only(
         &path,
         Settings {
-            dpi: 200.0,
-            budget: QWEN,
+            raster: Raster {
+                dpi: 200.0,
+                budget: QWEN,
+            },
             ..settings()
         },
     );
@@ -582,7 +595,7 @@ fn an_image_of_the_right_size_is_not_resampled() {
         only(
             &path,
             Settings {
-                budget,
+                raster: Raster { dpi: 72.0, budget },
                 ..settings()
             }
         )
@@ -671,7 +684,10 @@ fn extreme_images_are_enlarged_or_refused() {
     let dot = only(
         &path,
         Settings {
-            budget: QWEN,
+            raster: Raster {
+                dpi: 72.0,
+                budget: QWEN,
+            },
             ..settings()
         },
     );
@@ -874,4 +890,47 @@ fn at_most_prefetch_pages_are_prepared_ahead() {
     let rest: Vec<_> = pages.map(|page| page.result.is_ok()).collect();
     assert_eq!(rest.len(), 11);
     assert!(rest.iter().filter(|&&ok| ok).count() <= 2, "{rest:?}");
+}
+
+#[test]
+fn a_document_that_was_met_before_gives_no_pages_and_is_counted() {
+    let (_folder, one) = file("one.png", &png(flag(8, 8)));
+    let (_folder, copy) = file("copy.png", &png(flag(8, 8)));
+    let (_folder, other) = file("other.png", &png(flag(8, 16)));
+    let done = Resume::new(Recorded::default(), false);
+    let sources = sources(&[one.clone(), copy, other.clone()]);
+    let mut pages = prepare::pages_except(sources, settings(), Box::new(done)).unwrap();
+    let read: Vec<_> = pages
+        .by_ref()
+        .map(|page| (page.page.document.path.clone(), page.passed_over))
+        .collect();
+    assert_eq!(read, [(one, 0), (other, 1)]);
+    assert_eq!(pages.copies(), 1);
+}
+
+/// Says when the feeder has ended: its sender is gone.
+struct Watch(#[allow(dead_code)] mpsc::Sender<()>);
+
+impl Done for Watch {
+    fn is_done(&self, _: &Document, _: u32) -> bool {
+        false
+    }
+
+    fn is_copy(&mut self, _: &Document) -> bool {
+        false
+    }
+}
+
+#[test]
+fn dropping_the_pages_early_ends_the_preparation() {
+    let (_folder, path) = file("a.png", &png(flag(64, 64)));
+    for taken in [0, 1, 5] {
+        let (alive, ended) = mpsc::channel();
+        let sources = vec![sources(&[path.clone()]).remove(0); 10_000];
+        let mut pages = prepare::pages_except(sources, settings(), Box::new(Watch(alive))).unwrap();
+        assert_eq!(pages.by_ref().take(taken).count(), taken);
+        drop(pages);
+        let end = ended.recv_timeout(Duration::from_secs(10));
+        assert_eq!(end, Err(mpsc::RecvTimeoutError::Disconnected));
+    }
 }

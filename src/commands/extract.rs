@@ -1,27 +1,24 @@
 //! `omnidocs extract`: every page of the inputs, one record each.
 
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal, Write},
+    iter,
+    sync::Arc,
+};
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use super::engines::EngineToBe;
 use crate::{
     cli,
-    config::{CPU_MODEL, CUDA_MODEL, EngineChoice, ProgressChoice, Settings, Verbosity},
+    config::Settings,
     discover::discover,
-    document::Needs,
-    engine::{
-        Engine,
-        qwen::{Hardware, QwenEngine, Task},
-        text_layer::TextLayer,
-    },
+    document::{Needs, Preparation, Source},
     exit::Exit,
-    hub::{self, FetchProgress},
-    journal::{Closed, Journal, OutputSettings, Resume, Target},
-    prepare::{self, resize::PixelBudget},
+    journal::{self, Closed, Journal, OutputSettings, Resume, Target},
+    prepare::{self, Raster, resize::PixelBudget, workers::this_program},
     progress::Progress,
-    qwen_vl::{self, generate::Sampling},
-    record::RunFacts,
     run,
     signal::Interrupt,
 };
@@ -39,31 +36,35 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
     let engine = EngineToBe::new(&settings)?;
     let budget = settings.pixel_budget(&engine.limits)?;
     let output_settings = output_settings(&settings, &engine, budget);
-    let (mut journal, opened) = Journal::open(&settings.output, output_settings, settings.restart)?;
-    progress.opened(&opened, &settings.output);
     let preparation = prepare::Settings {
-        dpi: settings.dpi,
-        budget,
+        raster: Raster {
+            dpi: settings.dpi,
+            budget,
+        },
         selection: settings.pages.clone(),
         needs: engine.needs,
         workers: settings.workers,
         prefetch: settings.prefetch,
+        retries: settings.retries,
+        page_timeout: settings.page_timeout,
+        program: this_program()?,
     };
+    if settings.dry_run {
+        let recorded = journal::peek(&settings.output, output_settings, settings.restart)?;
+        let resume = Resume::new(recorded, settings.retry_failed);
+        return dry_run(found.sources, preparation, resume, &progress);
+    }
+    let (mut journal, opened) = Journal::open(&settings.output, output_settings, settings.restart)?;
+    progress.opened(&opened, &settings.output);
     let resume = Resume::new(opened.recorded, settings.retry_failed);
     // Pages are prepared while the model is loaded.
     let mut pages = prepare::pages_except(found.sources, preparation, Box::new(resume))?;
     let mut engine = progress.while_loading(engine.load)?;
-    let facts = RunFacts {
-        engine: engine.name(),
-        model: engine.model().map(str::to_owned),
-        output_format: settings.format,
-    };
     // Not before there are pages to finish: until then a signal may end the program as it always does.
     let interrupt = Interrupt::install()?;
     let ended = run::run(
-        &mut pages,
+        &mut iter::from_fn(|| pages.next_unless(&|| interrupt.signal().is_some())),
         engine.as_mut(),
-        facts,
         &mut journal,
         &mut progress,
         &interrupt,
@@ -80,11 +81,61 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
         None => Exit::Ok,
     };
     progress.tally().done_before = (pages.done_documents() as usize, pages.done_pages() as usize);
+    progress.tally().copies = pages.copies() as usize;
     progress.finish(&found.ignored, &settings.output, exit);
     Ok(exit)
 }
 
+/// Lists the documents that would be read on the standard output, with the number of pages, and reads none.
+fn dry_run(
+    sources: Vec<Source>,
+    preparation: prepare::Settings,
+    resume: Resume,
+    progress: &Progress,
+) -> Result<Exit> {
+    let nothing = Needs {
+        pixels: false,
+        text: false,
+    };
+    let preparation = prepare::Settings {
+        needs: nothing,
+        ..preparation
+    };
+    let mut pages = prepare::pages_except(sources, preparation, Box::new(resume))?.peekable();
+    let (mut documents, mut all) = (0, 0);
+    while let Some(first) = pages.next() {
+        let document = first.page.document;
+        let same = |next: &Preparation| Arc::ptr_eq(&next.page.document, &document);
+        let mut count = 1;
+        while pages.next_if(same).is_some() {
+            count += 1;
+        }
+        documents += 1;
+        let path = document.path.display();
+        let line = match first.result {
+            Err(error) if first.page.number == 0 => format!("{path}: can't be read: {error}"),
+            _ => {
+                all += count;
+                format!(
+                    "{path}: {count} of {} pages",
+                    document.page_count.unwrap_or(0)
+                )
+            }
+        };
+        if writeln!(io::stdout(), "{line}").is_err() {
+            // `| head` has seen enough.
+            break;
+        }
+    }
+    progress.note(format_args!(
+        "would read {all} pages of {documents} documents"
+    ));
+    Ok(Exit::Ok)
+}
+
 /// Everything that changes what the records of this run say.
+///
+/// Not how much trouble is taken over a page that fails: that may be more in the next run.
 fn output_settings(
     settings: &Settings,
     engine: &EngineToBe,
@@ -94,104 +145,22 @@ fn output_settings(
     let mut set = |name: &str, value: Value| named.insert(name.to_owned(), value);
     set("engine", engine.name.into());
     set("format", json!(settings.format));
+    if let Some(program) = &engine.program {
+        set("program", program.as_str().into());
+    }
+    if engine.reads_pixels {
+        set("min_pixels", budget.min_pixels.into());
+        set("max_pixels", budget.max_pixels.into());
+        set("dpi", settings.dpi.into());
+    }
     if let Some(model) = &engine.model {
         set("model", model.name.as_str().into());
         set("weights", model.weights.as_str().into());
         set("dtype", model.dtype.into());
         set("prompt", settings.prompt.as_str().into());
-        set("min_pixels", budget.min_pixels.into());
-        set("max_pixels", budget.max_pixels.into());
-        set("dpi", settings.dpi.into());
         set("max_new_tokens", settings.max_new_tokens.into());
         set("temperature", settings.temperature.into());
         set("seed", settings.seed.into());
     }
     named
-}
-
-/// What must be known of an engine before it is there.
-struct EngineToBe {
-    name: &'static str,
-    /// None for an engine without one.
-    model: Option<ModelFacts>,
-    needs: Needs,
-    /// The model's own limits.
-    limits: PixelBudget,
-    load: Box<dyn FnOnce() -> Result<Box<dyn Engine>>>,
-}
-
-/// What makes a model's answers its own.
-struct ModelFacts {
-    /// As the user named it.
-    name: String,
-    /// Differs where the files differ.
-    weights: String,
-    dtype: &'static str,
-}
-
-impl EngineToBe {
-    fn new(settings: &Settings) -> Result<Self> {
-        match settings.engine {
-            EngineChoice::Qwen => Self::qwen(settings),
-            EngineChoice::TextLayer => Ok(Self {
-                name: TextLayer::NAME,
-                model: None,
-                needs: TextLayer::NEEDS,
-                // Looked at by nobody; those of published models.
-                limits: PixelBudget {
-                    factor: 32,
-                    min_pixels: 65_536,
-                    max_pixels: 16_777_216,
-                },
-                load: Box::new(|| Ok(Box::new(TextLayer))),
-            }),
-        }
-    }
-
-    /// Finds the model's files, fetching them if need be; the weights are not read yet.
-    fn qwen(settings: &Settings) -> Result<Self> {
-        let hardware = Hardware::open(settings.device, settings.dtype)?;
-        let name = settings.model.clone().unwrap_or_else(|| {
-            let default = if hardware.is_cuda() {
-                CUDA_MODEL
-            } else {
-                CPU_MODEL
-            };
-            default.to_owned()
-        });
-        let folder = hub::model_folder(&name, fetch_progress(settings))?;
-        let task = Task {
-            prompt: settings.prompt.clone(),
-            sampling: Sampling {
-                max_new_tokens: settings.max_new_tokens,
-                temperature: settings.temperature,
-                seed: settings.seed,
-            },
-        };
-        let limits = qwen_vl::config::pixel_budget(&folder)?;
-        let model = ModelFacts {
-            name: name.clone(),
-            weights: qwen_vl::weights::fingerprint(&folder)?,
-            dtype: hardware.dtype(),
-        };
-        Ok(Self {
-            name: QwenEngine::NAME,
-            model: Some(model),
-            needs: QwenEngine::NEEDS,
-            limits,
-            load: Box::new(move || {
-                Ok(Box::new(QwenEngine::load(name, &folder, &hardware, &task)?))
-            }),
-        })
-    }
-}
-
-fn fetch_progress(settings: &Settings) -> FetchProgress {
-    match settings.progress {
-        _ if settings.verbosity == Verbosity::Quiet => FetchProgress::Off,
-        ProgressChoice::Auto => FetchProgress::auto(),
-        ProgressChoice::Bar => FetchProgress::Bar,
-        ProgressChoice::Plain => FetchProgress::Plain,
-        ProgressChoice::Off => FetchProgress::Off,
-    }
 }

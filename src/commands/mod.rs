@@ -1,5 +1,6 @@
 //! The subcommands, one file each.
 
+mod engines;
 mod extract;
 
 use anyhow::Result;
@@ -7,11 +8,13 @@ use anyhow::Result;
 use crate::{
     cli::{Cli, Command},
     exit::Exit,
+    prepare::worker,
 };
 
 /// Does what was typed. An `Err` is what ended the program, for [`crate::exit::report`].
 pub fn run(cli: Cli) -> Result<Exit> {
     match cli.command {
         Command::Extract(typed) => extract::run(*typed),
+        Command::PrepareWorker => worker::serve().map(|()| Exit::Ok),
     }
 }

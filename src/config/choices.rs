@@ -9,8 +9,28 @@ use clap::ValueEnum;
 pub enum EngineChoice {
     /// A Qwen3-VL model, from the page's pixels
     Qwen,
+    /// The installed program `tesseract`, from the page's pixels
+    Tesseract,
     /// The text that a PDF carries, without a model
     TextLayer,
+}
+
+/// `--fallback`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FallbackChoice {
+    /// The installed program `tesseract`
+    Tesseract,
+    /// The text that a PDF carries
+    TextLayer,
+}
+
+impl From<FallbackChoice> for EngineChoice {
+    fn from(choice: FallbackChoice) -> Self {
+        match choice {
+            FallbackChoice::Tesseract => Self::Tesseract,
+            FallbackChoice::TextLayer => Self::TextLayer,
+        }
+    }
 }
 
 /// `--device`.

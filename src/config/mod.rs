@@ -3,9 +3,9 @@
 mod choices;
 mod prompt;
 
-use std::{env, path::Path, thread};
+use std::{env, path::Path, thread, time::Duration};
 
-pub use self::choices::{DTypeChoice, DeviceChoice, EngineChoice, ProgressChoice};
+pub use self::choices::{DTypeChoice, DeviceChoice, EngineChoice, FallbackChoice, ProgressChoice};
 use crate::{
     cli,
     discover::{Globs, Inputs},
@@ -26,6 +26,14 @@ pub const CUDA_MODEL: &str = "Qwen/Qwen3-VL-8B-Instruct";
 /// The model that is read with on a CPU, unless `--model` says otherwise.
 pub const CPU_MODEL: &str = "Qwen/Qwen3-VL-2B-Instruct";
 
+/// Default of `--retries`.
+pub const RETRIES: u32 = 2;
+/// Default of `--page-timeout`, in seconds.
+pub const PAGE_TIMEOUT: f64 = 600.0;
+
+const MOST_RETRIES: u32 = 100;
+/// A year.
+const LONGEST_TIMEOUT: f64 = 31_536_000.0;
 const DPI_RANGE: (f64, f64) = (1.0, 2400.0);
 const MOST_WORKERS: usize = 1024;
 /// Far above the limit of any model, far below what fills a machine's memory.
@@ -54,6 +62,8 @@ pub struct Settings {
     pub format: OutputFormat,
     pub prompt: String,
     pub engine: EngineChoice,
+    pub fallback: Option<EngineChoice>,
+    pub tesseract_lang: String,
     /// As typed; none for the default of the device.
     pub model: Option<String>,
     pub device: DeviceChoice,
@@ -70,6 +80,9 @@ pub struct Settings {
     pub prefetch: usize,
     pub restart: bool,
     pub retry_failed: bool,
+    pub dry_run: bool,
+    pub retries: u32,
+    pub page_timeout: Duration,
     pub progress: ProgressChoice,
     pub verbosity: Verbosity,
 }
@@ -88,6 +101,7 @@ impl Settings {
         let verbosity = verbosity(&display)?;
         check_model(&model)?;
         check_pages(&pages)?;
+        check_run(&run)?;
         let workers = run
             .workers
             .unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into));
@@ -116,6 +130,8 @@ impl Settings {
             },
             format: output.format,
             engine: model.engine,
+            fallback: model.fallback.map(Into::into),
+            tesseract_lang: model.tesseract_lang,
             model: model.model,
             device: model.device,
             dtype: model.dtype,
@@ -129,6 +145,9 @@ impl Settings {
             prefetch,
             restart: run.restart,
             retry_failed: run.retry_failed,
+            dry_run: run.dry_run,
+            retries: run.retries,
+            page_timeout: Duration::from_secs_f64(run.page_timeout),
             progress: display.progress,
             verbosity,
         })
@@ -176,6 +195,17 @@ fn check_model(model: &cli::ModelArgs) -> Result<(), UsageError> {
     if model.max_new_tokens == 0 {
         return wrong("--max-new-tokens 0 leaves no room for an answer; use 1 or more");
     }
+    if let Some(fallback) = model.fallback
+        && EngineChoice::from(fallback) == model.engine
+    {
+        return wrong("--fallback names the engine that --engine names too; leave one of them out");
+    }
+    if model.tesseract_lang.split('+').any(str::is_empty) {
+        return wrong(format!(
+            "--tesseract-lang {:?} is no list of languages; write one like eng or eng+deu",
+            model.tesseract_lang
+        ));
+    }
     if !(temperature.is_finite() && *temperature >= 0.0) {
         return wrong(format!(
             "--temperature {temperature} makes no sense; use 0 or more, like 0.7"
@@ -188,6 +218,25 @@ fn check_model(model: &cli::ModelArgs) -> Result<(), UsageError> {
     {
         return wrong(format!(
             "--model is empty; name a folder or a Hugging Face id like {CPU_MODEL}"
+        ));
+    }
+    Ok(())
+}
+
+fn check_run(run: &cli::RunArgs) -> Result<(), UsageError> {
+    let cli::RunArgs {
+        retries,
+        page_timeout,
+        ..
+    } = run;
+    if *retries > MOST_RETRIES {
+        return wrong(format!(
+            "--retries {retries} would keep a page forever; use {MOST_RETRIES} or less"
+        ));
+    }
+    if !(*page_timeout > 0.0 && *page_timeout <= LONGEST_TIMEOUT) {
+        return wrong(format!(
+            "--page-timeout {page_timeout} makes no sense; use a number of seconds above 0, like 600"
         ));
     }
     Ok(())
@@ -277,8 +326,10 @@ mod tests {
         let words = ["omnidocs", "extract", "in"]
             .into_iter()
             .chain(args.split_whitespace());
-        let cli::Command::Extract(typed) = cli::Cli::parse_from(words).command;
-        Settings::new(*typed).unwrap()
+        match cli::Cli::parse_from(words).command {
+            cli::Command::Extract(typed) => Settings::new(*typed).unwrap(),
+            cli::Command::PrepareWorker => panic!("that is another command"),
+        }
     }
 
     #[test]

@@ -1,16 +1,23 @@
 //! What every engine is to the pipeline: it pulls prepared pages and pushes outcomes, and knows nothing else.
+//!
+//! Engines that read a page when they are given one are [`PageReader`]s; what becomes of a page that fails there is the
+//! same for all of them, in [`page_by_page`].
 
+pub mod fallback;
+pub mod page_by_page;
 pub mod qwen;
+pub mod tesseract;
 pub mod text_layer;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    document::{Needs, PageId, PreparedPage},
+    document::{Needs, OutputFormat, PageId, PreparedPage},
     error::PageError,
+    record::Warning,
 };
 
 /// Why an engine stopped writing.
@@ -44,6 +51,17 @@ pub struct PageAnswer {
     pub decode: Duration,
 }
 
+/// Who answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineFacts {
+    /// The engine's name in records: `qwen`, `text-layer`, …
+    pub engine: &'static str,
+    /// The model, as the user named it; none for engines without one.
+    pub model: Option<String>,
+    /// What its answers are written in.
+    pub output_format: OutputFormat,
+}
+
 /// The end of a page's way through an engine.
 #[derive(Debug)]
 pub struct PageOutcome {
@@ -51,15 +69,20 @@ pub struct PageOutcome {
     pub id: PageId,
     /// What was read, or why nothing was.
     pub result: Result<PageAnswer, PageError>,
+    /// Who answered, or failed last.
+    pub by: EngineFacts,
+    /// How often the page was tried.
+    pub attempts: u32,
+    /// (width, height) of the pixels that were read in the end; none if none were looked at.
+    pub size: Option<(u32, u32)>,
+    /// What happened on the way.
+    pub warnings: Vec<Warning>,
 }
 
 /// Reads pages. An implementation decides how many it holds at a time and in which order it finishes them.
 pub trait Engine {
-    /// The engine's name in records: `qwen`, `text-layer`, …
-    fn name(&self) -> &'static str;
-
-    /// The model that answers, as the user named it; none for engines without one.
-    fn model(&self) -> Option<&str>;
+    /// Who answers, unless an outcome says otherwise.
+    fn facts(&self) -> &EngineFacts;
 
     /// What this engine looks at.
     fn needs(&self) -> Needs;
@@ -72,4 +95,42 @@ pub trait Engine {
         pages: &mut dyn Iterator<Item = PreparedPage>,
         done: &mut dyn FnMut(PageOutcome) -> Result<()>,
     ) -> Result<()>;
+}
+
+/// One try at a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    /// When there is no more time.
+    pub deadline: Instant,
+    /// Whether the page was read before, and the answer looped or was cut off. Then the same answer again is of no use.
+    pub second_look: bool,
+}
+
+/// Reads a page when it is given one.
+pub trait PageReader {
+    /// Who answers.
+    fn facts(&self) -> &EngineFacts;
+
+    /// What this reader looks at.
+    fn needs(&self) -> Needs;
+
+    /// Reads a page.
+    ///
+    /// # Errors
+    /// The page can't be read, as it is or at all.
+    fn read(&mut self, page: &PreparedPage, attempt: Attempt) -> Result<PageAnswer, PageError>;
+
+    /// How many pages it reads together.
+    fn batch_size(&self) -> usize {
+        1
+    }
+
+    /// Reads up to [`batch_size`](Self::batch_size) pages together; one result for each, in their order.
+    fn read_together(
+        &mut self,
+        pages: &[PreparedPage],
+        attempt: Attempt,
+    ) -> Vec<Result<PageAnswer, PageError>> {
+        pages.iter().map(|page| self.read(page, attempt)).collect()
+    }
 }

@@ -5,14 +5,14 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device};
 
-use super::{Engine, FinishReason, PageAnswer, PageOutcome};
+use super::{Attempt, EngineFacts, FinishReason, PageAnswer, PageReader};
 use crate::{
     config::{DTypeChoice, DeviceChoice},
-    document::{Needs, PreparedPage},
+    document::{Needs, OutputFormat, PreparedPage},
     error::{ErrorKind, PageError, Stage},
     qwen_vl::{
         QwenVl,
-        generate::{Ending, Sampling},
+        generate::{Ending, OutOfTime, Sampling},
         tokenizer::Prompt,
     },
 };
@@ -58,13 +58,15 @@ impl Hardware {
 pub struct Task {
     /// The instruction that goes with each page.
     pub prompt: String,
+    /// What it asks for.
+    pub output_format: OutputFormat,
     /// How the answer is written.
     pub sampling: Sampling,
 }
 
 /// Qwen3-VL on Candle.
 pub struct QwenEngine {
-    name: String,
+    facts: EngineFacts,
     model: QwenVl,
     prompt: Prompt,
     sampling: Sampling,
@@ -89,19 +91,30 @@ impl QwenEngine {
         let prompt = model.tokenizer.prompt(&task.prompt)?;
         tracing::debug!(model = name, ?hardware, "model loaded");
         Ok(Self {
-            name,
+            facts: EngineFacts {
+                engine: Self::NAME,
+                model: Some(name),
+                output_format: task.output_format,
+            },
             model,
             prompt,
             sampling: task.sampling,
         })
     }
 
-    fn read(&mut self, page: &PreparedPage) -> Result<PageAnswer> {
+    fn generate(&mut self, page: &PreparedPage, attempt: Attempt) -> Result<PageAnswer> {
         let image = page
             .pixels
             .as_ref()
             .context("the page came without pixels")?;
-        let generated = self.model.generate(image, &self.prompt, self.sampling)?;
+        let sampling = if attempt.second_look {
+            self.sampling.raised()
+        } else {
+            self.sampling
+        };
+        let generated =
+            self.model
+                .generate(image, &self.prompt, sampling, Some(attempt.deadline))?;
         let finish = match generated.ending {
             Ending::Stop => FinishReason::Stop,
             Ending::Length => FinishReason::Length,
@@ -119,32 +132,18 @@ impl QwenEngine {
     }
 }
 
-impl Engine for QwenEngine {
-    fn name(&self) -> &'static str {
-        Self::NAME
-    }
-
-    fn model(&self) -> Option<&str> {
-        Some(&self.name)
+impl PageReader for QwenEngine {
+    fn facts(&self) -> &EngineFacts {
+        &self.facts
     }
 
     fn needs(&self) -> Needs {
         Self::NEEDS
     }
 
-    fn run(
-        &mut self,
-        pages: &mut dyn Iterator<Item = PreparedPage>,
-        done: &mut dyn FnMut(PageOutcome) -> Result<()>,
-    ) -> Result<()> {
-        for page in pages {
-            let result = self.read(&page).map_err(|error| page_error(&error));
-            done(PageOutcome {
-                id: page.id,
-                result,
-            })?;
-        }
-        Ok(())
+    fn read(&mut self, page: &PreparedPage, attempt: Attempt) -> Result<PageAnswer, PageError> {
+        self.generate(page, attempt)
+            .map_err(|error| page_error(&error))
     }
 }
 
@@ -155,7 +154,9 @@ fn page_error(error: &anyhow::Error) -> PageError {
         .to_lowercase()
         .replace('_', " ")
         .contains("out of memory");
-    let kind = if memory {
+    let kind = if error.is::<OutOfTime>() {
+        ErrorKind::Timeout
+    } else if memory {
         ErrorKind::OutOfMemory
     } else {
         ErrorKind::Engine

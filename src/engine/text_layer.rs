@@ -1,16 +1,16 @@
 //! The engine that answers with a PDF's own text: no model, no pixels.
 
-use anyhow::Result;
-
+use super::{Attempt, EngineFacts, PageAnswer, PageReader};
 use crate::{
-    document::{Needs, PreparedPage},
-    engine::{Engine, PageAnswer, PageOutcome},
+    document::{Needs, OutputFormat, PreparedPage},
     error::{ErrorKind, PageError, Stage},
 };
 
 /// Reads the text layer as `PDFium` gives it. Pages without one (images) fail as `unsupported`.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct TextLayer;
+#[derive(Debug, Clone)]
+pub struct TextLayer {
+    facts: EngineFacts,
+}
 
 impl TextLayer {
     /// Its name in records.
@@ -22,41 +22,38 @@ impl TextLayer {
     };
 }
 
-impl Engine for TextLayer {
-    fn name(&self) -> &'static str {
-        Self::NAME
+impl Default for TextLayer {
+    fn default() -> Self {
+        Self {
+            facts: EngineFacts {
+                engine: Self::NAME,
+                model: None,
+                output_format: OutputFormat::Text,
+            },
+        }
     }
+}
 
-    fn model(&self) -> Option<&str> {
-        None
+impl PageReader for TextLayer {
+    fn facts(&self) -> &EngineFacts {
+        &self.facts
     }
 
     fn needs(&self) -> Needs {
         Self::NEEDS
     }
 
-    fn run(
-        &mut self,
-        pages: &mut dyn Iterator<Item = PreparedPage>,
-        done: &mut dyn FnMut(PageOutcome) -> Result<()>,
-    ) -> Result<()> {
-        for page in pages {
-            let result = match page.text {
-                Some(text) => Ok(PageAnswer {
-                    content: text.0,
-                    ..PageAnswer::default()
-                }),
-                None => Err(PageError::new(
-                    ErrorKind::Unsupported,
-                    Stage::Engine,
-                    "an image has no text layer; --engine qwen reads it from its pixels",
-                )),
-            };
-            done(PageOutcome {
-                id: page.id,
-                result,
-            })?;
-        }
-        Ok(())
+    fn read(&mut self, page: &PreparedPage, _: Attempt) -> Result<PageAnswer, PageError> {
+        let text = page.text.as_ref().ok_or_else(|| {
+            PageError::new(
+                ErrorKind::Unsupported,
+                Stage::Engine,
+                "an image has no text layer; --engine qwen reads it from its pixels",
+            )
+        })?;
+        Ok(PageAnswer {
+            content: text.0.clone(),
+            ..PageAnswer::default()
+        })
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! A journal file is locked as long as its run lives, by the operating system, so that the lock dies with the process.
 //! Opening it cuts off a line that was never finished and reads which pages it has. Every record is one write; the
-//! file is synced so rarely that this costs under one part in a hundred of the time. Standard output is a journal
-//! without a memory.
+//! file is synced so rarely that this costs under one part in a hundred of the time. Standard output, a pipe or a device
+//! is a journal without a memory.
 
 mod lock;
 mod meta;
@@ -11,9 +11,9 @@ mod scan;
 
 use std::{
     fmt,
-    fs::File,
+    fs::{self, File, OpenOptions},
     io::{self, ErrorKind, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -64,6 +64,22 @@ impl Target {
         }
         Ok(())
     }
+
+    /// Whether it has no memory: the standard output, a pipe, a device.
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        match self {
+            Self::Stdout => true,
+            Self::File(path) => fs::metadata(path).is_ok_and(|data| !data.is_file()),
+        }
+    }
+}
+
+fn open_stream(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .append(true)
+        .open(path)
+        .with_context(|| format!("can't write to --output {}", path.display()))
 }
 
 impl fmt::Display for Target {
@@ -75,13 +91,13 @@ impl fmt::Display for Target {
     }
 }
 
-/// Whoever read the standard output has closed it: `omnidocs … | head`.
+/// Whoever read the output has closed it: `omnidocs … | head`.
 #[derive(Debug)]
 pub struct Closed;
 
 impl fmt::Display for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the standard output was closed")
+        f.write_str("the output was closed")
     }
 }
 
@@ -111,10 +127,13 @@ impl Storage for File {
     }
 }
 
-impl Storage for io::StdoutLock<'static> {
+/// The standard output, a pipe, a device: what is written to it can't be read back.
+struct Stream<W>(W);
+
+impl<W: Write> Storage for Stream<W> {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.write_all(bytes)?;
-        self.flush()
+        self.0.write_all(bytes)?;
+        self.0.flush()
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -124,6 +143,44 @@ impl Storage for io::StdoutLock<'static> {
     fn cut(&mut self, _: u64) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// What a run with `settings` would find done in the output, without touching it.
+///
+/// # Errors
+/// [`SettingsDiffer`], or a broken line.
+pub fn peek(target: &Target, settings: OutputSettings, restart: bool) -> Result<Recorded> {
+    match target {
+        Target::File(path) if path.is_file() && !restart => {
+            let mut file = File::open(path)
+                .with_context(|| format!("can't read --output {}", path.display()))?;
+            Ok(read(path, &mut file, &Meta::new(settings))?.recorded)
+        }
+        _ => Ok(Recorded::default()),
+    }
+}
+
+/// Reads a journal whose records were made with the settings of `meta`.
+fn read(path: &Path, file: &mut File, meta: &Meta) -> Result<Scan> {
+    let found = scan(file).with_context(|| {
+        format!(
+            "{} is damaged; repair or remove that line, or begin anew with --restart",
+            path.display()
+        )
+    })?;
+    if !found.recorded.is_empty() {
+        let there = Meta::read(path)?.with_context(|| {
+            let beside = Meta::path(path);
+            format!(
+                "{} has records, but {} is not there to tell what they were made with; \
+                 put it back, name another --output, or begin anew with --restart",
+                path.display(),
+                beside.display()
+            )
+        })?;
+        meta.require_same(path, &there.settings)?;
+    }
+    Ok(found)
 }
 
 /// The open output of a run.
@@ -158,38 +215,29 @@ impl Journal {
         settings: OutputSettings,
         restart: bool,
     ) -> Result<(Self, Opened)> {
-        let Target::File(path) = target else {
-            return Ok((
-                Self::new(target, Box::new(io::stdout().lock()), 0),
-                Opened::default(),
-            ));
-        };
         target.check()?;
+        let stream: Box<dyn Storage> = match target {
+            Target::Stdout => Box::new(Stream(io::stdout().lock())),
+            Target::File(path) if target.is_stream() => Box::new(Stream(open_stream(path)?)),
+            Target::File(path) => return Self::open_file(target, path, settings, restart),
+        };
+        Ok((Self::new(target, stream, 0), Opened::default()))
+    }
+
+    fn open_file(
+        target: &Target,
+        path: &Path,
+        settings: OutputSettings,
+        restart: bool,
+    ) -> Result<(Self, Opened)> {
         let mut file = lock(path)?;
         let mut opened = Opened::default();
         if restart && file.metadata()?.len() > 0 {
             opened.kept_as = Some(keep(path)?);
             file = lock(path)?;
         }
-        let found = scan(&mut file).with_context(|| {
-            format!(
-                "{} is damaged; repair or remove that line, or begin anew with --restart",
-                path.display()
-            )
-        })?;
         let meta = Meta::new(settings);
-        if !found.recorded.is_empty() {
-            let there = Meta::read(path)?.with_context(|| {
-                let beside = Meta::path(path);
-                format!(
-                    "{} has records, but {} is not there to tell what they were made with; \
-                     put it back, name another --output, or begin anew with --restart",
-                    path.display(),
-                    beside.display()
-                )
-            })?;
-            meta.require_same(path, &there.settings)?;
-        }
+        let found = read(path, &mut file, &meta)?;
         if found.torn > 0 {
             file.set_len(found.end)
                 .with_context(|| format!("can't repair the end of {}", path.display()))?;
@@ -217,7 +265,7 @@ impl Journal {
         let mut line = serde_json::to_vec(record).context("a record can't be written as JSON")?;
         line.push(b'\n');
         if let Err(error) = self.storage.append(&line) {
-            if error.kind() == ErrorKind::BrokenPipe && self.target == Target::Stdout {
+            if error.kind() == ErrorKind::BrokenPipe && self.target.is_stream() {
                 return Err(Closed.into());
             }
             // If even this fails, the next run cuts the line off.
@@ -251,6 +299,7 @@ impl Journal {
 
     fn explain(&self, error: io::Error) -> anyhow::Error {
         let advice = match error.kind() {
+            _ if self.target.is_stream() => "what was written before has gone where it should",
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
                 "make room and run the same command again: it goes on where it stopped"
             }
@@ -271,9 +320,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        document::{Document, OutputFormat, PageRef},
-        engine::PageAnswer,
-        record::{PageFacts, RunFacts},
+        document::{Document, OutputFormat, PageId, PageRef},
+        engine::{EngineFacts, PageAnswer, PageOutcome},
+        record::PageFacts,
     };
 
     /// A disk that fails at one of its calls, half way through a write.
@@ -326,22 +375,27 @@ mod tests {
                 number: page,
             },
             size: None,
+            original: None,
             prepare: Duration::ZERO,
+            attempts: 1,
             engine: Duration::ZERO,
         };
-        let run = RunFacts {
-            engine: "qwen",
-            model: None,
-            output_format: OutputFormat::Markdown,
-        };
-        Record::new(
-            &run,
-            &facts,
-            Ok(PageAnswer {
+        let outcome = PageOutcome {
+            id: PageId(0),
+            result: Ok(PageAnswer {
                 content: "text".repeat(page as usize),
                 ..PageAnswer::default()
             }),
-        )
+            by: EngineFacts {
+                engine: "qwen",
+                model: None,
+                output_format: OutputFormat::Markdown,
+            },
+            attempts: 1,
+            size: None,
+            warnings: Vec::new(),
+        };
+        Record::read(&facts, outcome)
     }
 
     #[test]

@@ -4,27 +4,29 @@ use std::{
     fs::{self, File},
     io::{self, Read},
     ops::ControlFlow,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc,
     },
     time::Instant,
 };
 
+use image::RgbImage;
 use rayon::ThreadPool;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Done, PassedOver, Settings, Slot, crashed, image, not_opened,
-    pdf::{OpenPdf, Raster, Renderer, panic_text},
+    Done, Settings, Slot, crashed, not_opened,
+    protocol::{Request, Wanted},
     unreadable,
+    workers::Workers,
 };
 use crate::{
-    document::{Document, Format, PageId, PageRef, Preparation, PreparedPage, Source},
+    document::{Document, Format, PageId, PageRef, PageText, Preparation, PreparedPage, Source},
     error::{ErrorKind, PageError, Stage},
+    retry::retry,
 };
 
 /// Files are read in pieces of this many bytes for their checksum.
@@ -33,23 +35,31 @@ const PIECE: usize = 1 << 18;
 /// Walks through the documents.
 pub(super) struct Feeder {
     pub(super) settings: Arc<Settings>,
-    pub(super) renderer: Renderer,
+    pub(super) workers: Arc<Workers>,
     pub(super) pool: ThreadPool,
     pub(super) slots: mpsc::SyncSender<Slot>,
-    pub(super) next_id: u64,
+    pub(super) next_document: u64,
+    pub(super) next_page: u64,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) done: Box<dyn Done>,
     pub(super) passed_over: Arc<PassedOver>,
 }
 
-/// A document that pages can be taken from.
-enum Opened {
-    Pdf(OpenPdf),
-    Image {
-        path: PathBuf,
-        format: Format,
-        page_count: u32,
-    },
+/// What gave no page.
+#[derive(Debug, Default)]
+pub(super) struct PassedOver {
+    pub(super) unselected_documents: AtomicU64,
+    pub(super) copies: AtomicU64,
+    pub(super) done_documents: AtomicU64,
+    pub(super) done_pages: AtomicU64,
+}
+
+/// A document that pages can be asked of.
+struct Opened {
+    workers: Arc<Workers>,
+    /// Differs from document to document.
+    ticket: u64,
+    format: Format,
 }
 
 impl Feeder {
@@ -63,13 +73,25 @@ impl Feeder {
             format: None,
             page_count: None,
         };
-        let opened = match source.error {
+        let mut attempts = 1;
+        let format = match source.error {
             Some(error) => Err(error),
-            None => guard(Stage::Open, || self.open(&mut document)),
+            None => self.read(&mut document),
         };
+        if self.done.is_copy(&document) {
+            let path = document.path.display();
+            tracing::info!("{path} has the bytes of a document that was read before");
+            self.passed_over.copies.fetch_add(1, Ordering::Relaxed);
+            return ControlFlow::Continue(());
+        }
+        let opened = format.and_then(|format| {
+            let (opened, tried) = self.open(&mut document, format);
+            attempts = tried;
+            opened
+        });
         let document = Arc::new(document);
-        let opened = match opened {
-            Ok(opened) => Arc::new(opened),
+        let (opened, page_count) = match opened {
+            Ok((opened, page_count)) => (Arc::new(opened), page_count),
             Err(_) if self.done.is_done(&document, 0) => {
                 self.pass_over(1, true);
                 return ControlFlow::Continue(());
@@ -79,19 +101,19 @@ impl Feeder {
                     document,
                     number: 0,
                 };
-                let elapsed = begin.elapsed();
-                let preparation = Preparation {
+                let (result, slot) = mpsc::sync_channel(1);
+                let _ = result.send(Preparation {
                     page: page.clone(),
                     result: Err(error),
-                    elapsed,
-                };
-                let (result, slot) = mpsc::sync_channel(1);
-                let _ = result.send(preparation);
+                    elapsed: begin.elapsed(),
+                    attempts,
+                    passed_over: self.passed_over.documents(),
+                });
                 return self.hand_out(page, slot);
             }
         };
         let (mut done, mut any) = (0, false);
-        for number in 1..=opened.page_count() {
+        for number in 1..=page_count {
             if self
                 .settings
                 .selection
@@ -140,53 +162,52 @@ impl Feeder {
         }
     }
 
-    /// Lets a worker prepare the page.
+    /// Lets a thread of the pool have the page prepared.
     fn spawn(&mut self, page: PageRef, opened: Arc<Opened>, result: mpsc::SyncSender<Preparation>) {
-        let id = PageId(self.next_id);
-        self.next_id += 1;
+        let id = PageId(self.next_page);
+        self.next_page += 1;
         let (settings, stop) = (Arc::clone(&self.settings), Arc::clone(&self.stop));
+        let passed_over = self.passed_over.documents();
         self.pool.spawn(move || {
             if stop.load(Ordering::Relaxed) {
                 return;
             }
             let begin = Instant::now();
-            let prepared = guard(Stage::Prepare, || opened.page(id, page.number, &settings));
-            // The document is closed before its last page is out, so that whoever has it sees the file free.
-            drop(opened);
+            let (prepared, attempts) =
+                retry(settings.retries, || opened.page(id, &page, &settings));
             let _ = result.send(Preparation {
                 page,
                 result: prepared,
                 elapsed: begin.elapsed(),
+                attempts,
+                passed_over,
             });
         });
     }
 
-    /// Reads the file once for its checksum and its format, and finds out how many pages it has.
-    fn open(&self, document: &mut Document) -> Result<Opened, PageError> {
-        let head = self.read(document)?;
-        let format = Format::of(&head).ok_or_else(|| {
-            let message = "the content is neither a PDF nor an image of a known format (PNG, JPEG, \
-                           WebP, BMP, GIF, TIFF), whatever the file's name says";
-            PageError::new(ErrorKind::Unsupported, Stage::Open, message)
-        })?;
+    /// Finds out how many pages the document has; says also how often that was tried.
+    fn open(
+        &mut self,
+        document: &mut Document,
+        format: Format,
+    ) -> (Result<(Opened, u32), PageError>, u32) {
         document.format = Some(format);
-        let path = document.path.clone();
-        let opened = if format == Format::Pdf {
-            Opened::Pdf(self.renderer.open(&path)?)
-        } else {
-            let page_count = image::page_count(&path, format)?;
-            Opened::Image {
-                path,
-                format,
-                page_count,
-            }
+        let opened = Opened {
+            workers: Arc::clone(&self.workers),
+            ticket: self.next_document,
+            format,
         };
-        document.page_count = Some(opened.page_count());
-        Ok(opened)
+        self.next_document += 1;
+        let request = opened.request(Wanted::PageCount);
+        let (count, attempts) = retry(self.settings.retries, || {
+            self.workers.page_count(request, &document.path)
+        });
+        document.page_count = count.as_ref().ok().copied();
+        (count.map(|count| (opened, count)), attempts)
     }
 
-    /// Notes the document's size and checksum; gives its first bytes.
-    fn read(&self, document: &mut Document) -> Result<Vec<u8>, PageError> {
+    /// Reads the file once: notes its size and checksum, and finds its format.
+    fn read(&self, document: &mut Document) -> Result<Format, PageError> {
         let mut file = open_file(&document.path).map_err(|error| not_opened(&error))?;
         let (mut head, mut size, mut hash) = (Vec::new(), 0, Sha256::new());
         let mut piece = vec![0; PIECE];
@@ -205,40 +226,65 @@ impl Feeder {
             hash.update(read);
         }
         document.size_bytes = Some(size);
-        document.doc_id = Some(format!("{:x}", hash.finalize()));
         if size == 0 {
-            Err(unreadable(Stage::Open, "the file is empty"))
-        } else {
-            Ok(head)
+            // No bytes to be known by: two empty files are not the same document.
+            return Err(unreadable(Stage::Open, "the file is empty"));
         }
+        document.doc_id = Some(format!("{:x}", hash.finalize()));
+        Format::of(&head).ok_or_else(|| {
+            let message = "the content is neither a PDF nor an image of a known format (PNG, JPEG, \
+                           WebP, BMP, GIF, TIFF), whatever the file's name says";
+            PageError::new(ErrorKind::Unsupported, Stage::Open, message)
+        })
+    }
+}
+
+impl PassedOver {
+    /// Documents that gave no page.
+    fn documents(&self) -> u64 {
+        [
+            &self.unselected_documents,
+            &self.copies,
+            &self.done_documents,
+        ]
+        .map(|count| count.load(Ordering::Relaxed))
+        .iter()
+        .sum()
     }
 }
 
 impl Opened {
-    fn page_count(&self) -> u32 {
-        match self {
-            Self::Pdf(pdf) => pdf.page_count(),
-            Self::Image { page_count, .. } => *page_count,
+    fn request(&self, wanted: Wanted) -> Request {
+        Request {
+            document: self.ticket,
+            format: self.format,
+            wanted,
         }
     }
 
     fn page(
         &self,
         id: PageId,
-        number: u32,
+        page: &PageRef,
         settings: &Settings,
     ) -> Result<PreparedPage, PageError> {
-        let Settings {
-            dpi, budget, needs, ..
-        } = *settings;
-        let (pixels, text) = match self {
-            Self::Pdf(pdf) => pdf.page(number, Raster { dpi, budget }, needs)?,
-            Self::Image { path, format, .. } if needs.pixels => {
-                (Some(image::page(path, *format, number, &budget)?), None)
-            }
-            Self::Image { .. } => (None, None),
-        };
-        Ok(PreparedPage { id, pixels, text })
+        let request = self.request(Wanted::Page {
+            number: page.number,
+            raster: settings.raster,
+            needs: settings.needs,
+        });
+        let (header, pixels) = self.workers.page(request, &page.document.path)?;
+        let pixels = header.size.map(|(width, height)| {
+            RgbImage::from_raw(width, height, pixels)
+                .ok_or_else(|| crashed(Stage::Prepare, "the page came with too few pixels"))
+        });
+        Ok(PreparedPage {
+            id,
+            pixels: pixels.transpose()?,
+            original: header.original,
+            blank: header.blank,
+            text: header.text.map(PageText),
+        })
     }
 }
 
@@ -251,17 +297,4 @@ fn open_file(path: &Path) -> io::Result<File> {
         io::ErrorKind::InvalidInput,
         "it is not a regular file",
     ))
-}
-
-/// Makes a panic in `work` the error of one page.
-pub(super) fn guard<T>(
-    stage: Stage,
-    work: impl FnOnce() -> Result<T, PageError>,
-) -> Result<T, PageError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        Err(crashed(
-            stage,
-            &format!("the decoder failed: {}", panic_text(&*panic)),
-        ))
-    })
 }

@@ -13,7 +13,7 @@ use image::{
 use zune_jpeg::zune_core::{bytestream::ZCursor, options::DecoderOptions};
 
 use super::{
-    not_opened,
+    Pixelated, not_opened,
     resize::{PixelBudget, resize, smart_resize},
     tiff, unreadable,
 };
@@ -51,14 +51,16 @@ pub fn page(
     format: Format,
     number: u32,
     budget: &PixelBudget,
-) -> Result<RgbImage, PageError> {
+) -> Result<Pixelated, PageError> {
     let image = match format {
         Format::Tiff => tiff::page(path, number)?,
         Format::Jpeg => decode_jpeg(path)?,
         _ => decode(path, format)?,
     };
-    let (height, width) = smart_resize(image.height(), image.width(), budget)?;
-    resize(image, width, height)
+    let original = image.dimensions();
+    let (height, width) = smart_resize(original.1, original.0, budget)?;
+    let image = resize(image, width, height)?;
+    Ok(Pixelated { image, original })
 }
 
 fn decode(path: &Path, format: Format) -> Result<RgbImage, PageError> {

@@ -1,31 +1,45 @@
 //! Turns documents into pages that an engine can read: in input order, in parallel, and only a few ahead.
 //!
 //! One feeder thread opens the documents one after the other. For each page it sends a slot over a bounded channel, and
-//! then gives the page to a pool of workers, which put the result into the slot. A full channel stops the feeder, so
+//! then gives the page to a pool of threads, which put the result into the slot. A full channel stops the feeder, so
 //! that memory is bounded whatever the size of the input.
+//!
+//! Documents are decoded in worker processes, one for each thread and one for the feeder. What crashes or hangs there
+//! costs the page that was asked for, and nothing else.
 
+mod blank;
 mod feed;
-pub mod image;
-pub mod pdf;
+mod image;
+mod pdf;
 mod pdfium;
+mod protocol;
 pub mod resize;
 mod tiff;
+pub mod worker;
+pub mod workers;
 
 use std::{
     io,
+    path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, RecvTimeoutError},
     },
     thread,
     time::Duration,
 };
 
+use ::image::RgbImage;
 use anyhow::{Context, Result};
 use rayon::ThreadPoolBuilder;
+use serde::{Deserialize, Serialize};
 
-use self::{feed::Feeder, pdf::Renderer, resize::PixelBudget};
+use self::{
+    feed::{Feeder, PassedOver},
+    resize::PixelBudget,
+    workers::Workers,
+};
 use crate::{
     document::{Document, Needs, PageRef, PageSelection, Preparation, Source},
     error::{ErrorKind, PageError, Stage},
@@ -34,10 +48,8 @@ use crate::{
 /// What is prepared, and how far ahead.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Pixels per inch of a PDF page before the budget applies.
-    pub dpi: f64,
-    /// How large a page may be for the model.
-    pub budget: PixelBudget,
+    /// How a page is turned into pixels.
+    pub raster: Raster,
     /// The pages of each document; all if none.
     pub selection: Option<PageSelection>,
     /// What the engine looks at; nothing else is prepared.
@@ -46,17 +58,46 @@ pub struct Settings {
     pub workers: usize,
     /// At most this many pages are prepared before they are asked for.
     pub prefetch: usize,
+    /// How often a page is tried again when what decodes it has crashed.
+    pub retries: u32,
+    /// A page that takes longer than this fails.
+    pub page_timeout: Duration,
+    /// The program that worker processes run: `omnidocs`.
+    pub program: PathBuf,
+}
+
+/// How a page is turned into pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Raster {
+    /// The size of a PDF page before [`resize::smart_resize`], in pixels per inch.
+    pub dpi: f64,
+    /// What [`resize::smart_resize`] makes of a page's size; a PDF page is rendered once, at exactly this.
+    pub budget: PixelBudget,
+}
+
+/// A page as the model sees it.
+struct Pixelated {
+    image: RgbImage,
+    /// (width, height) before it was resized.
+    original: (u32, u32),
 }
 
 /// Tells what need not be prepared, since an earlier run has done it.
 pub trait Done: Send {
     /// Whether `page` of `document` is done; page 0 stands for a document that can't be opened.
     fn is_done(&self, document: &Document, page: u32) -> bool;
+
+    /// Whether a document with the same bytes has been met before in this run. Called once for each document.
+    fn is_copy(&mut self, document: &Document) -> bool;
 }
 
 /// Nothing is done yet.
 impl Done for () {
     fn is_done(&self, _: &Document, _: u32) -> bool {
+        false
+    }
+
+    fn is_copy(&mut self, _: &Document) -> bool {
         false
     }
 }
@@ -69,14 +110,6 @@ pub struct Pages {
     passed_over: Arc<PassedOver>,
 }
 
-/// What gave no page.
-#[derive(Debug, Default)]
-struct PassedOver {
-    unselected_documents: AtomicU64,
-    done_documents: AtomicU64,
-    done_pages: AtomicU64,
-}
-
 /// A page, and where its preparation will come from.
 type Slot = (PageRef, mpsc::Receiver<Preparation>);
 
@@ -86,7 +119,7 @@ type Slot = (PageRef, mpsc::Receiver<Preparation>);
 ///
 /// # Errors
 ///
-/// If no threads can be started, or the system does not let PDFium be loaded.
+/// If no threads or worker processes can be started, or these can't load PDFium.
 pub fn pages(sources: Vec<Source>, settings: Settings) -> Result<Pages> {
     pages_except(sources, settings, Box::new(()))
 }
@@ -106,15 +139,17 @@ pub fn pages_except(
         .thread_name(|index| format!("prepare-{index}"))
         .build()
         .context("the preparation threads can't be started")?;
+    let workers = Workers::start(settings.program.clone(), settings.page_timeout)?;
     let (sender, slots) = mpsc::sync_channel(settings.prefetch);
     let stop = Arc::new(AtomicBool::new(false));
     let passed_over = Arc::<PassedOver>::default();
     let mut feeder = Feeder {
         settings: Arc::new(settings),
-        renderer: Renderer::get()?,
+        workers: Arc::new(workers),
         pool,
         slots: sender,
-        next_id: 0,
+        next_document: 0,
+        next_page: 0,
         stop: Arc::clone(&stop),
         done,
         passed_over: Arc::clone(&passed_over),
@@ -143,6 +178,12 @@ impl Pages {
             .load(Ordering::Relaxed)
     }
 
+    /// How many documents so far were passed over since others have the same bytes.
+    #[must_use]
+    pub fn copies(&self) -> u64 {
+        self.passed_over.copies.load(Ordering::Relaxed)
+    }
+
     /// How many documents so far gave no page since all of theirs are done.
     #[must_use]
     pub fn done_documents(&self) -> u64 {
@@ -156,19 +197,47 @@ impl Pages {
     }
 }
 
+impl Pages {
+    /// The next page, as soon as it is ready; none at the end of the input, or when `given_up` says that nobody waits any
+    /// more.
+    pub fn next_unless(&mut self, given_up: &dyn Fn() -> bool) -> Option<Preparation> {
+        let (page, slot) = wait(&self.slots, given_up).ok()?;
+        match wait(&slot, given_up) {
+            Ok(preparation) => Some(preparation),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => Some(Preparation {
+                page,
+                result: Err(crashed(
+                    Stage::Prepare,
+                    "the preparation stopped without a result",
+                )),
+                elapsed: Duration::ZERO,
+                attempts: 1,
+                passed_over: 0,
+            }),
+        }
+    }
+}
+
+/// Waits for something, until it can't come any more or `given_up` says so; that is a timeout.
+fn wait<T>(
+    receiver: &mpsc::Receiver<T>,
+    given_up: &dyn Fn() -> bool,
+) -> Result<T, RecvTimeoutError> {
+    const LOOK_UP: Duration = Duration::from_millis(50);
+    loop {
+        match receiver.recv_timeout(LOOK_UP) {
+            Err(RecvTimeoutError::Timeout) if !given_up() => {}
+            end => return end,
+        }
+    }
+}
+
 impl Iterator for Pages {
     type Item = Preparation;
 
     fn next(&mut self) -> Option<Preparation> {
-        let (page, slot) = self.slots.recv().ok()?;
-        Some(slot.recv().unwrap_or_else(|_| Preparation {
-            page,
-            result: Err(crashed(
-                Stage::Prepare,
-                "the preparation stopped without a result",
-            )),
-            elapsed: Duration::ZERO,
-        }))
+        self.next_unless(&|| false)
     }
 }
 
@@ -194,65 +263,6 @@ fn unreadable(stage: Stage, message: impl Into<String>) -> PageError {
     PageError::new(ErrorKind::Unreadable, stage, message)
 }
 
-fn crashed(stage: Stage, message: &str) -> PageError {
+fn crashed(stage: Stage, message: impl Into<String>) -> PageError {
     PageError::new(ErrorKind::Crashed, stage, message)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Instant;
-
-    use super::{feed::guard, *};
-
-    #[test]
-    fn a_panic_costs_one_page() {
-        let error = guard::<()>(Stage::Prepare, || panic!("index out of bounds")).unwrap_err();
-        assert_eq!(
-            (error.kind, error.stage),
-            (ErrorKind::Crashed, Stage::Prepare)
-        );
-        assert!(error.message.contains("index out of bounds"), "{error}");
-    }
-
-    #[test]
-    fn dropping_the_pages_early_ends_the_preparation() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.png");
-        ::image::RgbImage::new(64, 64).save(&path).unwrap();
-        let source = Source {
-            path,
-            size_bytes: None,
-            error: None,
-        };
-        let settings = Settings {
-            dpi: 72.0,
-            budget: PixelBudget {
-                factor: 32,
-                min_pixels: 1,
-                max_pixels: 1_000_000,
-            },
-            selection: None,
-            needs: Needs {
-                pixels: true,
-                text: false,
-            },
-            workers: 2,
-            prefetch: 3,
-        };
-        for taken in [0, 1, 5] {
-            let mut pages = pages(vec![source.clone(); 1000], settings.clone()).unwrap();
-            assert_eq!(pages.by_ref().take(taken).count(), taken);
-            // The feeder and every page in work hold it.
-            let stop = Arc::downgrade(&pages.stop);
-            drop(pages);
-            let begin = Instant::now();
-            while stop.strong_count() > 0 {
-                assert!(
-                    begin.elapsed() < Duration::from_secs(10),
-                    "threads are still at work"
-                );
-                thread::sleep(Duration::from_millis(1));
-            }
-        }
-    }
 }

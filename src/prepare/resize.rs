@@ -8,6 +8,7 @@ use fast_image_resize::{
     pixels::U8x3,
 };
 use image::RgbImage;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{ErrorKind, PageError, Stage};
 
@@ -15,7 +16,7 @@ use crate::error::{ErrorKind, PageError, Stage};
 const MAX_ASPECT_RATIO: f64 = 200.0;
 
 /// How large a page may be for the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PixelBudget {
     /// Height and width become multiples of this many pixels: patch size × spatial merge, 32 for Qwen3-VL.
     pub factor: u32,
@@ -90,6 +91,24 @@ pub fn resize(image: RgbImage, width: u32, height: u32) -> Result<RgbImage, Page
     };
     let between = resize_one_axis(image, between_width, between_height)?;
     resize_one_axis(between, width, height)
+}
+
+/// An image of at most `part` of the pixels that this one has, its sides multiples of `factor`; none if it can't be made
+/// that much smaller.
+#[must_use]
+pub fn shrink(image: &RgbImage, part: f64, factor: u32) -> Option<RgbImage> {
+    let (width, height) = image.dimensions();
+    let pixels = |width: u32, height: u32| u64::from(width) * u64::from(height);
+    let budget = PixelBudget {
+        factor,
+        min_pixels: 0,
+        max_pixels: (pixels(width, height) as f64 * part) as u64,
+    };
+    let (height, width) = smart_resize(height, width, &budget).ok()?;
+    if pixels(width, height) > budget.max_pixels {
+        return None;
+    }
+    resize(image.clone(), width, height).ok()
 }
 
 fn resize_one_axis(image: RgbImage, width: u32, height: u32) -> Result<RgbImage, PageError> {

@@ -142,24 +142,21 @@ impl Progress {
 
     /// Says what was found in the output and done to it.
     pub fn opened(&self, opened: &Opened, output: &Target) {
-        if self.verbosity == Verbosity::Quiet {
-            return;
-        }
         if let Some(kept) = &opened.kept_as {
-            self.say(format_args!(
+            self.note(format_args!(
                 "the old {output} is kept as {}",
                 kept.display()
             ));
         }
         if opened.torn > 0 {
             let bytes = opened.torn;
-            self.say(format_args!(
+            self.note(format_args!(
                 "{output} ended in {bytes} bytes of an unfinished line, which are cut off"
             ));
         }
         if !opened.recorded.is_empty() {
             let pages = opened.recorded.len();
-            self.say(format_args!(
+            self.note(format_args!(
                 "going on with {output}, which has {pages} pages"
             ));
         }
@@ -183,8 +180,15 @@ impl Progress {
         if !self.bar.is_hidden() {
             let tally = self.tally();
             self.bar
-                .set_position((tally.documents_done() * PARTS) as u64);
+                .set_position((tally.documents_read().1 * PARTS) as u64);
             self.bar.set_message(tally.state());
+        }
+    }
+
+    /// Tells something on the standard error, unless it was asked to be quiet.
+    pub fn note(&self, text: impl Display) {
+        if self.verbosity > Verbosity::Quiet {
+            self.say(text);
         }
     }
 

@@ -19,18 +19,18 @@ impl Tally {
     }
 
     fn state_after(&self, elapsed: Duration) -> String {
-        let (done, all) = (self.documents_done(), self.documents as f64);
+        let ((read, behind), all) = (self.documents_read(), self.documents as f64);
         let mut line = format!("{} done", counted(self.pages(), "page", "pages"));
         if self.failed > 0 {
             line += &format!(" ({} failed)", number(self.failed));
         }
         line += &format!(
             " · {}/{} documents",
-            number(done as usize),
+            number(behind as usize),
             number(self.documents)
         );
         if self.pages() > 0 && !elapsed.is_zero() {
-            let left = elapsed.as_secs_f64() * (all - done).max(0.0) / done;
+            let left = elapsed.as_secs_f64() * (all - behind).max(0.0) / read;
             let left = Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX);
             line += &format!(" · {} · {} left", self.pace(elapsed), human(left));
         }
@@ -59,6 +59,9 @@ impl Tally {
             );
         }
         line("pages", &self.pages_told());
+        if !self.warnings.is_empty() {
+            line("warnings", &self.warnings_told());
+        }
         line("pace", &self.pace_told(elapsed));
         line("time", &self.time_told(elapsed));
         if !ignored.0.is_empty() {
@@ -76,7 +79,13 @@ impl Tally {
 
     fn documents_told(&self) -> String {
         let documents = counted(self.documents, "document", "documents");
-        let met = self.documents_met + self.done_before.0;
+        let copies = match self.copies {
+            0 => String::new(),
+            1 => ", 1 of them a copy of another".to_owned(),
+            copies => format!(", {} of them copies of others", number(copies)),
+        };
+        let documents = documents + &copies;
+        let met = self.documents_met + self.done_before.0 + self.copies;
         match self.documents.saturating_sub(met) {
             0 => documents,
             _ if self.interrupted => format!("{} of {documents}", number(met)),
@@ -85,6 +94,15 @@ impl Tally {
                 number(more)
             ),
         }
+    }
+
+    fn warnings_told(&self) -> String {
+        let told = self.warnings.iter().map(|(warning, &pages)| {
+            // Named as in the records, where the pages can be looked up.
+            let name = serde_json::to_value(warning).unwrap_or_default();
+            format!("{} {}", number(pages), name.as_str().unwrap_or_default())
+        });
+        told.collect::<Vec<_>>().join(", ")
     }
 
     fn pages_told(&self) -> String {
@@ -213,10 +231,10 @@ mod tests {
     use super::*;
     use crate::progress::tally::FAILURES_SHOWN;
     use crate::{
-        document::{Document, OutputFormat, PageRef},
-        engine::PageAnswer,
+        document::{Document, OutputFormat, PageId, PageRef},
+        engine::{EngineFacts, PageAnswer, PageOutcome},
         error::{ErrorKind, PageError, Stage},
-        record::{PageFacts, RunFacts},
+        record::PageFacts,
     };
 
     /// Counts page `number` of `path`, a document of four pages, as the pipeline does.
@@ -228,7 +246,7 @@ mod tests {
             format: None,
             page_count: (number > 0).then_some(4),
         });
-        let run = RunFacts {
+        let by = EngineFacts {
             engine: "qwen",
             model: None,
             output_format: OutputFormat::Markdown,
@@ -236,13 +254,23 @@ mod tests {
         let facts = PageFacts {
             page: PageRef { document, number },
             size: None,
+            original: None,
             prepare: Duration::from_millis(40),
+            attempts: 1,
             engine: Duration::from_millis(u64::from(number) * 1000),
         };
         let result =
             result.map_err(|reason| PageError::new(ErrorKind::Render, Stage::Prepare, reason));
-        tally.meet(path.as_ref());
-        tally.add(&Record::new(&run, &facts, result));
+        tally.meet(path.as_ref(), 0);
+        let outcome = PageOutcome {
+            id: PageId(0),
+            result,
+            by,
+            attempts: 1,
+            size: None,
+            warnings: Vec::new(),
+        };
+        tally.add(&Record::read(&facts, outcome));
     }
 
     fn answer() -> PageAnswer {

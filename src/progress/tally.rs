@@ -1,13 +1,14 @@
 //! What a run has come to so far, in numbers.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use crate::{
     document::PageSelection,
-    record::{Record, Status},
+    record::{Record, Status, Warning},
 };
 
 /// How many failures the summary tells.
@@ -28,11 +29,17 @@ pub struct Tally {
     pub waiting: Duration,
     /// Documents and pages that earlier runs have done.
     pub done_before: (usize, usize),
+    /// Documents that have the same bytes as others.
+    pub copies: usize,
     /// Whether the run was asked to end before its time.
     pub interrupted: bool,
     /// Documents that a page has been taken from, and the path of the latest.
     pub(super) documents_met: usize,
     latest: PathBuf,
+    /// Documents that have given no page, so far as is known.
+    passed_over: u64,
+    /// Pages by what a reader should know of them.
+    pub(super) warnings: BTreeMap<Warning, usize>,
     /// Documents finished, in fractions of their pages.
     documents_done: f64,
     pub(super) ok: usize,
@@ -68,8 +75,10 @@ impl Tally {
         }
     }
 
-    /// A page of the document at `path` leaves preparation. Documents come one after the other.
-    pub fn meet(&mut self, path: &Path) {
+    /// A page of the document at `path` leaves preparation, `passed_over` documents having given none. Documents come one
+    /// after the other.
+    pub fn meet(&mut self, path: &Path, passed_over: u64) {
+        self.passed_over = self.passed_over.max(passed_over);
         if self.documents_met == 0 || self.latest != path {
             self.documents_met += 1;
             path.clone_into(&mut self.latest);
@@ -85,6 +94,9 @@ impl Tally {
         };
         self.documents_done += 1.0 / f64::from(pages.max(1));
         self.words += record.word_count;
+        for &warning in &record.warnings {
+            *self.warnings.entry(warning).or_default() += 1;
+        }
         self.prepare += Duration::from_millis(record.timings_ms.prepare);
         self.prefill += Duration::from_millis(record.timings_ms.prefill);
         self.decode += Duration::from_millis(record.timings_ms.decode);
@@ -130,12 +142,12 @@ impl Tally {
         self.failed
     }
 
-    /// Documents finished, with the part of those at work.
-    #[must_use]
-    pub fn documents_done(&self) -> f64 {
+    /// Documents finished in this run, with the part of those at work, and all that are behind it.
+    pub(super) fn documents_read(&self) -> (f64, f64) {
         // Ten tenths of a document are one, whatever floats say.
-        let done = self.documents_done + 1e-6;
-        done.min(self.documents as f64)
+        let read = self.documents_done + 1e-6;
+        let behind = read + self.passed_over as f64;
+        (read, behind.min(self.documents as f64))
     }
 
     /// Pages that are done, however they ended.

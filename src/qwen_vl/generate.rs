@@ -1,6 +1,9 @@
 //! One page through the model: prefill, then token after token until an end.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use candle_core::Tensor;
@@ -21,6 +24,42 @@ pub struct Sampling {
     pub temperature: f64,
     /// Every page starts from this seed, so that its text does not depend on the pages before it.
     pub seed: u64,
+}
+
+/// The temperatures of a second look at a page whose answer looped or was cut off: the first one above that of the run.
+const RAISED: [f64; 3] = [0.1, 0.3, 0.6];
+
+impl Sampling {
+    /// For another answer than the one that these gave.
+    #[must_use]
+    pub fn raised(self) -> Self {
+        let raised = RAISED.into_iter().find(|&step| step > self.temperature);
+        Self {
+            temperature: raised.unwrap_or(self.temperature),
+            seed: self.seed.wrapping_add(1),
+            ..self
+        }
+    }
+}
+
+/// The deadline passed before the answer was whole.
+#[derive(Debug)]
+pub struct OutOfTime;
+
+impl fmt::Display for OutOfTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the model took too long; give it more time with --page-timeout")
+    }
+}
+
+impl std::error::Error for OutOfTime {}
+
+fn check(deadline: Option<Instant>) -> Result<(), OutOfTime> {
+    if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        Err(OutOfTime)
+    } else {
+        Ok(())
+    }
 }
 
 /// Why an answer ends.
@@ -66,15 +105,18 @@ pub struct Prefilled {
 }
 
 impl QwenVl {
-    /// Answers `prompt` about `image`, whose sides are multiples of the patch size times the merge size.
+    /// Answers `prompt` about `image`, whose sides are multiples of the patch size times the merge size. The deadline is
+    /// looked at before each token.
     ///
     /// # Errors
-    /// The image does not fit the patch grid or the model's context, or the device fails.
+    /// The image does not fit the patch grid or the model's context, the deadline passes ([`OutOfTime`]), or the device
+    /// fails.
     pub fn generate(
         &mut self,
         image: &RgbImage,
         prompt: &Prompt,
         sampling: Sampling,
+        deadline: Option<Instant>,
     ) -> Result<Generated> {
         let start = Instant::now();
         let Prefilled {
@@ -89,6 +131,7 @@ impl QwenVl {
         let mut loops = LoopDetector::default();
         let mut prefill = None;
         let ending = loop {
+            check(deadline)?;
             let token = processor.sample(&logits.squeeze(0)?)?;
             prefill.get_or_insert_with(|| start.elapsed());
             if self.config.eos_token_ids.contains(&token) {

@@ -7,7 +7,7 @@ use omnidocs::{
     record::Status,
 };
 
-use crate::common::{Ran, Room, image, pdf};
+use crate::common::{Ran, Room, image, image_of, pdf};
 
 #[test]
 fn a_folder_is_read_in_the_order_of_its_paths_and_each_page_is_one_record() {
@@ -53,13 +53,13 @@ fn every_kind_of_file_is_taken_from_a_folder_and_others_are_counted() {
     room.put("in/a.pdf", pdf(&["a"]))
         .put("in/b.png", image(ImageFormat::Png))
         .put("in/c.jpg", image(ImageFormat::Jpeg))
-        .put("in/d.JPEG", image(ImageFormat::Jpeg))
-        .put("in/e.jfif", image(ImageFormat::Jpeg))
+        .put("in/d.JPEG", image_of(64, 49, ImageFormat::Jpeg))
+        .put("in/e.jfif", image_of(64, 50, ImageFormat::Jpeg))
         .put("in/f.webp", image(ImageFormat::WebP))
         .put("in/g.bmp", image(ImageFormat::Bmp))
         .put("in/h.gif", image(ImageFormat::Gif))
         .put("in/i.tif", image(ImageFormat::Tiff))
-        .put("in/j.Tiff", image(ImageFormat::Tiff))
+        .put("in/j.Tiff", image_of(64, 49, ImageFormat::Tiff))
         .put("in/k", pdf(&["no extension"]))
         .put("in/l", "no extension, no format")
         .put("in/m.txt", "text")
@@ -124,7 +124,7 @@ fn include_and_exclude_filter_folders_and_nothing_else() {
         "in/x/y/a.pdf",
         "in/drafts/c.pdf",
     ] {
-        room.put(path, pdf(&["text"]));
+        room.put(path, pdf(&[path]));
     }
     for (filters, expected) in [
         ("--include a.pdf", "in/a.pdf in/x/a.pdf in/x/y/a.pdf"),

@@ -6,9 +6,13 @@ mod common;
 mod hub_server;
 
 mod bad_input;
+mod corpus;
+mod faults;
 mod help;
 mod inputs;
+mod kills;
 mod options;
 mod output;
+mod promises;
 mod reading;
-mod resume;
+mod tesseract;

@@ -185,7 +185,7 @@ fn what_cannot_be_meant_is_a_usage_error_that_names_the_flag_and_what_is_right()
         ("a.pdf --pages all", "write pages and ranges like 1-3,7"),
         (
             "a.pdf --engine magic",
-            "[possible values: qwen, text-layer]",
+            "[possible values: qwen, tesseract, text-layer]",
         ),
         (
             "a.pdf --format docx",
@@ -252,6 +252,28 @@ fn what_cannot_be_meant_is_a_usage_error_that_names_the_flag_and_what_is_right()
             "--prompt-file gone: it can't be read",
         ),
         ("a.pdf --model=", "--model is empty"),
+        ("a.pdf --retries -1", "--retries"),
+        (
+            "a.pdf --retries 1000",
+            "--retries 1000 would keep a page forever",
+        ),
+        ("a.pdf --page-timeout 0", "--page-timeout 0 makes no sense"),
+        (
+            "a.pdf --page-timeout -5",
+            "--page-timeout -5 makes no sense",
+        ),
+        (
+            "a.pdf --fallback qwen",
+            "invalid value 'qwen' for '--fallback",
+        ),
+        (
+            "a.pdf --fallback text-layer",
+            "--fallback names the engine that --engine names too",
+        ),
+        (
+            "a.pdf --tesseract-lang eng++deu",
+            "--tesseract-lang \"eng++deu\" is no list",
+        ),
         ("a.pdf -q -v", "--quiet and --verbose contradict each other"),
     ] {
         let ran = room.extract(args).expect(2);
@@ -288,4 +310,44 @@ fn a_wrong_value_in_the_environment_is_answered_like_a_typed_one() {
             ran.stderr
         );
     }
+}
+
+#[test]
+fn a_dry_run_lists_what_would_be_read_and_touches_nothing() {
+    let room = Room::new();
+    room.put("in/a.pdf", pdf(&["one", "two", "three"]))
+        .put("in/b.pdf", pdf(&["one", "four"]))
+        .put("in/c.pdf", "no PDF");
+    let dry = |args: &str| {
+        let ran = room.extract(&format!("in -o out.jsonl --dry-run {args}"));
+        ran.expect(0)
+    };
+    let ran = dry("");
+    assert_eq!(
+        ran.stdout.lines().take(2).collect::<Vec<_>>(),
+        ["in/a.pdf: 3 of 3 pages", "in/b.pdf: 2 of 2 pages"]
+    );
+    assert!(
+        ran.stdout
+            .contains("in/c.pdf: can't be read: the content is neither"),
+        "{}",
+        ran.stdout
+    );
+    assert_eq!(ran.stderr, "would read 5 pages of 3 documents\n");
+    assert!(!room.path("out.jsonl").exists() && !room.path("out.jsonl.meta.json").exists());
+
+    room.extract("in -o out.jsonl --pages 2").expect(3);
+    let before = room.read("out.jsonl");
+    assert_eq!(
+        dry("").stdout,
+        "in/a.pdf: 2 of 3 pages\nin/b.pdf: 1 of 2 pages\n"
+    );
+    assert_eq!(dry("--retry-failed").stdout.lines().count(), 3);
+    assert_eq!(
+        dry("--restart").stderr,
+        "would read 5 pages of 3 documents\n"
+    );
+    room.extract("in -o out.jsonl --dry-run --format html")
+        .expect(10);
+    assert_eq!(room.read("out.jsonl"), before);
 }

@@ -3,15 +3,17 @@
 use std::path::PathBuf;
 
 use assert_cmd::Command;
+use image::ImageFormat;
 use omnidocs::{
     document::OutputFormat,
     engine::FinishReason,
+    error::{ErrorKind, Stage},
     record::{Record, Status, Timings, Warning},
 };
 use serde::Deserialize;
 
 use crate::{
-    common::{Ran, Room},
+    common::{Ran, Room, image_of},
     hub_server::HubServer,
 };
 
@@ -119,7 +121,60 @@ fn an_answer_that_uses_up_its_tokens_says_so() {
     assert_eq!(record.status, Status::Ok);
     assert_eq!(record.finish_reason, Some(FinishReason::Length));
     assert_eq!(record.completion_tokens, Some(3));
-    assert_eq!(record.warnings, [Warning::Truncated]);
+    // The page is 4 × 1 inches, 800 × 200 pixels at 200 dpi.
+    assert_eq!(
+        record.warnings,
+        [Warning::LowResolution, Warning::Truncated]
+    );
+    // A second look at a raised temperature was no better.
+    assert_eq!(record.attempts, 2);
+    let record = read("note.pdf", "--max-new-tokens 3 --retries 0");
+    assert_eq!(record.attempts, 1);
+}
+
+#[test]
+fn a_page_that_takes_too_long_is_given_up_and_may_be_read_by_a_fallback() {
+    let slow = "--min-pixels 1000000 --max-pixels 1000000 --page-timeout 0.2";
+    let ran = Ran::of(&mut reading("note.pdf", slow)).expect(3);
+    let record = ran.records().remove(0);
+    let error = record.error.unwrap();
+    assert_eq!(
+        (error.kind, error.stage),
+        (ErrorKind::Timeout, Stage::Engine)
+    );
+    assert!(
+        error.message.contains("--page-timeout"),
+        "{}",
+        error.message
+    );
+    let record = read("note.pdf", &format!("{slow} --fallback text-layer"));
+    assert_eq!(
+        record.content.as_deref(),
+        Some("Now is the time for\nall good people")
+    );
+    assert_eq!((record.engine.as_str(), record.model), ("text-layer", None));
+    assert_eq!(record.output_format, OutputFormat::Text);
+    assert!(record.warnings.contains(&Warning::FallbackUsed));
+}
+
+#[test]
+fn a_blank_page_is_not_shown_to_the_model() {
+    let room = Room::new();
+    room.put("blank.png", image_of(256, 64, ImageFormat::Png));
+    let mut command = room.omnidocs("extract blank.png --model");
+    let ran = Ran::of(command.arg(example("reader"))).expect(0);
+    let record = ran.records().remove(0);
+    assert_eq!(
+        (record.status, record.content.as_deref(), record.word_count),
+        (Status::Blank, Some(""), 0)
+    );
+    assert_eq!((record.prompt_tokens, record.finish_reason), (None, None));
+    assert_eq!((record.width, record.height), (Some(256), Some(64)));
+    assert!(
+        ran.stderr.contains("0 ok, 0 failed, 1 blank"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    process::{Child, Output, Stdio},
 };
 
 use assert_cmd::Command;
@@ -65,6 +66,27 @@ impl Room {
     }
 }
 
+/// Starts a program without waiting for its end.
+pub fn spawn(command: &mut Command) -> Child {
+    let mut started = std::process::Command::new(command.get_program());
+    started.args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        started.current_dir(folder);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => started.env(name, value),
+            None => started.env_remove(name),
+        };
+    }
+    started
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts")
+}
+
 /// What a program left behind.
 #[derive(Debug)]
 pub struct Ran {
@@ -75,7 +97,15 @@ pub struct Ran {
 
 impl Ran {
     pub fn of(command: &mut Command) -> Self {
-        let output = command.output().expect("the program starts");
+        Self::left(command.output().expect("the program starts"))
+    }
+
+    /// Waits for the end of a program that was started.
+    pub fn end_of(child: Child) -> Self {
+        Self::left(child.wait_with_output().expect("the program ends"))
+    }
+
+    fn left(output: Output) -> Self {
         Self {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).expect("records are UTF-8"),
@@ -160,8 +190,13 @@ pub fn pdf(pages: &[&str]) -> Vec<u8> {
 
 /// A white image of 64 × 48 pixels in the given format.
 pub fn image(format: image::ImageFormat) -> Vec<u8> {
+    image_of(64, 48, format)
+}
+
+/// A white image in the given format.
+pub fn image_of(width: u32, height: u32, format: image::ImageFormat) -> Vec<u8> {
     let mut file = std::io::Cursor::new(Vec::new());
-    image::RgbImage::from_pixel(64, 48, image::Rgb([255; 3]))
+    image::RgbImage::from_pixel(width, height, image::Rgb([255; 3]))
         .write_to(&mut file, format)
         .expect("an image");
     file.into_inner()

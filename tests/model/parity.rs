@@ -226,7 +226,9 @@ fn thirty_two_greedy_tokens_equal_generate() {
             temperature: 0.0,
             seed: 0,
         };
-        let generated = model.generate(&case.image(), &prompt, sampling).unwrap();
+        let generated = model
+            .generate(&case.image(), &prompt, sampling, None)
+            .unwrap();
         assert_eq!(generated.tokens, case.ints("generated"), "{}", case.name);
         assert_eq!(generated.ending, Ending::Length);
     });
@@ -319,7 +321,7 @@ fn the_second_page_of_a_process_equals_the_same_page_in_a_fresh_one() {
                 ..sampling
             };
             model
-                .generate(&case.image(), &prompt, sampling)
+                .generate(&case.image(), &prompt, sampling, None)
                 .unwrap()
                 .tokens
         };
@@ -444,7 +446,7 @@ fn the_reader_writes_what_the_reference_writes_character_by_character() {
             temperature: 0.0,
             seed: 0,
         };
-        let answer = reader.generate(&image, &prompt, sampling).unwrap();
+        let answer = reader.generate(&image, &prompt, sampling, None).unwrap();
         let text = reader.tokenizer.decode(&answer.tokens).unwrap();
         assert_eq!(text, case.text, "{} {:?}", case.image, case.prompt);
         assert_eq!(answer.tokens, case.tokens[..case.tokens.len() - 1]);

@@ -1,4 +1,13 @@
-//! The output file is the checkpoint: what is in it is done, and nothing that is not.
+//! The promises that the documentation makes about a run, each with the tests that are named after it:
+//!
+//! 1. The output is the checkpoint: what is in it is done, and nothing that is not.
+//! 2. The same command again goes on.
+//! 3. A page is known by the bytes of its document and its number.
+//! 4. A kill at any instant costs at most the pages in flight.
+//! 5. Settings that change the output are kept beside it, and others are refused.
+//! 6. Two runs on one output: the second is refused.
+//! 7. One bad input never ends the batch; one bad page never fails its document.
+//! 8. A signal ends the run after the page in hand; a second one ends it at once.
 
 use std::{collections::BTreeSet, fs, fs::OpenOptions, process::Stdio, thread, time::Duration};
 
@@ -29,7 +38,7 @@ fn sorted(room: &Room) -> Vec<Record> {
 }
 
 #[test]
-fn the_same_command_again_does_nothing_twice() {
+fn promise_2_the_same_command_again_does_nothing_twice() {
     let room = room();
     room.extract("in -o out.jsonl").expect(3);
     let first = room.read(OUT);
@@ -45,7 +54,7 @@ fn the_same_command_again_does_nothing_twice() {
 }
 
 #[test]
-fn a_new_file_is_read_a_renamed_one_is_not_and_an_edited_one_is() {
+fn promise_3_a_new_file_is_read_a_renamed_one_is_not_and_an_edited_one_is() {
     let room = room();
     room.extract("in -o out.jsonl").expect(3);
     fs::rename(room.path("in/b.pdf"), room.path("in/renamed.pdf")).unwrap();
@@ -62,7 +71,26 @@ fn a_new_file_is_read_a_renamed_one_is_not_and_an_edited_one_is() {
 }
 
 #[test]
-fn pages_that_were_not_asked_for_before_are_read_now() {
+fn promise_3_files_with_the_same_bytes_are_one_document_and_the_summary_says_so() {
+    let room = room();
+    room.put("in/copy of a.pdf", pdf(&["one", "two"]));
+    let ran = room.extract("in -o out.jsonl").expect(3);
+    let names: BTreeSet<_> = room
+        .records(OUT)
+        .into_iter()
+        .map(|record| record.filename)
+        .collect();
+    assert_eq!(names.len(), 4, "{names:?}");
+    assert!(
+        ran.stderr
+            .contains("read      5 documents, 1 of them a copy of another"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn promise_2_pages_that_were_not_asked_for_before_are_read_now() {
     let room = room();
     room.extract("in/a.pdf --pages 1 -o out.jsonl").expect(0);
     room.extract("in/a.pdf -o out.jsonl").expect(0);
@@ -71,7 +99,7 @@ fn pages_that_were_not_asked_for_before_are_read_now() {
 }
 
 #[test]
-fn failed_pages_are_tried_again_only_when_asked_and_the_newer_record_counts() {
+fn promise_2_failed_pages_are_tried_again_only_when_asked_and_the_newer_record_counts() {
     let room = room();
     room.put("list", "in/a.pdf\ngone.pdf\n");
     room.extract("--files-from list -o out.jsonl").expect(3);
@@ -90,7 +118,7 @@ fn failed_pages_are_tried_again_only_when_asked_and_the_newer_record_counts() {
 }
 
 #[test]
-fn a_file_cut_at_any_byte_is_repaired_and_completed() {
+fn promise_1_a_file_cut_at_any_byte_is_repaired_and_completed() {
     let room = room();
     room.extract("in -o out.jsonl").expect(3);
     let whole = room.read(OUT).into_bytes();
@@ -117,7 +145,7 @@ fn a_file_cut_at_any_byte_is_repaired_and_completed() {
 }
 
 #[test]
-fn a_broken_line_in_the_middle_is_named_and_nothing_is_touched() {
+fn promise_4_a_broken_line_in_the_middle_is_named_and_nothing_is_touched() {
     let room = room();
     room.extract("in -o out.jsonl").expect(3);
     let mut lines: Vec<_> = room.read(OUT).lines().map(str::to_owned).collect();
@@ -134,7 +162,7 @@ fn a_broken_line_in_the_middle_is_named_and_nothing_is_touched() {
 }
 
 #[test]
-fn other_settings_are_refused_by_name_with_both_values() {
+fn promise_5_other_settings_are_refused_by_name_with_both_values() {
     let room = room();
     room.extract("in -o out.jsonl").expect(3);
     let before = room.read(OUT);
@@ -157,7 +185,7 @@ fn other_settings_are_refused_by_name_with_both_values() {
 }
 
 #[test]
-fn a_file_of_something_else_is_never_written_to() {
+fn promise_1_a_file_of_something_else_is_never_written_to() {
     let room = room();
     room.put(OUT, "something dear\n");
     room.extract("in -o out.jsonl").expect(1);
@@ -165,7 +193,7 @@ fn a_file_of_something_else_is_never_written_to() {
 }
 
 #[test]
-fn restart_keeps_every_old_file() {
+fn promise_5_restart_keeps_every_old_file() {
     let room = room();
     room.extract("in -o out.jsonl").expect(3);
     let first = room.read(OUT);
@@ -185,7 +213,7 @@ fn restart_keeps_every_old_file() {
 }
 
 #[test]
-fn a_second_run_on_one_output_is_refused_and_a_dead_ones_lock_is_gone() {
+fn promise_6_a_second_run_on_one_output_is_refused_and_a_dead_ones_lock_is_gone() {
     let room = room();
     room.extract("in -o out.jsonl").expect(3);
     let holder = OpenOptions::new()
@@ -203,7 +231,7 @@ fn a_second_run_on_one_output_is_refused_and_a_dead_ones_lock_is_gone() {
 
 #[cfg(unix)]
 #[test]
-fn a_signal_ends_the_run_after_the_page_in_hand_and_the_same_command_goes_on() {
+fn promise_8_a_signal_ends_the_run_after_the_page_in_hand_and_the_same_command_goes_on() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let room = Room::new();
         let texts: Vec<String> = (0..60).map(|page| format!("page {page}")).collect();

@@ -1,0 +1,166 @@
+//! The engines that were chosen: what must be known of them before they are there, and how they are made.
+
+use anyhow::Result;
+
+use crate::{
+    config::{CPU_MODEL, CUDA_MODEL, EngineChoice, ProgressChoice, Settings, Verbosity},
+    document::Needs,
+    engine::{
+        Engine, PageReader,
+        fallback::Fallback,
+        page_by_page::{PageByPage, Policy},
+        qwen::{Hardware, QwenEngine, Task},
+        tesseract::Tesseract,
+        text_layer::TextLayer,
+    },
+    hub::{self, FetchProgress},
+    prepare::resize::PixelBudget,
+    qwen_vl::{self, generate::Sampling},
+};
+
+/// The limits of published models, for engines that have none.
+const PUBLISHED: PixelBudget = PixelBudget {
+    factor: 32,
+    min_pixels: 65_536,
+    max_pixels: 16_777_216,
+};
+
+/// An engine that is still to be made.
+pub(super) struct EngineToBe {
+    pub name: &'static str,
+    /// None for an engine without one.
+    pub model: Option<ModelFacts>,
+    /// The version and the languages of a program that is installed elsewhere.
+    pub program: Option<String>,
+    /// What all of the engines look at.
+    pub needs: Needs,
+    /// Whether the first of them looks at pixels.
+    pub reads_pixels: bool,
+    /// The model's own limits.
+    pub limits: PixelBudget,
+    pub load: Box<dyn FnOnce() -> Result<Box<dyn Engine>>>,
+}
+
+/// What makes a model's answers its own.
+pub(super) struct ModelFacts {
+    /// As the user named it.
+    pub name: String,
+    /// Differs where the files differ.
+    pub weights: String,
+    pub dtype: &'static str,
+}
+
+impl EngineToBe {
+    /// Finds all that the chosen engines need, fetching it if need be; the weights of a model are not read yet.
+    pub(super) fn new(settings: &Settings) -> Result<Self> {
+        let first = match settings.engine {
+            EngineChoice::Qwen => Self::qwen(settings)?,
+            EngineChoice::Tesseract => Self::tesseract("--engine", settings)?,
+            EngineChoice::TextLayer => Self::text_layer(settings),
+        };
+        let second = match settings.fallback {
+            None | Some(EngineChoice::Qwen) => return Ok(first),
+            Some(EngineChoice::Tesseract) => Self::tesseract("--fallback", settings)?,
+            Some(EngineChoice::TextLayer) => Self::text_layer(settings),
+        };
+        Ok(Self {
+            needs: first.needs.and(second.needs),
+            load: Box::new(|| Ok(Box::new(Fallback::new((first.load)()?, (second.load)()?)))),
+            ..first
+        })
+    }
+
+    fn text_layer(settings: &Settings) -> Self {
+        let policy = policy(settings, PUBLISHED.factor);
+        Self {
+            name: TextLayer::NAME,
+            model: None,
+            program: None,
+            needs: TextLayer::NEEDS,
+            reads_pixels: TextLayer::NEEDS.pixels,
+            limits: PUBLISHED,
+            load: Box::new(move || Ok(page_by_page(TextLayer::default(), policy))),
+        }
+    }
+
+    fn tesseract(flag: &str, settings: &Settings) -> Result<Self> {
+        let tesseract = Tesseract::find(flag, &settings.tesseract_lang)?;
+        let policy = policy(settings, PUBLISHED.factor);
+        Ok(Self {
+            name: Tesseract::NAME,
+            model: None,
+            program: Some(format!(
+                "{}, {}",
+                tesseract.version(),
+                settings.tesseract_lang
+            )),
+            needs: Tesseract::NEEDS,
+            reads_pixels: Tesseract::NEEDS.pixels,
+            limits: PUBLISHED,
+            load: Box::new(move || Ok(page_by_page(tesseract, policy))),
+        })
+    }
+
+    fn qwen(settings: &Settings) -> Result<Self> {
+        let hardware = Hardware::open(settings.device, settings.dtype)?;
+        let name = settings.model.clone().unwrap_or_else(|| {
+            let default = if hardware.is_cuda() {
+                CUDA_MODEL
+            } else {
+                CPU_MODEL
+            };
+            default.to_owned()
+        });
+        let folder = hub::model_folder(&name, fetch_progress(settings))?;
+        let task = Task {
+            prompt: settings.prompt.clone(),
+            output_format: settings.format,
+            sampling: Sampling {
+                max_new_tokens: settings.max_new_tokens,
+                temperature: settings.temperature,
+                seed: settings.seed,
+            },
+        };
+        let limits = qwen_vl::config::pixel_budget(&folder)?;
+        let policy = policy(settings, limits.factor);
+        let model = ModelFacts {
+            name: name.clone(),
+            weights: qwen_vl::weights::fingerprint(&folder)?,
+            dtype: hardware.dtype(),
+        };
+        Ok(Self {
+            name: QwenEngine::NAME,
+            model: Some(model),
+            program: None,
+            needs: QwenEngine::NEEDS,
+            reads_pixels: QwenEngine::NEEDS.pixels,
+            limits,
+            load: Box::new(move || {
+                let reader = QwenEngine::load(name, &folder, &hardware, &task)?;
+                Ok(page_by_page(reader, policy))
+            }),
+        })
+    }
+}
+
+fn policy(settings: &Settings, factor: u32) -> Policy {
+    Policy {
+        retries: settings.retries,
+        page_timeout: settings.page_timeout,
+        factor,
+    }
+}
+
+fn page_by_page(reader: impl PageReader + 'static, policy: Policy) -> Box<dyn Engine> {
+    Box::new(PageByPage::new(reader, policy))
+}
+
+fn fetch_progress(settings: &Settings) -> FetchProgress {
+    match settings.progress {
+        _ if settings.verbosity == Verbosity::Quiet => FetchProgress::Off,
+        ProgressChoice::Auto => FetchProgress::auto(),
+        ProgressChoice::Bar => FetchProgress::Bar,
+        ProgressChoice::Plain => FetchProgress::Plain,
+        ProgressChoice::Off => FetchProgress::Off,
+    }
+}

@@ -1,0 +1,221 @@
+//! What becomes of a page that a reader failed on: another try, with fewer pages at a time, with fewer pixels, or with
+//! its best answer kept.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use backon::BackoffBuilder;
+
+use super::{Attempt, Engine, EngineFacts, FinishReason, PageAnswer, PageOutcome, PageReader};
+use crate::{
+    document::{Needs, PreparedPage},
+    error::{ErrorKind, PageError, Stage},
+    prepare::resize::shrink,
+    record::Warning,
+    retry::{pauses, retry},
+};
+
+/// What a page keeps of its pixels each time that memory runs out over it, and how often.
+const FEWER_PIXELS: [f64; 2] = [0.7, 0.7];
+
+/// How much trouble is taken over a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// How often a page is tried again after what may pass, and whether an answer that looped or was cut off gets a
+    /// second look.
+    pub retries: u32,
+    /// All tries at a page together may take this long.
+    pub page_timeout: Duration,
+    /// Both sides of a page are multiples of this many pixels.
+    pub factor: u32,
+}
+
+/// The engine that a reader makes.
+pub struct PageByPage<R> {
+    reader: R,
+    policy: Policy,
+}
+
+impl<R: PageReader> PageByPage<R> {
+    /// Reads with `reader`, with as much trouble as `policy` says.
+    pub fn new(reader: R, policy: Policy) -> Self {
+        Self { reader, policy }
+    }
+
+    /// Reads pages together, and in halves of that number from when memory runs out; `size` is that number.
+    fn read_batch(
+        &mut self,
+        batch: Vec<PreparedPage>,
+        size: &mut usize,
+        done: &mut dyn FnMut(PageOutcome) -> Result<()>,
+    ) -> Result<()> {
+        if let [_] = *batch {
+            return batch
+                .into_iter()
+                .try_for_each(|page| done(self.read_alone(page)));
+        }
+        let attempt = self.attempt();
+        let results = guard(|| Ok(self.reader.read_together(&batch, attempt)));
+        let mut results = results.unwrap_or_default().into_iter();
+        let (mut out_of_memory, mut alone) = (Vec::new(), Vec::new());
+        for page in batch {
+            match results.next() {
+                Some(Err(error)) if error.kind == ErrorKind::OutOfMemory => {
+                    out_of_memory.push(page);
+                }
+                Some(Ok(answer)) if answer.finish_reason.is_none_or(is_whole) => {
+                    done(self.outcome(&page, Ok(answer), 1, Vec::new()))?;
+                }
+                // All else is for one page at a time.
+                _ => alone.push(page),
+            }
+        }
+        for page in alone {
+            done(self.read_alone(page))?;
+        }
+        if out_of_memory.is_empty() {
+            return Ok(());
+        }
+        *size = (*size / 2).max(1);
+        tracing::warn!("out of memory: pages are read {size} at a time from now on");
+        while !out_of_memory.is_empty() {
+            let rest = out_of_memory.split_off(out_of_memory.len().min(*size));
+            self.read_batch(out_of_memory, size, done)?;
+            out_of_memory = rest;
+        }
+        Ok(())
+    }
+
+    fn read_alone(&mut self, mut page: PreparedPage) -> PageOutcome {
+        let attempt = self.attempt();
+        let mut warnings = Vec::new();
+        let (mut result, mut attempts) = self.read(&page, attempt);
+        let mut pauses = pauses(FEWER_PIXELS.len() as u32).build();
+        for part in FEWER_PIXELS {
+            let out_of_memory =
+                matches!(&result, Err(error) if error.kind == ErrorKind::OutOfMemory);
+            let smaller = page.pixels.as_ref().filter(|_| out_of_memory);
+            let Some(smaller) = smaller.and_then(|image| shrink(image, part, self.policy.factor))
+            else {
+                break;
+            };
+            // Another process may be giving memory back just now.
+            thread::sleep(pauses.next().unwrap_or_default());
+            page.pixels = Some(smaller);
+            warnings = vec![Warning::DownscaledAfterOom];
+            let (again, tried) = self.read(&page, attempt);
+            (result, attempts) = (again, attempts + tried);
+        }
+        if let Ok(answer) = &mut result
+            && !answer.finish_reason.is_none_or(is_whole)
+            && self.policy.retries > 0
+        {
+            attempts += 1;
+            let again = Attempt {
+                second_look: true,
+                ..attempt
+            };
+            if let Ok(second) = guard(|| self.reader.read(&page, again))
+                && worth(&second) > worth(answer)
+            {
+                *answer = second;
+            }
+        }
+        self.outcome(&page, result, attempts, warnings)
+    }
+
+    /// Reads the page, again if what went wrong may pass; says how often it was tried.
+    fn read(
+        &mut self,
+        page: &PreparedPage,
+        attempt: Attempt,
+    ) -> (Result<PageAnswer, PageError>, u32) {
+        retry(self.policy.retries, || {
+            guard(|| self.reader.read(page, attempt))
+        })
+    }
+
+    fn attempt(&self) -> Attempt {
+        Attempt {
+            deadline: Instant::now() + self.policy.page_timeout,
+            second_look: false,
+        }
+    }
+
+    fn outcome(
+        &self,
+        page: &PreparedPage,
+        result: Result<PageAnswer, PageError>,
+        attempts: u32,
+        warnings: Vec<Warning>,
+    ) -> PageOutcome {
+        let size = page.pixels.as_ref().map(image::RgbImage::dimensions);
+        PageOutcome {
+            id: page.id,
+            result,
+            by: self.reader.facts().clone(),
+            attempts,
+            size: size.filter(|_| self.reader.needs().pixels),
+            warnings,
+        }
+    }
+}
+
+impl<R: PageReader> Engine for PageByPage<R> {
+    fn facts(&self) -> &EngineFacts {
+        self.reader.facts()
+    }
+
+    fn needs(&self) -> Needs {
+        self.reader.needs()
+    }
+
+    fn run(
+        &mut self,
+        pages: &mut dyn Iterator<Item = PreparedPage>,
+        done: &mut dyn FnMut(PageOutcome) -> Result<()>,
+    ) -> Result<()> {
+        let mut size = self.reader.batch_size();
+        loop {
+            let batch: Vec<_> = pages.take(size).collect();
+            if batch.is_empty() {
+                return Ok(());
+            }
+            self.read_batch(batch, &mut size, done)?;
+        }
+    }
+}
+
+fn is_whole(reason: FinishReason) -> bool {
+    reason == FinishReason::Stop
+}
+
+/// Orders answers: whole ones before those that were cut off, and these before those that looped.
+fn worth(answer: &PageAnswer) -> u8 {
+    match answer.finish_reason {
+        None | Some(FinishReason::Stop) => 2,
+        Some(FinishReason::Length) => 1,
+        Some(FinishReason::Repetition) => 0,
+    }
+}
+
+/// Makes a panic the error of one page.
+fn guard<T>(work: impl FnOnce() -> Result<T, PageError>) -> Result<T, PageError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let message = format!("the engine failed: {}", said(&*panic));
+        Err(PageError::new(ErrorKind::Crashed, Stage::Engine, message))
+    })
+}
+
+fn said(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no reason given")
+}

@@ -1,0 +1,382 @@
+//! What becomes of a page that an engine fails on, shown with engines that fail on purpose.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use image::{Rgb, RgbImage};
+use omnidocs::{
+    document::{Needs, OutputFormat, PageId, PageText, PreparedPage},
+    engine::{
+        Attempt, Engine, EngineFacts, FinishReason, PageAnswer, PageOutcome, PageReader,
+        fallback::Fallback,
+        page_by_page::{PageByPage, Policy},
+        text_layer::TextLayer,
+    },
+    error::{ErrorKind, PageError, Stage},
+    record::Warning,
+};
+
+const POLICY: Policy = Policy {
+    retries: 2,
+    page_timeout: Duration::from_secs(60),
+    factor: 32,
+};
+
+/// One call of the engine: the pages' numbers and their sizes, and whether it was a second look.
+#[derive(Debug, Clone, PartialEq)]
+struct Call {
+    pages: Vec<(u64, (u32, u32))>,
+    second_look: bool,
+}
+
+type Calls = Arc<Mutex<Vec<Call>>>;
+type Script = Box<dyn FnMut(&[PreparedPage], Attempt) -> Result<PageAnswer, PageError>>;
+
+/// An engine that does as its script says, for all pages that it gets together.
+struct Scripted {
+    facts: EngineFacts,
+    batch_size: usize,
+    calls: Calls,
+    script: Script,
+}
+
+impl Scripted {
+    fn new(
+        script: impl FnMut(&[PreparedPage], Attempt) -> Result<PageAnswer, PageError> + 'static,
+    ) -> Self {
+        Self {
+            facts: EngineFacts {
+                engine: "scripted",
+                model: Some("a model".to_owned()),
+                output_format: OutputFormat::Markdown,
+            },
+            batch_size: 1,
+            calls: Calls::default(),
+            script: Box::new(script),
+        }
+    }
+
+    /// Gives these results one after the other.
+    fn of(results: impl IntoIterator<Item = Result<PageAnswer, PageError>>) -> Self {
+        let mut results: VecDeque<_> = results.into_iter().collect();
+        Self::new(move |_, _| results.pop_front().expect("no more calls"))
+    }
+}
+
+impl PageReader for Scripted {
+    fn facts(&self) -> &EngineFacts {
+        &self.facts
+    }
+
+    fn needs(&self) -> Needs {
+        Needs {
+            pixels: true,
+            text: false,
+        }
+    }
+
+    fn read(&mut self, page: &PreparedPage, attempt: Attempt) -> Result<PageAnswer, PageError> {
+        self.read_together(std::slice::from_ref(page), attempt)
+            .remove(0)
+    }
+
+    fn batch_size(&self) -> usize {
+        self.batch_size
+    }
+
+    fn read_together(
+        &mut self,
+        pages: &[PreparedPage],
+        attempt: Attempt,
+    ) -> Vec<Result<PageAnswer, PageError>> {
+        let size = |page: &PreparedPage| page.pixels.as_ref().map(RgbImage::dimensions);
+        self.calls.lock().unwrap().push(Call {
+            pages: pages
+                .iter()
+                .map(|page| (page.id.0, size(page).unwrap_or_default()))
+                .collect(),
+            second_look: attempt.second_look,
+        });
+        let result = (self.script)(pages, attempt);
+        vec![result; pages.len()]
+    }
+}
+
+fn page(number: u64) -> PreparedPage {
+    PreparedPage {
+        id: PageId(number),
+        pixels: Some(RgbImage::from_pixel(640, 640, Rgb([9; 3]))),
+        original: Some((640, 640)),
+        blank: false,
+        text: None,
+    }
+}
+
+fn error(kind: ErrorKind) -> PageError {
+    PageError::new(kind, Stage::Engine, format!("{kind:?}"))
+}
+
+fn answer(content: &str, finish_reason: FinishReason) -> PageAnswer {
+    PageAnswer {
+        content: content.to_owned(),
+        finish_reason: Some(finish_reason),
+        ..PageAnswer::default()
+    }
+}
+
+fn stop(content: &str) -> PageAnswer {
+    answer(content, FinishReason::Stop)
+}
+
+fn run(engine: &mut dyn Engine, pages: Vec<PreparedPage>) -> Vec<PageOutcome> {
+    let mut outcomes = Vec::new();
+    engine
+        .run(&mut pages.into_iter(), &mut |outcome| {
+            outcomes.push(outcome);
+            Ok(())
+        })
+        .unwrap();
+    outcomes
+}
+
+/// What becomes of one page, and what the engine was asked on the way.
+fn read_one(reader: Scripted, policy: Policy) -> (PageOutcome, Vec<Call>) {
+    let calls = Arc::clone(&reader.calls);
+    let outcome = run(&mut PageByPage::new(reader, policy), vec![page(1)]).remove(0);
+    let calls = calls.lock().unwrap().clone();
+    (outcome, calls)
+}
+
+fn content(outcome: &PageOutcome) -> Result<&str, ErrorKind> {
+    let result = outcome.result.as_ref();
+    result
+        .map(|answer| answer.content.as_str())
+        .map_err(|error| error.kind)
+}
+
+#[test]
+fn what_may_pass_is_tried_again_and_what_cannot_is_not() {
+    for (kind, attempts) in [
+        (ErrorKind::Server, 3),
+        (ErrorKind::Crashed, 3),
+        (ErrorKind::Engine, 1),
+        (ErrorKind::Timeout, 1),
+    ] {
+        let (outcome, calls) = read_one(Scripted::new(move |_, _| Err(error(kind))), POLICY);
+        assert_eq!(content(&outcome), Err(kind));
+        assert_eq!(
+            (outcome.attempts, calls.len()),
+            (attempts, attempts as usize)
+        );
+    }
+    let results = [Err(error(ErrorKind::Crashed)), Ok(stop("read"))];
+    let (outcome, _) = read_one(Scripted::of(results), POLICY);
+    assert_eq!((content(&outcome), outcome.attempts), (Ok("read"), 2));
+    assert_eq!(outcome.warnings, []);
+}
+
+#[test]
+fn a_panic_in_an_engine_costs_one_page() {
+    let mut first = true;
+    let reader = Scripted::new(move |_, _| {
+        assert!(!std::mem::take(&mut first), "index out of bounds");
+        Ok(stop("read"))
+    });
+    let policy = Policy {
+        retries: 0,
+        ..POLICY
+    };
+    let outcomes = run(&mut PageByPage::new(reader, policy), vec![page(1), page(2)]);
+    assert_eq!(content(&outcomes[0]), Err(ErrorKind::Crashed));
+    let message = &outcomes[0].result.as_ref().unwrap_err().message;
+    assert!(message.contains("index out of bounds"), "{message}");
+    assert_eq!(content(&outcomes[1]), Ok("read"));
+}
+
+#[test]
+fn out_of_memory_means_fewer_pages_together_then_fewer_pixels_twice_then_a_failed_page() {
+    // Memory for two pages at a time, and for page 3 only at half its size.
+    let mut reader = Scripted::new(|pages, _| {
+        let pixels = |page: &PreparedPage| page.pixels.as_ref().unwrap().len() / 3;
+        let huge = pages
+            .iter()
+            .any(|page| page.id == PageId(3) && pixels(page) > 640 * 640 / 2);
+        if pages.len() > 2 || huge {
+            return Err(error(ErrorKind::OutOfMemory));
+        }
+        Ok(stop("read"))
+    });
+    reader.batch_size = 4;
+    let calls = Arc::clone(&reader.calls);
+    let pages = (1..=6).map(page).collect();
+    let outcomes = run(&mut PageByPage::new(reader, POLICY), pages);
+    let together: Vec<Vec<u64>> = calls
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|call| call.pages.iter().map(|page| page.0).collect())
+        .collect();
+    assert_eq!(
+        together,
+        [
+            vec![1, 2, 3, 4],
+            // Halves of it from now on …
+            vec![1, 2],
+            vec![3, 4],
+            // … and one by one, the third page at fewer pixels each time.
+            vec![3],
+            vec![3],
+            vec![3],
+            vec![4],
+            vec![5],
+            vec![6],
+        ]
+    );
+    let mut ids: Vec<_> = outcomes.iter().map(|outcome| outcome.id.0).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, [1, 2, 3, 4, 5, 6]);
+    for outcome in &outcomes {
+        assert_eq!(content(outcome), Ok("read"));
+        let shrunk = outcome.id == PageId(3);
+        let warnings: &[_] = if shrunk {
+            &[Warning::DownscaledAfterOom]
+        } else {
+            &[]
+        };
+        assert_eq!(outcome.warnings, warnings, "{:?}", outcome.id);
+        assert_eq!(
+            outcome.size,
+            Some(if shrunk { (416, 416) } else { (640, 640) })
+        );
+    }
+}
+
+#[test]
+fn a_page_that_no_size_helps_fails_after_two_reductions() {
+    let (outcome, calls) = read_one(
+        Scripted::new(|_, _| Err(error(ErrorKind::OutOfMemory))),
+        POLICY,
+    );
+    assert_eq!(content(&outcome), Err(ErrorKind::OutOfMemory));
+    assert_eq!(outcome.warnings, [Warning::DownscaledAfterOom]);
+    let sizes: Vec<_> = calls.iter().map(|call| call.pages[0].1).collect();
+    assert_eq!(sizes, [(640, 640), (512, 512), (416, 416)]);
+    for pair in sizes.windows(2) {
+        let pixels = |(width, height): (u32, u32)| f64::from(width * height);
+        assert!(pixels(pair[1]) <= 0.7 * pixels(pair[0]));
+    }
+    assert_eq!(outcome.attempts, 3);
+}
+
+#[test]
+fn a_looped_or_cut_answer_gets_one_second_look_and_the_better_answer_is_kept() {
+    use FinishReason::{Length, Repetition, Stop};
+    for (first, second, kept) in [
+        (Repetition, Stop, "second"),
+        (Length, Stop, "second"),
+        (Repetition, Length, "second"),
+        (Repetition, Repetition, "first"),
+        (Length, Length, "first"),
+        (Length, Repetition, "first"),
+    ] {
+        let results = [Ok(answer("first", first)), Ok(answer("second", second))];
+        let (outcome, calls) = read_one(Scripted::of(results), POLICY);
+        assert_eq!(content(&outcome), Ok(kept), "{first:?}, {second:?}");
+        assert_eq!(outcome.attempts, 2);
+        let looks: Vec<_> = calls.iter().map(|call| call.second_look).collect();
+        assert_eq!(looks, [false, true]);
+    }
+    // A second look that fails leaves the first answer.
+    let results = [Ok(answer("first", Length)), Err(error(ErrorKind::Timeout))];
+    let (outcome, _) = read_one(Scripted::of(results), POLICY);
+    assert_eq!(content(&outcome), Ok("first"));
+    // No retries, no second look.
+    let policy = Policy {
+        retries: 0,
+        ..POLICY
+    };
+    let (outcome, calls) = read_one(Scripted::of([Ok(answer("first", Length))]), policy);
+    assert_eq!((content(&outcome), calls.len()), (Ok("first"), 1));
+}
+
+#[test]
+fn all_tries_at_a_page_share_its_deadline() {
+    let deadlines = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&deadlines);
+    let reader = Scripted::new(move |_, attempt| {
+        seen.lock().unwrap().push(attempt.deadline);
+        Err(error(ErrorKind::Crashed))
+    });
+    let begin = Instant::now();
+    read_one(reader, POLICY);
+    let deadlines = deadlines.lock().unwrap();
+    assert_eq!(deadlines.len(), 3);
+    assert!(deadlines.iter().all(|deadline| *deadline == deadlines[0]));
+    assert!(deadlines[0] >= begin + POLICY.page_timeout);
+}
+
+fn fallback(first: Scripted, second: impl PageReader + 'static) -> Fallback {
+    Fallback::new(
+        Box::new(PageByPage::new(first, POLICY)),
+        Box::new(PageByPage::new(second, POLICY)),
+    )
+}
+
+fn with_text(page: PreparedPage, text: &str) -> PreparedPage {
+    PreparedPage {
+        text: Some(PageText(text.to_owned())),
+        ..page
+    }
+}
+
+#[test]
+fn a_fallback_reads_what_the_first_engine_failed_on_and_the_outcome_says_so() {
+    let first = Scripted::new(|pages, _| match pages[0].id.0 {
+        2..=4 => Err(error(ErrorKind::Engine)),
+        _ => Ok(stop("first")),
+    });
+    let mut engine = fallback(first, TextLayer::default());
+    assert_eq!(
+        engine.needs(),
+        Needs {
+            pixels: true,
+            text: true
+        }
+    );
+    let pages = vec![
+        with_text(page(1), "unused"),
+        with_text(page(2), "from the text layer"),
+        with_text(page(3), " \n"),
+        page(4),
+    ];
+    let outcomes = run(&mut engine, pages);
+    let told: Vec<_> = outcomes
+        .iter()
+        .map(|outcome| (content(outcome), outcome.by.engine, outcome.attempts))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (Ok("first"), "scripted", 1),
+            (Ok("from the text layer"), "text-layer", 2),
+            // A text layer without text, and none at all, are no answer.
+            (Err(ErrorKind::Engine), "scripted", 2),
+            (Err(ErrorKind::Engine), "scripted", 2),
+        ]
+    );
+    let second = &outcomes[1];
+    assert_eq!(second.warnings, [Warning::FallbackUsed]);
+    assert_eq!(
+        (second.by.output_format, second.size),
+        (OutputFormat::Text, None),
+        "nobody looked at pixels"
+    );
+    let message = &outcomes[3].result.as_ref().unwrap_err().message;
+    assert!(
+        message.starts_with("Engine; text-layer did not help: an image has no text layer"),
+        "{message}"
+    );
+}
