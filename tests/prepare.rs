@@ -926,7 +926,7 @@ fn dropping_the_pages_early_ends_the_preparation() {
     let (_folder, path) = file("a.png", &png(flag(64, 64)));
     for taken in [0, 1, 5] {
         let (alive, ended) = mpsc::channel();
-        let sources = vec![sources(&[path.clone()]).remove(0); 10_000];
+        let sources = vec![sources(std::slice::from_ref(&path)).remove(0); 10_000];
         let mut pages = prepare::pages_except(sources, settings(), Box::new(Watch(alive))).unwrap();
         assert_eq!(pages.by_ref().take(taken).count(), taken);
         drop(pages);
