@@ -3,7 +3,10 @@
 //! What ends a run is an [`anyhow::Error`] with context; what costs one page or one document is a [`PageError`],
 //! which becomes the `error` field of that page's record.
 
-use std::fmt;
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +78,27 @@ impl PageError {
     pub fn may_pass(&self) -> bool {
         matches!(self.kind, ErrorKind::Server | ErrorKind::Crashed)
     }
+}
+
+/// Makes a panic in `work` the error of one page; `what` it is that panics is for the message.
+pub fn guard<T>(
+    stage: Stage,
+    what: &str,
+    work: impl FnOnce() -> Result<T, PageError>,
+) -> Result<T, PageError> {
+    // Whatever `work` left half done belongs to the page that it fails with.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let said = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no reason given");
+        Err(PageError::new(
+            ErrorKind::Crashed,
+            stage,
+            format!("{what} failed: {said}"),
+        ))
+    })
 }
 
 impl fmt::Display for PageError {

@@ -2,8 +2,6 @@
 //! its best answer kept.
 
 use std::{
-    any::Any,
-    panic::{AssertUnwindSafe, catch_unwind},
     thread,
     time::{Duration, Instant},
 };
@@ -14,7 +12,7 @@ use backon::BackoffBuilder;
 use super::{Attempt, Engine, EngineFacts, FinishReason, PageAnswer, PageOutcome, PageReader};
 use crate::{
     document::{Needs, PreparedPage},
-    error::{ErrorKind, PageError, Stage},
+    error::{self, ErrorKind, PageError, Stage},
     prepare::resize::shrink,
     record::Warning,
     retry::{pauses, retry},
@@ -206,16 +204,5 @@ fn worth(answer: &PageAnswer) -> u8 {
 
 /// Makes a panic the error of one page.
 fn guard<T>(work: impl FnOnce() -> Result<T, PageError>) -> Result<T, PageError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let message = format!("the engine failed: {}", said(&*panic));
-        Err(PageError::new(ErrorKind::Crashed, Stage::Engine, message))
-    })
-}
-
-fn said(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no reason given")
+    error::guard(Stage::Engine, "the engine", work)
 }

@@ -62,6 +62,8 @@ fn half_of_checksum(hex: &str) -> Option<[u8; 16]> {
 #[derive(Debug, Default)]
 pub struct Recorded {
     pages: HashMap<PageKey, Status>,
+    /// By the half of the document's checksum.
+    page_counts: HashMap<[u8; 16], u32>,
 }
 
 impl Recorded {
@@ -69,6 +71,12 @@ impl Recorded {
     #[must_use]
     pub fn status(&self, key: &PageKey) -> Option<Status> {
         self.pages.get(key).copied()
+    }
+
+    /// The number of pages of the document that the page of `key` is of.
+    #[must_use]
+    pub fn page_count(&self, key: &PageKey) -> Option<u32> {
+        self.page_counts.get(&key.document).copied()
     }
 
     /// Number of pages.
@@ -118,6 +126,10 @@ impl Done for Resume {
         status.is_some_and(|status| !(self.retry_failed && status == Status::Failed))
     }
 
+    fn page_count(&self, document: &Document) -> Option<u32> {
+        self.recorded.page_count(&key_of(document, 0))
+    }
+
     fn is_copy(&mut self, document: &Document) -> bool {
         !self.met.insert(key_of(document, 0))
     }
@@ -142,6 +154,7 @@ struct Head<'a> {
     path: Cow<'a, str>,
     doc_id: Option<&'a str>,
     page: u32,
+    page_count: Option<u32>,
     status: Status,
 }
 
@@ -173,14 +186,20 @@ pub fn scan(file: &mut File) -> Result<Scan> {
 /// Adds the whole lines in `bytes`, which come after `before` others; says how many they are.
 fn add_lines(bytes: &[u8], before: usize, recorded: &mut Recorded) -> Result<usize> {
     let lines = split_lines(bytes);
-    let heads: Vec<Result<(PageKey, Status)>> = lines
+    let heads: Vec<Result<Line>> = lines
         .par_iter()
         .map(|line| read_head(&bytes[line.clone()]))
         .collect();
     for (i, head) in heads.into_iter().enumerate() {
-        let (key, status) =
-            head.with_context(|| format!("line {} is not a record", before + i + 1))?;
+        let Line {
+            key,
+            page_count,
+            status,
+        } = head.with_context(|| format!("line {} is not a record", before + i + 1))?;
         recorded.pages.insert(key, status);
+        if let Some(count) = page_count {
+            recorded.page_counts.insert(key.document, count);
+        }
     }
     Ok(lines.len())
 }
@@ -196,17 +215,25 @@ fn split_lines(bytes: &[u8]) -> Vec<Range<usize>> {
         .collect()
 }
 
-fn read_head(line: &[u8]) -> Result<(PageKey, Status)> {
+/// What is kept of a line.
+struct Line {
+    key: PageKey,
+    page_count: Option<u32>,
+    status: Status,
+}
+
+fn read_head(line: &[u8]) -> Result<Line> {
     let head: Head = serde_json::from_slice(line)?;
     anyhow::ensure!(
         head.schema == SCHEMA,
         "it is of schema {}, this version writes {SCHEMA}",
         head.schema
     );
-    Ok((
-        PageKey::new(head.doc_id, &head.path, head.page),
-        head.status,
-    ))
+    Ok(Line {
+        key: PageKey::new(head.doc_id, &head.path, head.page),
+        page_count: head.page_count,
+        status: head.status,
+    })
 }
 
 #[cfg(test)]

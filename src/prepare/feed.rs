@@ -54,6 +54,14 @@ pub(super) struct PassedOver {
     pub(super) done_pages: AtomicU64,
 }
 
+/// What is left of a document.
+struct ToDo {
+    /// The pages that are selected and not done.
+    pages: Vec<u32>,
+    /// How many are selected and done.
+    done: u64,
+}
+
 /// A document that pages can be asked of.
 struct Opened {
     workers: Arc<Workers>,
@@ -73,8 +81,7 @@ impl Feeder {
             format: None,
             page_count: None,
         };
-        let mut attempts = 1;
-        let format = match source.error {
+        let read = match source.error {
             Some(error) => Err(error),
             None => self.read(&mut document),
         };
@@ -84,7 +91,20 @@ impl Feeder {
             self.passed_over.copies.fetch_add(1, Ordering::Relaxed);
             return ControlFlow::Continue(());
         }
-        let opened = format.and_then(|format| {
+        // What an earlier run knows of a document need not be found out again to see that nothing of it is left to do.
+        let left = match self.done.page_count(&document) {
+            Some(page_count) => Some(self.to_do(&document, page_count)),
+            None => self.done.is_done(&document, 0).then_some(ToDo {
+                pages: Vec::new(),
+                done: 1,
+            }),
+        };
+        if let Some(nothing) = left.filter(|to_do| to_do.pages.is_empty()) {
+            self.pass_over(&nothing);
+            return ControlFlow::Continue(());
+        }
+        let mut attempts = 1;
+        let opened = read.and_then(|format| {
             let (opened, tried) = self.open(&mut document, format);
             attempts = tried;
             opened
@@ -92,10 +112,6 @@ impl Feeder {
         let document = Arc::new(document);
         let (opened, page_count) = match opened {
             Ok((opened, page_count)) => (Arc::new(opened), page_count),
-            Err(_) if self.done.is_done(&document, 0) => {
-                self.pass_over(1, true);
-                return ControlFlow::Continue(());
-            }
             Err(error) => {
                 let page = PageRef {
                     document,
@@ -112,21 +128,9 @@ impl Feeder {
                 return self.hand_out(page, slot);
             }
         };
-        let (mut done, mut any) = (0, false);
-        for number in 1..=page_count {
-            if self
-                .settings
-                .selection
-                .as_ref()
-                .is_some_and(|pages| !pages.contains(number))
-            {
-                continue;
-            }
-            if self.done.is_done(&document, number) {
-                done += 1;
-                continue;
-            }
-            any = true;
+        let to_do = self.to_do(&document, page_count);
+        self.pass_over(&to_do);
+        for number in to_do.pages {
             let page = PageRef {
                 document: Arc::clone(&document),
                 number,
@@ -135,23 +139,38 @@ impl Feeder {
             self.hand_out(page.clone(), slot)?;
             self.spawn(page, Arc::clone(&opened), result);
         }
-        if !any && done == 0 {
-            self.passed_over
-                .unselected_documents
-                .fetch_add(1, Ordering::Relaxed);
-        }
-        self.pass_over(done, !any && done > 0);
         ControlFlow::Continue(())
     }
 
-    /// Counts pages that are done, and whether they are all that is wanted of their document.
-    fn pass_over(&self, pages: u64, whole_document: bool) {
-        self.passed_over
-            .done_pages
-            .fetch_add(pages, Ordering::Relaxed);
-        self.passed_over
-            .done_documents
-            .fetch_add(u64::from(whole_document), Ordering::Relaxed);
+    fn to_do(&self, document: &Document, page_count: u32) -> ToDo {
+        let selection = self.settings.selection.as_ref();
+        let selected =
+            (1..=page_count).filter(|&page| selection.is_none_or(|pages| pages.contains(page)));
+        let (done, pages): (Vec<u32>, Vec<u32>) =
+            selected.partition(|&page| self.done.is_done(document, page));
+        ToDo {
+            pages,
+            done: done.len() as u64,
+        }
+    }
+
+    /// Counts what is done already, and a document that gives no page.
+    fn pass_over(&self, to_do: &ToDo) {
+        let PassedOver {
+            unselected_documents,
+            done_documents,
+            done_pages,
+            ..
+        } = &*self.passed_over;
+        done_pages.fetch_add(to_do.done, Ordering::Relaxed);
+        if to_do.pages.is_empty() {
+            let documents = if to_do.done == 0 {
+                unselected_documents
+            } else {
+                done_documents
+            };
+            documents.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Waits until there is room for one more page.

@@ -87,6 +87,9 @@ pub trait Done: Send {
     /// Whether `page` of `document` is done; page 0 stands for a document that can't be opened.
     fn is_done(&self, document: &Document, page: u32) -> bool;
 
+    /// The number of pages of a document that an earlier run has opened.
+    fn page_count(&self, document: &Document) -> Option<u32>;
+
     /// Whether a document with the same bytes has been met before in this run. Called once for each document.
     fn is_copy(&mut self, document: &Document) -> bool;
 }
@@ -95,6 +98,10 @@ pub trait Done: Send {
 impl Done for () {
     fn is_done(&self, _: &Document, _: u32) -> bool {
         false
+    }
+
+    fn page_count(&self, _: &Document) -> Option<u32> {
+        None
     }
 
     fn is_copy(&mut self, _: &Document) -> bool {

@@ -4,35 +4,32 @@
 //! its standard output. Decoders of a dozen formats read what strangers wrote; here, what a crash, a hang or a hunger
 //! for memory costs is one process and one page.
 
-use std::{
-    io,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
-    process,
-    sync::mpsc,
-    thread,
-};
+use std::{io, path::Path, process, sync::mpsc, thread};
 
+use ::image::RgbImage;
 use anyhow::{Context, Result};
 use pdfium_render::prelude::Pdfium;
 
 use super::{
-    Pixelated,
+    Pixelated, Raster,
     blank::is_blank,
-    crashed, image,
+    image,
     pdf::Pdf,
     pdfium,
     protocol::{self, PageHeader, Reply, Request, Wanted},
 };
 use crate::{
-    document::Format,
-    error::{PageError, Stage},
+    document::{Format, Needs},
+    error::{ErrorKind, PageError, Stage, guard},
 };
 
 /// A worker may hold this many bytes of memory, its program included. Decoding and resizing the largest image that is
 /// accepted takes about two thirds of it.
 #[cfg(unix)]
 const MEMORY: u64 = 3 << 30;
+
+/// A page that is reduced by more than this on a side may look blank without being it. A scan at 600 dpi is reduced by 4.
+const MOST_REDUCED: u32 = 6;
 
 /// Answers requests until there are none.
 ///
@@ -58,22 +55,16 @@ pub fn serve() -> Result<()> {
             Wanted::Page { number, .. } => (Stage::Prepare, number),
         };
         faults.strike(page);
-        let answer = catch_unwind(AssertUnwindSafe(|| {
+        let answer = guard(stage, "the decoder", || {
             answer(&pdfium, &mut open, request, &path)
-        }));
-        let (reply, pixels) = match answer {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => (Reply::Failed(error), Vec::new()),
-            Err(panic) => {
+        });
+        let (reply, pixels) = answer.unwrap_or_else(|error| {
+            if error.kind == ErrorKind::Crashed {
+                // A panic may have left the document in any state.
                 open = None;
-                let said = panic
-                    .downcast_ref::<String>()
-                    .map(String::as_str)
-                    .or_else(|| panic.downcast_ref::<&str>().copied());
-                let message = format!("the decoder failed: {}", said.unwrap_or("no reason given"));
-                (Reply::Failed(crashed(stage, message)), Vec::new())
             }
-        };
+            (Reply::Failed(error), Vec::new())
+        });
         protocol::write(&mut replies, &reply, &pixels).context("nobody listens")?;
     }
     Ok(())
@@ -134,14 +125,7 @@ fn answer<'a>(
     else {
         return Ok((Reply::PageCount(file.page_count()), Vec::new()));
     };
-    let (page, text) = match file {
-        File::Pdf(pdf) => pdf.page(number, raster, needs)?,
-        File::Image { format, .. } if needs.pixels => (
-            Some(image::page(path, *format, number, &raster.budget)?),
-            None,
-        ),
-        File::Image { .. } => (None, None),
-    };
+    let (page, text) = file.page(path, number, raster, needs)?;
     let mut header = PageHeader {
         text,
         ..PageHeader::default()
@@ -151,8 +135,23 @@ fn answer<'a>(
     };
     header.size = Some(image.dimensions());
     header.original = Some(original);
-    header.blank = is_blank(&image);
+    header.blank = shows_enough(original, &image) && is_blank(&image);
+    if header.blank && file.has_text(number, raster)? {
+        return Err(not_drawn());
+    }
     Ok((Reply::Page(header), image.into_raw()))
+}
+
+/// Whether a page keeps enough of its pixels that what was on it can still be seen.
+fn shows_enough(original: (u32, u32), image: &RgbImage) -> bool {
+    original.0 <= MOST_REDUCED * image.width()
+}
+
+/// A page with text of which nothing can be seen is not blank: that would lose the text without a word.
+fn not_drawn() -> PageError {
+    let message = "the page has text, but nothing of it can be drawn: a font may be missing that is not in the PDF; \
+                   install it, or read the file with --engine text-layer";
+    PageError::new(ErrorKind::Render, Stage::Prepare, message)
 }
 
 impl<'a> File<'a> {
@@ -164,6 +163,36 @@ impl<'a> File<'a> {
             format,
             page_count: image::page_count(path, format)?,
         })
+    }
+
+    fn page(
+        &self,
+        path: &Path,
+        number: u32,
+        raster: Raster,
+        needs: Needs,
+    ) -> Result<(Option<Pixelated>, Option<String>), PageError> {
+        match self {
+            Self::Pdf(pdf) => pdf.page(number, raster, needs),
+            Self::Image { format, .. } if needs.pixels => {
+                let page = image::page(path, *format, number, &raster.budget)?;
+                Ok((Some(page), None))
+            }
+            Self::Image { .. } => Ok((None, None)),
+        }
+    }
+
+    /// Whether there is a letter or a digit in the page's text layer.
+    fn has_text(&self, number: u32, raster: Raster) -> Result<bool, PageError> {
+        let Self::Pdf(pdf) = self else {
+            return Ok(false);
+        };
+        let only_text = Needs {
+            pixels: false,
+            text: true,
+        };
+        let (_, text) = pdf.page(number, raster, only_text)?;
+        Ok(text.is_some_and(|text| text.contains(char::is_alphanumeric)))
     }
 
     fn page_count(&self) -> u32 {

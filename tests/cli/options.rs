@@ -252,6 +252,16 @@ fn what_cannot_be_meant_is_a_usage_error_that_names_the_flag_and_what_is_right()
             "--prompt-file gone: it can't be read",
         ),
         ("a.pdf --model=", "--model is empty"),
+        ("a.pdf -q -v", "--quiet and --verbose contradict each other"),
+    ] {
+        assert_usage_error(&room, args, message);
+    }
+}
+
+#[test]
+fn trouble_that_cannot_be_taken_is_a_usage_error() {
+    let room = room_with_three_pages();
+    for (args, message) in [
         ("a.pdf --retries -1", "--retries"),
         (
             "a.pdf --retries 1000",
@@ -274,21 +284,25 @@ fn what_cannot_be_meant_is_a_usage_error_that_names_the_flag_and_what_is_right()
             "a.pdf --tesseract-lang eng++deu",
             "--tesseract-lang \"eng++deu\" is no list",
         ),
-        ("a.pdf -q -v", "--quiet and --verbose contradict each other"),
     ] {
-        let ran = room.extract(args).expect(2);
-        assert!(
-            ran.stderr.starts_with("error: ") && ran.stderr.contains(message),
-            "{args}: {}",
-            ran.stderr
-        );
-        assert!(
-            ran.stderr.contains("try '--help'"),
-            "{args}: {}",
-            ran.stderr
-        );
-        assert_eq!(ran.stdout, "", "{args}");
+        assert_usage_error(&room, args, message);
     }
+}
+
+#[track_caller]
+fn assert_usage_error(room: &Room, args: &str, message: &str) {
+    let ran = room.extract(args).expect(2);
+    assert!(
+        ran.stderr.starts_with("error: ") && ran.stderr.contains(message),
+        "{args}: {}",
+        ran.stderr
+    );
+    assert!(
+        ran.stderr.contains("try '--help'"),
+        "{args}: {}",
+        ran.stderr
+    );
+    assert_eq!(ran.stdout, "", "{args}");
 }
 
 #[test]
