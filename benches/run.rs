@@ -157,7 +157,9 @@ fn overlap(room: &Room) {
         .as_secs_f64();
     let spent =
         |record: &omnidocs::record::Record| record.timings_ms.prefill + record.timings_ms.decode;
-    let engine = room.records("100.jsonl").iter().map(spent).sum::<u64>() as f64 / 1000.0;
+    let records = room.records("100.jsonl");
+    // Both figures are cut to whole milliseconds, which takes half of one from each on average.
+    let engine = records.iter().map(|record| spent(record) + 1).sum::<u64>() as f64 / 1000.0;
     let ratio = wall / engine;
     println!("overlap: wall {wall:.2} s, engine {engine:.2} s, ratio {ratio:.3} (at most 1.05)");
     assert!(ratio <= 1.05, "the engine waits for pages");

@@ -15,8 +15,9 @@
 //! | what was typed, and what it means | [`cli`], [`config`] |
 //! | the nouns that the stages share | [`document`], [`mod@error`] |
 //! | inputs → a sorted list of files | [`discover`] |
-//! | files → pages as pixels or text, a few ahead | [`prepare`]: PDFium, image decoders, smart-resize |
+//! | files → pages as pixels or text, a few ahead | [`prepare`]: worker processes with PDFium and image decoders |
 //! | pages → text | [`engine`] and its implementations |
+//! | what becomes of a page that an engine fails on | [`engine::page_by_page`], [`engine::fallback`], [`retry`] |
 //! | the model, and all the code that knows tensors | [`qwen_vl`] |
 //! | models by name | [`hub`] |
 //! | one line of the output | [`record`] |
@@ -28,11 +29,12 @@
 //!
 //! - The model computes what the reference implementation computes: `tests/model/parity.rs`.
 //! - A page's text depends on its pixels and the settings alone, not on the pages before it: `tests/model/parity.rs`.
-//! - Every page of every input has a record, whatever is wrong with it: `tests/prepare.rs`, `tests/cli/inputs.rs`.
-//! - At most `--prefetch` pages are prepared ahead, so memory does not grow with the input: `tests/prepare.rs`, and
+//! - Every page of every input has a record, whatever is wrong with it: `tests/prepare`, `tests/cli/bad_input.rs`.
+//! - At most `--prefetch` pages are prepared ahead, so memory does not grow with the input: `tests/prepare`, and
 //!   `benches/run.rs` prints the figures.
+//! - What decodes a document may crash, hang or eat memory, and costs one page: `tests/cli/faults.rs`.
 //! - The output file is the checkpoint: what is in it is done, whenever the run was cut off, and nothing is done twice:
-//!   `tests/cli/resume.rs`, and the tests of [`journal`] for disks that fail.
+//!   `tests/cli/promises.rs`, `tests/cli/kills.rs`, and the tests of [`journal`] for disks that fail.
 //! - Records go to the output and everything else to the standard error: `tests/cli/output.rs`.
 
 pub mod cli;

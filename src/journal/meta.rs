@@ -140,8 +140,9 @@ impl Meta {
         let folder = folder_of(journal);
         let write = || -> Result<()> {
             let mut file = NamedTempFile::new_in(folder)?;
-            serde_json::to_writer_pretty(&mut file, self)?;
-            file.write_all(b"\n")?;
+            let mut text = serde_json::to_string_pretty(self)?;
+            text.push('\n');
+            file.write_all(text.as_bytes())?;
             file.as_file().sync_all()?;
             file.persist(&path)?;
             sync_folder(folder)?;

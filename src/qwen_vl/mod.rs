@@ -1,7 +1,7 @@
 //! Qwen3-VL on Candle: from a prepared page to tokens.
 //!
 //! Written from the reference implementation, `models/qwen3_vl` of transformers 5.23, and held to its output by
-//! `tests/parity.rs`. This is the only code that knows tensors. Sequences have no batch dimension: `(tokens, hidden)`
+//! `tests/model/parity.rs`. This is the only code that knows tensors. Sequences have no batch dimension: `(tokens, hidden)`
 //! in the decoder, `(patches, hidden)` in the vision tower, `(heads, tokens, head_dim)` in attention.
 
 pub mod attention;
