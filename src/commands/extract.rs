@@ -51,12 +51,12 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
     };
     if settings.dry_run {
         let recorded = journal::peek(&settings.output, output_settings, settings.restart)?;
-        let resume = Resume::new(recorded, settings.retry_failed);
+        let resume = Resume::new(&settings.output, recorded, settings.retry_failed);
         return dry_run(found.sources, preparation, resume, &progress);
     }
     let (mut journal, opened) = Journal::open(&settings.output, output_settings, settings.restart)?;
     progress.opened(&opened, &settings.output);
-    let resume = Resume::new(opened.recorded, settings.retry_failed);
+    let resume = Resume::new(&settings.output, opened.recorded, settings.retry_failed);
     // Pages are prepared while the model is loaded.
     let mut pages = prepare::pages_except(found.sources, preparation, Box::new(resume))?;
     let mut engine = progress.while_loading(engine.load)?;

@@ -5,8 +5,10 @@
 //! file is synced so rarely that this costs under one part in a hundred of the time. Standard output, a pipe or a device
 //! is a journal without a memory.
 
+mod hashes;
 mod lock;
 mod meta;
+mod resume;
 mod scan;
 
 use std::{
@@ -22,7 +24,8 @@ use anyhow::{Context, Result, bail};
 pub use self::{
     lock::Locked,
     meta::{Meta, OutputSettings, Run, SettingsDiffer},
-    scan::{PageKey, Recorded, Resume, Scan, scan},
+    resume::Resume,
+    scan::{PageKey, Recorded, Scan, scan},
 };
 use self::{
     lock::{keep, lock},

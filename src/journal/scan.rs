@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fs::File,
     io::{Read, Seek, SeekFrom},
     ops::Range,
@@ -13,11 +13,7 @@ use rayon::prelude::*;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::{
-    document::Document,
-    prepare::Done,
-    record::{SCHEMA, Status},
-};
+use crate::record::{SCHEMA, Status};
 
 /// The file is read in pieces of about this size, and each piece's lines in parallel.
 const PIECE: usize = 8 << 20;
@@ -89,49 +85,6 @@ impl Recorded {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.pages.is_empty()
-    }
-}
-
-/// The pages that a run leaves as they are.
-pub struct Resume {
-    recorded: Recorded,
-    retry_failed: bool,
-    /// The documents that this run has met.
-    met: HashSet<PageKey>,
-}
-
-impl Resume {
-    /// Leaves all that is `recorded`, or with `retry_failed` all but what failed.
-    #[must_use]
-    pub fn new(recorded: Recorded, retry_failed: bool) -> Self {
-        Self {
-            recorded,
-            retry_failed,
-            met: HashSet::new(),
-        }
-    }
-}
-
-fn key_of(document: &Document, page: u32) -> PageKey {
-    PageKey::new(
-        document.doc_id.as_deref(),
-        &document.path.to_string_lossy(),
-        page,
-    )
-}
-
-impl Done for Resume {
-    fn is_done(&self, document: &Document, page: u32) -> bool {
-        let status = self.recorded.status(&key_of(document, page));
-        status.is_some_and(|status| !(self.retry_failed && status == Status::Failed))
-    }
-
-    fn page_count(&self, document: &Document) -> Option<u32> {
-        self.recorded.page_count(&key_of(document, 0))
-    }
-
-    fn is_copy(&mut self, document: &Document) -> bool {
-        !self.met.insert(key_of(document, 0))
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc,
     },
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use image::RgbImage;
@@ -81,26 +81,14 @@ impl Feeder {
             format: None,
             page_count: None,
         };
+        if source.error.is_none() && self.is_known_and_done(&mut document) {
+            return ControlFlow::Continue(());
+        }
         let read = match source.error {
             Some(error) => Err(error),
             None => self.read(&mut document),
         };
-        if self.done.is_copy(&document) {
-            let path = document.path.display();
-            tracing::info!("{path} has the bytes of a document that was read before");
-            self.passed_over.copies.fetch_add(1, Ordering::Relaxed);
-            return ControlFlow::Continue(());
-        }
-        // What an earlier run knows of a document need not be found out again to see that nothing of it is left to do.
-        let left = match self.done.page_count(&document) {
-            Some(page_count) => Some(self.to_do(&document, page_count)),
-            None => self.done.is_done(&document, 0).then_some(ToDo {
-                pages: Vec::new(),
-                done: 1,
-            }),
-        };
-        if let Some(nothing) = left.filter(|to_do| to_do.pages.is_empty()) {
-            self.pass_over(&nothing);
+        if self.pass_over_whole(&document) {
             return ControlFlow::Continue(());
         }
         let mut attempts = 1;
@@ -140,6 +128,51 @@ impl Feeder {
             self.spawn(page, Arc::clone(&opened), result);
         }
         ControlFlow::Continue(())
+    }
+
+    /// Whether the file need not even be read: it was read before, has not changed since, and nothing of it is left to do.
+    fn is_known_and_done(&mut self, document: &mut Document) -> bool {
+        let checksum = fs::metadata(&document.path)
+            .ok()
+            .and_then(|file| Some(self.done.checksum(&file)?.to_owned()));
+        if checksum.is_none() {
+            return false;
+        }
+        document.doc_id = checksum;
+        if self
+            .left(document)
+            .is_some_and(|left| left.pages.is_empty())
+        {
+            return self.pass_over_whole(document);
+        }
+        document.doc_id = None;
+        false
+    }
+
+    /// Passes over a document that was met before, or of which nothing is left to do, if that is known already.
+    fn pass_over_whole(&mut self, document: &Document) -> bool {
+        if self.done.is_copy(document) {
+            let path = document.path.display();
+            tracing::info!("{path} has the bytes of a document that was read before");
+            self.passed_over.copies.fetch_add(1, Ordering::Relaxed);
+            return true;
+        }
+        let nothing = self.left(document).filter(|left| left.pages.is_empty());
+        if let Some(nothing) = &nothing {
+            self.pass_over(nothing);
+        }
+        nothing.is_some()
+    }
+
+    /// What is left of a document, as far as an earlier run knows.
+    fn left(&self, document: &Document) -> Option<ToDo> {
+        match self.done.page_count(document) {
+            Some(page_count) => Some(self.to_do(document, page_count)),
+            None => self.done.is_done(document, 0).then_some(ToDo {
+                pages: Vec::new(),
+                done: 1,
+            }),
+        }
     }
 
     fn to_do(&self, document: &Document, page_count: u32) -> ToDo {
@@ -226,8 +259,10 @@ impl Feeder {
     }
 
     /// Reads the file once: notes its size and checksum, and finds its format.
-    fn read(&self, document: &mut Document) -> Result<Format, PageError> {
+    fn read(&mut self, document: &mut Document) -> Result<Format, PageError> {
+        let begin = SystemTime::now();
         let mut file = open_file(&document.path).map_err(|error| not_opened(&error))?;
+        let metadata = file.metadata().map_err(|error| not_opened(&error))?;
         let (mut head, mut size, mut hash) = (Vec::new(), 0, Sha256::new());
         let mut piece = vec![0; PIECE];
         loop {
@@ -249,7 +284,9 @@ impl Feeder {
             // No bytes to be known by: two empty files are not the same document.
             return Err(unreadable(Stage::Open, "the file is empty"));
         }
-        document.doc_id = Some(format!("{:x}", hash.finalize()));
+        let checksum = format!("{:x}", hash.finalize());
+        self.done.note_checksum(&metadata, begin, &checksum);
+        document.doc_id = Some(checksum);
         Format::of(&head).ok_or_else(|| {
             let message = "the content is neither a PDF nor an image of a known format (PNG, JPEG, \
                            WebP, BMP, GIF, TIFF), whatever the file's name says";

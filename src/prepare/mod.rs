@@ -19,6 +19,7 @@ pub mod worker;
 pub mod workers;
 
 use std::{
+    fs::Metadata,
     io,
     path::PathBuf,
     sync::{
@@ -27,7 +28,7 @@ use std::{
         mpsc::{self, RecvTimeoutError},
     },
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use ::image::RgbImage;
@@ -92,6 +93,12 @@ pub trait Done: Send {
 
     /// Whether a document with the same bytes has been met before in this run. Called once for each document.
     fn is_copy(&mut self, document: &Document) -> bool;
+
+    /// The SHA-256 of a file that an earlier run has read and that has not changed since.
+    fn checksum(&self, file: &Metadata) -> Option<&str>;
+
+    /// Notes the SHA-256 of a file that was like this `at` the time when its reading began.
+    fn note_checksum(&mut self, file: &Metadata, at: SystemTime, checksum: &str);
 }
 
 /// Nothing is done yet.
@@ -107,6 +114,12 @@ impl Done for () {
     fn is_copy(&mut self, _: &Document) -> bool {
         false
     }
+
+    fn checksum(&self, _: &Metadata) -> Option<&str> {
+        None
+    }
+
+    fn note_checksum(&mut self, _: &Metadata, _: SystemTime, _: &str) {}
 }
 
 /// The pages of a run, in input order. Dropping it stops the preparation.

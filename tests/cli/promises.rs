@@ -89,6 +89,37 @@ fn promise_3_files_with_the_same_bytes_are_one_document_and_the_summary_says_so(
     );
 }
 
+#[cfg(unix)]
+#[test]
+fn promise_3_a_file_that_was_read_before_is_known_by_its_checksum_only_until_it_changes() {
+    let room = room();
+    let hashes = |room: &Room| {
+        let text = fs::read_to_string(room.path("out.jsonl.hashes")).unwrap_or_default();
+        text.lines().count()
+    };
+    // Files that have just been written may change once more within the same tick of the clock.
+    room.extract("in -o out.jsonl").expect(3);
+    assert_eq!(hashes(&room), 0);
+    thread::sleep(Duration::from_millis(3100));
+    let again = room.extract("in -o out.jsonl").expect(0);
+    assert_eq!(hashes(&room), 4);
+    // From now on they are not even read, which changes nothing.
+    let known = room.extract("in -o out.jsonl").expect(0);
+    assert_eq!(
+        (hashes(&room), known.stderr.split("pace").next()),
+        (4, again.stderr.split("pace").next())
+    );
+    // Neither the size nor the time of a file that is edited need change.
+    let path = room.path("in/c.pdf");
+    let time = fs::metadata(&path).unwrap().modified().unwrap();
+    room.put("in/c.pdf", pdf(&["hour"]));
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_modified(time).unwrap();
+    room.extract("in -o out.jsonl").expect(0);
+    let last = room.records(OUT).pop().unwrap();
+    assert_eq!(last.content.as_deref(), Some("hour"));
+}
+
 #[test]
 fn promise_2_pages_that_were_not_asked_for_before_are_read_now() {
     let room = room();

@@ -8,12 +8,12 @@ mod sizes;
 mod stream;
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Metadata},
     io::Cursor,
     path::{Path, PathBuf},
     sync::mpsc,
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use image::{
@@ -24,7 +24,7 @@ use image::{
 use omnidocs::{
     document::{Document, Format, Needs, PageSelection, Preparation, PreparedPage, Source},
     error::{ErrorKind, PageError, Stage},
-    journal::{Recorded, Resume},
+    journal::{Recorded, Resume, Target},
     prepare::{
         self, Done, Raster, Settings,
         resize::{PixelBudget, resize, smart_resize},

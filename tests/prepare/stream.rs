@@ -114,7 +114,7 @@ fn a_document_that_was_met_before_gives_no_pages_and_is_counted() {
     let (_folder, one) = file("one.png", &png(flag(8, 8)));
     let (_folder, copy) = file("copy.png", &png(flag(8, 8)));
     let (_folder, other) = file("other.png", &png(flag(8, 16)));
-    let done = Resume::new(Recorded::default(), false);
+    let done = Resume::new(&Target::Stdout, Recorded::default(), false);
     let sources = sources(&[one.clone(), copy, other.clone()]);
     let mut pages = prepare::pages_except(sources, settings(), Box::new(done)).unwrap();
     let read: Vec<_> = pages
@@ -140,6 +140,12 @@ impl Done for Watch {
     fn is_copy(&mut self, _: &Document) -> bool {
         false
     }
+
+    fn checksum(&self, _: &Metadata) -> Option<&str> {
+        None
+    }
+
+    fn note_checksum(&mut self, _: &Metadata, _: SystemTime, _: &str) {}
 }
 
 #[test]

@@ -1,0 +1,66 @@
+//! What a run need not do, since an earlier one has done it.
+
+use std::{collections::HashSet, fs::Metadata, time::SystemTime};
+
+use super::{
+    Target,
+    hashes::Hashes,
+    scan::{PageKey, Recorded},
+};
+use crate::{document::Document, prepare::Done, record::Status};
+
+/// The pages that a run leaves as they are.
+pub struct Resume {
+    recorded: Recorded,
+    retry_failed: bool,
+    /// The documents that this run has met.
+    met: HashSet<PageKey>,
+    hashes: Hashes,
+}
+
+impl Resume {
+    /// Leaves all that is `recorded` in `output`, or with `retry_failed` all but what failed.
+    #[must_use]
+    pub fn new(output: &Target, recorded: Recorded, retry_failed: bool) -> Self {
+        Self {
+            recorded,
+            retry_failed,
+            met: HashSet::new(),
+            hashes: match output {
+                Target::File(path) if path.is_file() => Hashes::open(path),
+                _ => Hashes::default(),
+            },
+        }
+    }
+}
+
+fn key_of(document: &Document, page: u32) -> PageKey {
+    PageKey::new(
+        document.doc_id.as_deref(),
+        &document.path.to_string_lossy(),
+        page,
+    )
+}
+
+impl Done for Resume {
+    fn is_done(&self, document: &Document, page: u32) -> bool {
+        let status = self.recorded.status(&key_of(document, page));
+        status.is_some_and(|status| !(self.retry_failed && status == Status::Failed))
+    }
+
+    fn page_count(&self, document: &Document) -> Option<u32> {
+        self.recorded.page_count(&key_of(document, 0))
+    }
+
+    fn is_copy(&mut self, document: &Document) -> bool {
+        !self.met.insert(key_of(document, 0))
+    }
+
+    fn checksum(&self, file: &Metadata) -> Option<&str> {
+        self.hashes.get(file)
+    }
+
+    fn note_checksum(&mut self, file: &Metadata, at: SystemTime, checksum: &str) {
+        self.hashes.add(file, at, checksum);
+    }
+}
