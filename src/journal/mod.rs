@@ -10,89 +10,31 @@ mod lock;
 mod meta;
 mod resume;
 mod scan;
+mod storage;
+mod target;
 
 use std::{
     fmt,
-    fs::{self, File, OpenOptions},
-    io::{self, ErrorKind, Write},
+    fs::File,
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 pub use self::{
     lock::Locked,
     meta::{Meta, OutputSettings, Run, SettingsDiffer},
     resume::Resume,
     scan::{PageKey, Recorded, Scan, scan},
+    target::Target,
 };
 use self::{
     lock::{keep, lock},
-    meta::folder_of,
+    storage::{Storage, Stream, open_stream},
 };
 use crate::record::Record;
-
-/// Where the records go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// Standard output.
-    Stdout,
-    /// A file.
-    File(PathBuf),
-}
-
-impl Target {
-    /// Finds out early whether there can be such a file.
-    ///
-    /// # Errors
-    /// It is a folder, or there is no folder for it.
-    pub fn check(&self) -> Result<()> {
-        let Self::File(path) = self else {
-            return Ok(());
-        };
-        let shown = path.display();
-        if path.is_dir() {
-            bail!(
-                "--output {shown} is a folder; name a file in it, like {}",
-                path.join("results.jsonl").display()
-            );
-        }
-        let folder = folder_of(path);
-        if !folder.is_dir() {
-            bail!(
-                "--output {shown}: there is no folder {}; create it first",
-                folder.display()
-            );
-        }
-        Ok(())
-    }
-
-    /// Whether it has no memory: the standard output, a pipe, a device.
-    #[must_use]
-    pub fn is_stream(&self) -> bool {
-        match self {
-            Self::Stdout => true,
-            Self::File(path) => fs::metadata(path).is_ok_and(|data| !data.is_file()),
-        }
-    }
-}
-
-fn open_stream(path: &Path) -> Result<File> {
-    OpenOptions::new()
-        .append(true)
-        .open(path)
-        .with_context(|| format!("can't write to --output {}", path.display()))
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stdout => f.write_str("the standard output"),
-            Self::File(path) => write!(f, "{}", path.display()),
-        }
-    }
-}
 
 /// Whoever read the output has closed it: `omnidocs … | head`.
 #[derive(Debug)]
@@ -105,48 +47,6 @@ impl fmt::Display for Closed {
 }
 
 impl std::error::Error for Closed {}
-
-/// What lines are written to.
-trait Storage {
-    /// Writes all of `bytes` at the end.
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
-    /// Makes what was written survive a power cut.
-    fn sync(&mut self) -> io::Result<()>;
-    /// Drops everything behind `length` bytes.
-    fn cut(&mut self, length: u64) -> io::Result<()>;
-}
-
-impl Storage for File {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.write_all(bytes)
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        self.sync_data()
-    }
-
-    fn cut(&mut self, length: u64) -> io::Result<()> {
-        self.set_len(length)
-    }
-}
-
-/// The standard output, a pipe, a device: what is written to it can't be read back.
-struct Stream<W>(W);
-
-impl<W: Write> Storage for Stream<W> {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)?;
-        self.0.flush()
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn cut(&mut self, _: u64) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// What a run with `settings` would find done in the output, without touching it.
 ///
@@ -319,7 +219,7 @@ fn pause_after(cost: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::RefCell, rc::Rc};
+    use std::{cell::RefCell, io::Write, rc::Rc};
 
     use super::*;
     use crate::{
@@ -333,6 +233,8 @@ mod tests {
         bytes: Rc<RefCell<Vec<u8>>>,
         calls_left: usize,
         error: ErrorKind,
+        /// Whether half a line can still be cut off.
+        cuts: bool,
     }
 
     impl Failing {
@@ -359,8 +261,11 @@ mod tests {
         }
 
         fn cut(&mut self, length: u64) -> io::Result<()> {
-            self.bytes.borrow_mut().truncate(length as usize);
-            Ok(())
+            if self.cuts {
+                self.bytes.borrow_mut().truncate(length as usize);
+                return Ok(());
+            }
+            Err(self.error.into())
         }
     }
 
@@ -401,40 +306,53 @@ mod tests {
         Record::read(&facts, outcome)
     }
 
+    /// Writes records, syncing after every second one, until the disk fails; returns how many were taken, what the run is
+    /// told, and what is on the disk.
+    fn write_until_it_fails(
+        calls_left: usize,
+        error: ErrorKind,
+        cuts: bool,
+    ) -> (usize, String, Vec<u8>) {
+        let bytes = Rc::default();
+        let disk = Failing {
+            bytes: Rc::clone(&bytes),
+            calls_left,
+            error,
+            cuts,
+        };
+        let mut journal = Journal::new(&Target::File("out.jsonl".into()), Box::new(disk), 0);
+        let mut written = 0;
+        let failure = loop {
+            journal.next_sync =
+                Instant::now() + Duration::from_secs(if written % 2 == 0 { 60 } else { 0 });
+            match journal.append(&record(written + 1)) {
+                Ok(()) => written += 1,
+                Err(failure) => break format!("{failure:#}"),
+            }
+        };
+        let content = bytes.borrow().clone();
+        (written as usize, failure, content)
+    }
+
     #[test]
-    fn whenever_the_disk_fails_the_file_ends_on_a_whole_line_and_the_run_is_told() {
-        for error in [ErrorKind::StorageFull, ErrorKind::Other] {
-            for calls_left in 0..12 {
-                let bytes = Rc::default();
-                let disk = Failing {
-                    bytes: Rc::clone(&bytes),
-                    calls_left,
-                    error,
-                };
-                let mut journal =
-                    Journal::new(&Target::File("out.jsonl".into()), Box::new(disk), 0);
-                let mut written = 0;
-                let failure = loop {
-                    // A sync after every second record.
-                    journal.next_sync =
-                        Instant::now() + Duration::from_secs(if written % 2 == 0 { 60 } else { 0 });
-                    match journal.append(&record(written + 1)) {
-                        Ok(()) => written += 1,
-                        Err(failure) => break format!("{failure:#}"),
-                    }
-                };
+    fn whichever_call_of_the_disk_fails_whole_lines_are_kept_and_the_run_is_told() {
+        // A full disk, an input/output error, and a system that gives no reason.
+        let io_error = io::Error::from_raw_os_error(5).kind();
+        for error in [ErrorKind::StorageFull, io_error, ErrorKind::WriteZero] {
+            for (calls_left, cuts) in (0..12).flat_map(|calls| [(calls, true), (calls, false)]) {
+                let (written, failure, content) = write_until_it_fails(calls_left, error, cuts);
                 assert!(
                     failure.contains("out.jsonl") && failure.contains("run the same command again"),
                     "{failure}"
                 );
-                let content = String::from_utf8(bytes.borrow().clone()).unwrap();
-                assert!(content.is_empty() || content.ends_with('\n'));
+                let mut file = tempfile::tempfile().unwrap();
+                file.write_all(&content).unwrap();
+                let found = scan(&mut file).unwrap();
+                assert!(!cuts || found.torn == 0, "half a line was left");
                 // A sync that fails leaves its record in the file.
-                assert!(
-                    (written as usize..=written as usize + 1).contains(&content.lines().count())
-                );
-                for line in content.lines() {
-                    serde_json::from_str::<Record>(line).unwrap();
+                assert!((written..=written + 1).contains(&found.recorded.len()));
+                for line in content[..found.end as usize].split_inclusive(|&byte| byte == b'\n') {
+                    serde_json::from_slice::<Record>(line).unwrap();
                 }
             }
         }

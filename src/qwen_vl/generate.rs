@@ -26,14 +26,16 @@ pub struct Sampling {
     pub seed: u64,
 }
 
-/// The temperatures of a second look at a page whose answer looped or was cut off: the first one above that of the run.
-const RAISED: [f64; 3] = [0.1, 0.3, 0.6];
+/// Steps of temperature. A second look at a page whose answer looped or was cut off is one step above that of the run, or
+/// above the first one if the run is greedier than that: at 0.1 a model that loops goes on looping.
+const STEPS: [f64; 3] = [0.1, 0.3, 0.6];
 
 impl Sampling {
     /// For another answer than the one that these gave.
     #[must_use]
     pub fn raised(self) -> Self {
-        let raised = RAISED.into_iter().find(|&step| step > self.temperature);
+        let from = self.temperature.max(STEPS[0]);
+        let raised = STEPS.into_iter().find(|&step| step > from);
         Self {
             temperature: raised.unwrap_or(self.temperature),
             seed: self.seed.wrapping_add(1),
@@ -229,5 +231,28 @@ impl QwenVl {
             .text
             .forward(&x, &[[position; 3]], None, &mut self.cache, |_| ())?;
         Ok(self.text.logits(&hidden)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_look_is_one_step_hotter_with_another_seed() {
+        let raised = |temperature| {
+            let sampling = Sampling {
+                max_new_tokens: 9,
+                temperature,
+                seed: 7,
+            };
+            let raised = sampling.raised();
+            assert_eq!((raised.max_new_tokens, raised.seed), (9, 8));
+            raised.temperature
+        };
+        assert_eq!(
+            [0.0, 0.1, 0.2, 0.3, 0.6, 1.5].map(raised),
+            [0.3, 0.3, 0.3, 0.6, 0.6, 1.5]
+        );
     }
 }

@@ -1,0 +1,59 @@
+//! What lines are written to: a file, or a stream that can't be read back.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    path::Path,
+};
+
+use anyhow::{Context, Result};
+
+/// What lines are written to.
+pub(super) trait Storage {
+    /// Writes all of `bytes` at the end.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Makes what was written survive a power cut.
+    fn sync(&mut self) -> io::Result<()>;
+    /// Drops everything behind `length` bytes.
+    fn cut(&mut self, length: u64) -> io::Result<()>;
+}
+
+impl Storage for File {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.set_len(length)
+    }
+}
+
+/// The standard output, a pipe, a device: what is written to it can't be read back.
+pub(super) struct Stream<W>(pub(super) W);
+
+impl<W: Write> Storage for Stream<W> {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)?;
+        self.0.flush()
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn cut(&mut self, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Opens a pipe or a device.
+pub(super) fn open_stream(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .append(true)
+        .open(path)
+        .with_context(|| format!("can't write to --output {}", path.display()))
+}

@@ -1,0 +1,61 @@
+//! Where records go.
+
+use std::{fmt, fs, path::PathBuf};
+
+use anyhow::{Result, bail};
+
+use super::meta::folder_of;
+
+/// Where the records go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Standard output.
+    Stdout,
+    /// A file.
+    File(PathBuf),
+}
+
+impl Target {
+    /// Finds out early whether there can be such a file.
+    ///
+    /// # Errors
+    /// It is a folder, or there is no folder for it.
+    pub fn check(&self) -> Result<()> {
+        let Self::File(path) = self else {
+            return Ok(());
+        };
+        let shown = path.display();
+        if path.is_dir() {
+            bail!(
+                "--output {shown} is a folder; name a file in it, like {}",
+                path.join("results.jsonl").display()
+            );
+        }
+        let folder = folder_of(path);
+        if !folder.is_dir() {
+            bail!(
+                "--output {shown}: there is no folder {}; create it first",
+                folder.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether it has no memory: the standard output, a pipe, a device.
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        match self {
+            Self::Stdout => true,
+            Self::File(path) => fs::metadata(path).is_ok_and(|data| !data.is_file()),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("the standard output"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
