@@ -248,11 +248,11 @@ mod tests {
             };
             let raised = sampling.raised();
             assert_eq!((raised.max_new_tokens, raised.seed), (9, 8));
-            raised.temperature
+            raised.temperature.to_string()
         };
         assert_eq!(
             [0.0, 0.1, 0.2, 0.3, 0.6, 1.5].map(raised),
-            [0.3, 0.3, 0.3, 0.6, 0.6, 1.5]
+            ["0.3", "0.3", "0.3", "0.6", "0.6", "1.5"]
         );
     }
 }
