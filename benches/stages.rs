@@ -11,7 +11,12 @@ use image::RgbImage;
 use omnidocs::{
     document::{Needs, Source},
     prepare::{self, Raster, resize::PixelBudget},
-    qwen_vl::{QwenVl, config::Config, generate::Sampling, patches::patchify},
+    qwen_vl::{
+        QwenVl,
+        config::Config,
+        generate::{Help, Sampling},
+        patches::patchify,
+    },
 };
 
 /// About what a published model sees of a page.
@@ -102,7 +107,7 @@ fn model(criterion: &mut Criterion) {
         group.bench_function(format!("page of {tokens} tokens"), |bencher| {
             bencher.iter(|| {
                 reader
-                    .generate(&page, &prompt, sampling, None)
+                    .generate(&page, &prompt, sampling, Help::default())
                     .expect("an answer")
                     .tokens
                     .len()

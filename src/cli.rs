@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, builder::FalseyValueParser};
 
 use crate::{
-    config::{self, DTypeChoice, DeviceChoice, EngineChoice, FallbackChoice, ProgressChoice},
+    config::{
+        self, DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, FallbackChoice, ProgressChoice,
+    },
     document::{OutputFormat, PageSelection},
     prepare::workers::SUBCOMMAND,
 };
@@ -215,6 +217,12 @@ pub struct ModelArgs {
     /// Number type of the weights
     #[arg(long, value_enum, value_name = "TYPE", env = "OMNIDOCS_DTYPE", default_value_t = DTypeChoice::Auto)]
     pub dtype: DTypeChoice,
+
+    /// Where guesses at the answer come from, which the model checks many at a time
+    ///
+    /// This makes born-digital PDFs faster and changes no answer. Sampled answers (see --temperature) are not guessed.
+    #[arg(long, value_enum, value_name = "FROM", env = "OMNIDOCS_DRAFT", default_value_t = DraftChoice::Auto)]
+    pub draft: DraftChoice,
 
     /// Longest answer for one page, in tokens
     #[arg(long, value_name = "N", env = "OMNIDOCS_MAX_NEW_TOKENS", default_value_t = config::MAX_NEW_TOKENS)]

@@ -116,6 +116,10 @@ pub struct Record {
     pub image_tokens: Option<usize>,
     /// Tokens generated.
     pub completion_tokens: Option<usize>,
+    /// How often the decoder ran, the prompt included.
+    pub forward_passes: Option<usize>,
+    /// Tokens that were guessed before the decoder wrote them.
+    pub draft_accepted: Option<usize>,
     /// Where the time went.
     pub timings_ms: Timings,
     /// What a reader should know about the content.
@@ -168,6 +172,8 @@ impl Record {
             prompt_tokens,
             image_tokens,
             completion_tokens,
+            forward_passes,
+            draft_accepted,
             prefill,
             decode,
         } = answer;
@@ -181,6 +187,8 @@ impl Record {
         record.prompt_tokens = prompt_tokens;
         record.image_tokens = image_tokens;
         record.completion_tokens = completion_tokens;
+        record.forward_passes = forward_passes;
+        record.draft_accepted = draft_accepted;
         record.timings_ms.prefill = milliseconds(prefill);
         record.timings_ms.decode = milliseconds(decode);
         record.warnings.extend(warnings);
@@ -240,6 +248,8 @@ impl Record {
             prompt_tokens: None,
             image_tokens: None,
             completion_tokens: None,
+            forward_passes: None,
+            draft_accepted: None,
             timings_ms: Timings {
                 prepare: milliseconds(facts.prepare),
                 total: milliseconds(facts.prepare + facts.engine),
@@ -333,11 +343,13 @@ mod tests {
             prompt_tokens: Some(2_011),
             image_tokens: Some(1_960),
             completion_tokens: Some(402),
+            forward_passes: Some(97),
+            draft_accepted: Some(305),
             prefill: Duration::from_millis(310),
             decode: Duration::from_millis(2_900),
         });
         let line = serde_json::to_string(&record).unwrap();
-        insta::assert_snapshot!(line, @r##"{"schema":1,"path":"pdfs/a.pdf","filename":"a.pdf","doc_id":"c0ffee","format":"pdf","size_bytes":81234,"page":3,"page_count":12,"width":1376,"height":1792,"status":"ok","content":"# Größe\n\ntwo  words","output_format":"markdown","content_length":19,"word_count":4,"finish_reason":"stop","engine":"qwen","model":"Qwen/Qwen3-VL-8B-Instruct","attempts":1,"prompt_tokens":2011,"image_tokens":1960,"completion_tokens":402,"timings_ms":{"prepare":41,"prefill":310,"decode":2900,"total":3262},"warnings":[],"error":null}"##);
+        insta::assert_snapshot!(line, @r##"{"schema":1,"path":"pdfs/a.pdf","filename":"a.pdf","doc_id":"c0ffee","format":"pdf","size_bytes":81234,"page":3,"page_count":12,"width":1376,"height":1792,"status":"ok","content":"# Größe\n\ntwo  words","output_format":"markdown","content_length":19,"word_count":4,"finish_reason":"stop","engine":"qwen","model":"Qwen/Qwen3-VL-8B-Instruct","attempts":1,"prompt_tokens":2011,"image_tokens":1960,"completion_tokens":402,"forward_passes":97,"draft_accepted":305,"timings_ms":{"prepare":41,"prefill":310,"decode":2900,"total":3262},"warnings":[],"error":null}"##);
         assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
         let with_more = line.replacen('{', r#"{"more":1,"#, 1);
         assert!(serde_json::from_str::<Record>(&with_more).is_err());

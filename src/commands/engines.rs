@@ -120,6 +120,7 @@ impl EngineToBe {
                 temperature: settings.temperature,
                 seed: settings.seed,
             },
+            drafts: settings.drafts,
         };
         let limits = qwen_vl::config::pixel_budget(&folder)?;
         let policy = policy(settings, limits.factor);
@@ -128,15 +129,16 @@ impl EngineToBe {
             weights: qwen_vl::weights::fingerprint(&folder)?,
             dtype: hardware.dtype(),
         };
+        let fingerprint = model.weights.clone();
         Ok(Self {
             name: QwenEngine::NAME,
             model: Some(model),
             program: None,
-            needs: QwenEngine::NEEDS,
-            reads_pixels: QwenEngine::NEEDS.pixels,
+            needs: QwenEngine::needs_of(task.drafts),
+            reads_pixels: true,
             limits,
             load: Box::new(move || {
-                let reader = QwenEngine::load(name, &folder, &hardware, &task)?;
+                let reader = QwenEngine::load(name, &folder, &fingerprint, &hardware, &task)?;
                 Ok(page_by_page(reader, policy))
             }),
         })

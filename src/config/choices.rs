@@ -82,6 +82,23 @@ pub enum DTypeChoice {
     Bf16,
     /// 16-bit floats
     F16,
+    /// 8-bit weights, 32-bit sums
+    #[value(name = "q8_0")]
+    Q8_0,
+    /// 4-bit weights, 32-bit sums
+    #[value(name = "q4_k")]
+    Q4K,
+}
+
+/// `--draft`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DraftChoice {
+    /// From all that helps: today the text layer and the answer so far
+    Auto,
+    /// From the page's text layer and the answer so far
+    TextLayer,
+    /// No guesses
+    Off,
 }
 
 /// `--progress`.

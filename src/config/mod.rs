@@ -5,7 +5,9 @@ mod prompt;
 
 use std::{env, path::Path, thread, time::Duration};
 
-pub use self::choices::{DTypeChoice, DeviceChoice, EngineChoice, FallbackChoice, ProgressChoice};
+pub use self::choices::{
+    DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, FallbackChoice, ProgressChoice,
+};
 use crate::{
     cli,
     discover::{Globs, Inputs},
@@ -71,6 +73,8 @@ pub struct Settings {
     pub max_new_tokens: usize,
     pub temperature: f64,
     pub seed: u64,
+    /// Whether answers are guessed before they are written.
+    pub drafts: bool,
     pub dpi: f64,
     /// As typed; [`Settings::pixel_budget`] settles them.
     pub min_pixels: Option<u64>,
@@ -138,6 +142,7 @@ impl Settings {
             max_new_tokens: model.max_new_tokens,
             temperature: model.temperature,
             seed: model.seed,
+            drafts: model.draft != DraftChoice::Off,
             dpi: pages.dpi,
             min_pixels: pages.min_pixels,
             max_pixels: pages.max_pixels,

@@ -45,6 +45,10 @@ pub struct PageAnswer {
     pub image_tokens: Option<usize>,
     /// Tokens generated, without the end-of-sequence token.
     pub completion_tokens: Option<usize>,
+    /// How often the decoder ran, the prompt included.
+    pub forward_passes: Option<usize>,
+    /// Tokens that were guessed, from the page's text layer or from the answer so far, before the decoder wrote them.
+    pub draft_accepted: Option<usize>,
     /// Vision tower and prompt.
     pub prefill: Duration,
     /// Generation after the first token.

@@ -12,8 +12,11 @@ use crate::{
     error::{ErrorKind, PageError, Stage},
     qwen_vl::{
         QwenVl,
-        generate::{Ending, OutOfTime, Sampling},
+        generate::{Ending, Help, OutOfTime, Sampling},
+        precision::Precision,
+        quantized::QuantizedFile,
         tokenizer::Prompt,
+        weights,
     },
 };
 
@@ -21,7 +24,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Hardware {
     device: Device,
-    dtype: DType,
+    precision: Precision,
 }
 
 impl Hardware {
@@ -31,13 +34,15 @@ impl Hardware {
     /// A CUDA device was asked for, and can't be used or is not part of this build.
     pub fn open(device: DeviceChoice, dtype: DTypeChoice) -> Result<Self> {
         let device = open_device(device)?;
-        let dtype = match dtype {
-            DTypeChoice::Auto if device.is_cuda() => DType::BF16,
-            DTypeChoice::Auto | DTypeChoice::F32 => DType::F32,
-            DTypeChoice::Bf16 => DType::BF16,
-            DTypeChoice::F16 => DType::F16,
+        let precision = match dtype {
+            DTypeChoice::Auto if device.is_cuda() => DType::BF16.into(),
+            DTypeChoice::Auto | DTypeChoice::Q8_0 => Precision::Q8_0,
+            DTypeChoice::Q4K => Precision::Q4_K,
+            DTypeChoice::F32 => DType::F32.into(),
+            DTypeChoice::Bf16 => DType::BF16.into(),
+            DTypeChoice::F16 => DType::F16.into(),
         };
-        Ok(Self { device, dtype })
+        Ok(Self { device, precision })
     }
 
     /// Whether it is a GPU.
@@ -46,12 +51,28 @@ impl Hardware {
         self.device.is_cuda()
     }
 
-    /// The type of weights and activations, as `--dtype` spells it.
+    /// The number type of the weights, as `--dtype` spells it.
     #[must_use]
     pub fn dtype(&self) -> &'static str {
-        self.dtype.as_str()
+        self.precision.name()
+    }
+
+    /// Where the quantized weights of a model with this fingerprint are kept, if it pays to keep them.
+    fn quantized_file(&self, folder: &Path, fingerprint: &str) -> Option<QuantizedFile> {
+        let Precision::Quantized(_) = self.precision else {
+            return None;
+        };
+        if weights::size(folder).ok()? < WORTH_KEEPING {
+            return None;
+        }
+        let name = format!("{}-{}.gguf", &fingerprint[..32], self.precision.name());
+        let path = dirs::cache_dir()?.join("omnidocs").join(name);
+        Some(QuantizedFile::open(path))
     }
 }
+
+/// Models with fewer bytes of weights than this are quantized at each start, which takes a moment.
+const WORTH_KEEPING: u64 = 256 << 20;
 
 /// What is asked of the model.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,6 +83,8 @@ pub struct Task {
     pub output_format: OutputFormat,
     /// How the answer is written.
     pub sampling: Sampling,
+    /// Whether answers are guessed from the pages' text layers and from themselves.
+    pub drafts: bool,
 }
 
 /// Qwen3-VL on Candle.
@@ -70,23 +93,37 @@ pub struct QwenEngine {
     model: QwenVl,
     prompt: Prompt,
     sampling: Sampling,
+    drafts: bool,
 }
 
 impl QwenEngine {
     /// Its name in records.
     pub const NAME: &str = "qwen";
-    /// What it looks at.
-    pub const NEEDS: Needs = Needs {
-        pixels: true,
-        text: false,
-    };
 
-    /// Loads the model in `folder`, which records call `name`; takes from seconds to minutes.
+    /// What it looks at; the text layer only where answers are guessed from it.
+    #[must_use]
+    pub fn needs_of(drafts: bool) -> Needs {
+        Needs {
+            pixels: true,
+            text: drafts,
+        }
+    }
+
+    /// Loads the model in `folder`, which records call `name`; takes from seconds to minutes. `fingerprint` is that of
+    /// [`weights::fingerprint`].
     ///
     /// # Errors
     /// The model's files are missing, damaged or don't fit each other.
-    pub fn load(name: String, folder: &Path, hardware: &Hardware, task: &Task) -> Result<Self> {
-        let model = QwenVl::load(folder, &hardware.device, hardware.dtype)
+    pub fn load(
+        name: String,
+        folder: &Path,
+        fingerprint: &str,
+        hardware: &Hardware,
+        task: &Task,
+    ) -> Result<Self> {
+        let Hardware { device, precision } = hardware;
+        let quantized = hardware.quantized_file(folder, fingerprint);
+        let model = QwenVl::load_with(folder, device, *precision, quantized)
             .with_context(|| format!("can't load the model {name}"))?;
         let prompt = model.tokenizer.prompt(&task.prompt)?;
         tracing::debug!(model = name, ?hardware, "model loaded");
@@ -99,6 +136,7 @@ impl QwenEngine {
             model,
             prompt,
             sampling: task.sampling,
+            drafts: task.drafts,
         })
     }
 
@@ -112,9 +150,12 @@ impl QwenEngine {
         } else {
             self.sampling
         };
-        let generated =
-            self.model
-                .generate(image, &self.prompt, sampling, Some(attempt.deadline))?;
+        let text = page.text.as_ref().map_or("", |text| &text.0);
+        let help = Help {
+            draft: self.drafts.then_some(text),
+            deadline: Some(attempt.deadline),
+        };
+        let generated = self.model.generate(image, &self.prompt, sampling, help)?;
         let finish = match generated.ending {
             Ending::Stop => FinishReason::Stop,
             Ending::Length => FinishReason::Length,
@@ -126,6 +167,8 @@ impl QwenEngine {
             prompt_tokens: Some(generated.prompt_tokens),
             image_tokens: Some(generated.image_tokens),
             completion_tokens: Some(generated.tokens.len()),
+            forward_passes: Some(generated.forward_passes),
+            draft_accepted: Some(generated.draft_accepted),
             prefill: generated.prefill,
             decode: generated.decode,
         })
@@ -138,7 +181,7 @@ impl PageReader for QwenEngine {
     }
 
     fn needs(&self) -> Needs {
-        Self::NEEDS
+        Self::needs_of(self.drafts)
     }
 
     fn read(&mut self, page: &PreparedPage, attempt: Attempt) -> Result<PageAnswer, PageError> {

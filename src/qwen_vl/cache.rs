@@ -78,6 +78,11 @@ impl KvCache {
         Ok((keys.narrow(1, 0, all)?, values.narrow(1, 0, all)?))
     }
 
+    /// Forgets all but the first `len` tokens.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
     /// Counts `tokens` that every layer has appended.
     pub fn advance(&mut self, tokens: usize) {
         self.len += tokens;

@@ -1,18 +1,19 @@
 //! One page through the model: prefill, then token after token until an end.
 
 use std::{
+    collections::VecDeque,
     fmt,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
-use candle_core::Tensor;
+use candle_core::{D, Tensor};
 use candle_transformers::generation::LogitsProcessor;
 use image::RgbImage;
 
 use super::{
-    QwenVl, patches::patchify, repetition::LoopDetector, rope::prompt_positions, text::Deepstack,
-    tokenizer::Prompt,
+    QwenVl, draft::Drafter, patches::patchify, repetition::LoopDetector, rope::prompt_positions,
+    text::Deepstack, tokenizer::Prompt,
 };
 
 /// How tokens are chosen and when to stop.
@@ -24,6 +25,16 @@ pub struct Sampling {
     pub temperature: f64,
     /// Every page starts from this seed, so that its text does not depend on the pages before it.
     pub seed: u64,
+}
+
+/// What changes nothing about an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Help<'a> {
+    /// What the page is known to say, as far as it is: greedy answers are guessed from it and from themselves. Without it
+    /// there are no guesses.
+    pub draft: Option<&'a str>,
+    /// When there is no more time; looked at before each run of the decoder.
+    pub deadline: Option<Instant>,
 }
 
 /// Steps of temperature. A second look at a page whose answer looped or was cut off is one step above that of the run, or
@@ -86,6 +97,10 @@ pub struct Generated {
     pub prompt_tokens: usize,
     /// Tokens of the image.
     pub image_tokens: usize,
+    /// How often the decoder ran, the prompt included.
+    pub forward_passes: usize,
+    /// Tokens that were guessed before the decoder wrote them.
+    pub draft_accepted: usize,
     /// Vision tower and prompt, up to the first token.
     pub prefill: Duration,
     /// The tokens after the first.
@@ -107,8 +122,7 @@ pub struct Prefilled {
 }
 
 impl QwenVl {
-    /// Answers `prompt` about `image`, whose sides are multiples of the patch size times the merge size. The deadline is
-    /// looked at before each token.
+    /// Answers `prompt` about `image`, whose sides are multiples of the patch size times the merge size.
     ///
     /// # Errors
     /// The image does not fit the patch grid or the model's context, the deadline passes ([`OutOfTime`]), or the device
@@ -118,43 +132,72 @@ impl QwenVl {
         image: &RgbImage,
         prompt: &Prompt,
         sampling: Sampling,
-        deadline: Option<Instant>,
+        help: Help,
     ) -> Result<Generated> {
         let start = Instant::now();
         let Prefilled {
-            mut logits,
+            logits,
             next,
             room,
             prompt_tokens,
             image_tokens,
         } = self.prefill(image, prompt, sampling.max_new_tokens)?;
         let mut processor = LogitsProcessor::new(sampling.seed, Some(sampling.temperature), None);
+        let greedy = sampling.temperature == 0.0;
+        let mut drafter = match help.draft {
+            Some(text) if greedy => Some(Drafter::new(self.tokenizer.encode(text)?)),
+            _ => None,
+        };
         let mut tokens = Vec::new();
         let mut loops = LoopDetector::default();
-        let mut prefill = None;
-        let ending = loop {
-            check(deadline)?;
-            let token = processor.sample(&logits.squeeze(0)?)?;
-            prefill.get_or_insert_with(|| start.elapsed());
-            if self.config.eos_token_ids.contains(&token) {
-                break Ending::Stop;
+        let (mut forward_passes, mut draft_accepted) = (1, 0);
+        // What the model wrote and is not in the answer yet.
+        let mut written = VecDeque::from([processor.sample(&logits.squeeze(0)?)?]);
+        let prefill = start.elapsed();
+        let ending = 'answer: loop {
+            while let Some(token) = written.pop_front() {
+                if self.config.eos_token_ids.contains(&token) {
+                    break 'answer Ending::Stop;
+                }
+                tokens.push(token);
+                if let Some(found) = loops.push(&tokens) {
+                    tokens.truncate(found.keep);
+                    break 'answer Ending::Repetition;
+                }
+                if tokens.len() == room {
+                    break 'answer Ending::Length;
+                }
             }
-            tokens.push(token);
-            if let Some(found) = loops.push(&tokens) {
-                tokens.truncate(found.keep);
-                break Ending::Repetition;
+            check(help.deadline)?;
+            let draft = drafter.as_mut().map_or_else(Vec::new, |drafter| {
+                drafter.guess(&tokens, room - tokens.len() - 1)
+            });
+            let last = tokens.len() - 1;
+            let logits = self.step(&[&tokens[last..], &draft].concat(), next + last as u32)?;
+            forward_passes += 1;
+            if draft.is_empty() {
+                written.push_back(processor.sample(&logits.squeeze(0)?)?);
+                continue;
             }
-            if tokens.len() == room {
-                break Ending::Length;
+            let choices: Vec<u32> = logits.argmax(D::Minus1)?.to_vec1()?;
+            let agreed = draft.iter().zip(&choices);
+            let accepted = agreed.take_while(|(draft, choice)| draft == choice).count();
+            self.cache
+                .truncate(self.cache.len() - (draft.len() - accepted));
+            draft_accepted += accepted;
+            written.extend(&choices[..=accepted]);
+            if let Some(drafter) = &mut drafter {
+                let answer = [&tokens[..], &choices[..=accepted]].concat();
+                drafter.learn(draft.len(), accepted, &answer);
             }
-            logits = self.step(token, next + tokens.len() as u32 - 1)?;
         };
-        let prefill = prefill.unwrap_or_default();
         Ok(Generated {
             tokens,
             ending,
             prompt_tokens,
             image_tokens,
+            forward_passes,
+            draft_accepted,
             prefill,
             decode: start.elapsed().saturating_sub(prefill),
         })
@@ -221,15 +264,16 @@ impl QwenVl {
         })
     }
 
-    /// Appends `token` at `position`; returns the logits of the one after it, `(1, vocab)`.
+    /// Appends `tokens` from `position` on; returns the logits that follow each of them, `(tokens, vocab)`.
     ///
     /// # Errors
     /// The device fails.
-    pub fn step(&mut self, token: u32, position: u32) -> Result<Tensor> {
-        let x = self.text.embed(&[token])?;
+    pub fn step(&mut self, tokens: &[u32], position: u32) -> Result<Tensor> {
+        let x = self.text.embed(tokens)?;
+        let positions: Vec<_> = (position..).take(tokens.len()).map(|p| [p; 3]).collect();
         let hidden = self
             .text
-            .forward(&x, &[[position; 3]], None, &mut self.cache, |_| ())?;
+            .forward(&x, &positions, None, &mut self.cache, |_| ())?;
         Ok(self.text.logits(&hidden)?)
     }
 }

@@ -1,14 +1,47 @@
 //! Linear layers and norms of the model, each made from named weights.
 
+use std::sync::Arc;
+
 use anyhow::Result;
-use candle_core::{Result as CandleResult, Tensor};
+use candle_core::{Result as CandleResult, Tensor, quantized::QTensor};
 
 use super::weights::Weights;
 
+/// A matrix of weights, `(out, in)`.
+#[derive(Clone)]
+pub enum Matrix {
+    /// `(in, out)`: a transposed view, as the product wants it.
+    Dense(Tensor),
+    /// In blocks along its rows; activations are f32.
+    Quantized(Arc<QTensor>),
+}
+
+impl Matrix {
+    /// From weights of shape `(out, in)`.
+    pub fn dense(weight: &Tensor) -> CandleResult<Self> {
+        Ok(Self::Dense(weight.t()?))
+    }
+
+    /// `(rows, in)` → `(rows, out)`.
+    fn multiply(&self, x: &Tensor) -> CandleResult<Tensor> {
+        match self {
+            Self::Dense(weight) => x.matmul(weight),
+            Self::Quantized(weight) => x.contiguous()?.apply_op1_no_bwd(weight.as_ref()),
+        }
+    }
+
+    /// The rows `indices`, `(indices, in)`: what an embedding is.
+    pub fn rows(&self, indices: &Tensor) -> CandleResult<Tensor> {
+        match self {
+            Self::Dense(weight) => weight.t()?.index_select(indices, 0),
+            Self::Quantized(weight) => weight.embedding(indices),
+        }
+    }
+}
+
 /// `y = x·Wᵀ + b` over the last dimension.
 pub struct Linear {
-    /// `(in, out)`: a transposed view, as the product wants it.
-    weight: Tensor,
+    weight: Matrix,
     bias: Option<Tensor>,
 }
 
@@ -21,24 +54,45 @@ impl Linear {
         output: usize,
         bias: bool,
     ) -> Result<Self> {
-        let weight = weights.get(&format!("{name}.weight"), &[output, input])?;
-        let bias = bias
-            .then(|| weights.get(&format!("{name}.bias"), &[output]))
-            .transpose()?;
-        Self::new(&weight, bias)
+        Self::load_fused(weights, &[(name, output)], input, bias)
     }
 
-    /// From a weight of shape `(out, in)`.
-    pub fn new(weight: &Tensor, bias: Option<Tensor>) -> Result<Self> {
+    /// Several layers with the same input as one, their outputs side by side: each `(name, out)` as in
+    /// [`load`](Self::load).
+    pub fn load_fused(
+        weights: &Weights,
+        parts: &[(&str, usize)],
+        input: usize,
+        bias: bool,
+    ) -> Result<Self> {
+        let named = |what: &str| -> Vec<(String, usize)> {
+            let name = |&(name, output): &(&str, usize)| (format!("{name}.{what}"), output);
+            parts.iter().map(name).collect()
+        };
+        let bias = if bias {
+            let parts: Vec<Tensor> = named("bias")
+                .iter()
+                .map(|(name, output)| weights.get(name, &[*output]))
+                .collect::<Result<_>>()?;
+            Some(Tensor::cat(&parts, 0)?)
+        } else {
+            None
+        };
         Ok(Self {
-            weight: weight.t()?,
+            weight: weights.matrix(&named("weight"), input)?,
             bias,
         })
     }
 
+    /// From weights that are there.
+    #[must_use]
+    pub fn new(weight: Matrix, bias: Option<Tensor>) -> Self {
+        Self { weight, bias }
+    }
+
     /// `(rows, in)` → `(rows, out)`.
     pub fn forward(&self, x: &Tensor) -> CandleResult<Tensor> {
-        let y = x.matmul(&self.weight)?;
+        let y = self.weight.multiply(x)?;
         match &self.bias {
             Some(bias) => y.broadcast_add(bias),
             None => Ok(y),

@@ -7,9 +7,12 @@
 pub mod attention;
 pub mod cache;
 pub mod config;
+pub mod draft;
 pub mod generate;
 pub mod linear;
 pub mod patches;
+pub mod precision;
+pub mod quantized;
 pub mod repetition;
 pub mod rope;
 pub mod text;
@@ -24,6 +27,8 @@ use candle_core::{DType, Device};
 
 use cache::KvCache;
 use config::Config;
+use precision::Precision;
+use quantized::QuantizedFile;
 use text::TextModel;
 use tokenizer::ChatTokenizer;
 use vision::VisionTower;
@@ -45,15 +50,29 @@ pub struct QwenVl {
 }
 
 impl QwenVl {
-    /// Loads the model in `folder`, in the published layout, to `device`, with weights and activations in `dtype`.
+    /// Loads the model in `folder`, in the published layout, to `device`, in `precision`.
     ///
     /// # Errors
     /// A file is missing or damaged, or the files don't fit each other; the error names the tensor or field.
-    pub fn load(folder: &Path, device: &Device, dtype: DType) -> Result<Self> {
+    pub fn load(folder: &Path, device: &Device, precision: impl Into<Precision>) -> Result<Self> {
+        Self::load_with(folder, device, precision.into(), None)
+    }
+
+    /// As [`load`](Self::load), with quantized weights taken from `quantized`, and kept there if they are not yet.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_with(
+        folder: &Path,
+        device: &Device,
+        precision: Precision,
+        quantized: Option<QuantizedFile>,
+    ) -> Result<Self> {
         let config = Config::read(folder)?;
         let tokenizer = ChatTokenizer::open(folder, &config)?;
-        let weights = Weights::open(folder, device, dtype)?;
-        Ok(Self {
+        let weights = Weights::open(folder, device, precision, quantized)?;
+        let dtype = precision.activations();
+        let model = Self {
             vision: VisionTower::load(&weights, &config.vision)?,
             text: TextModel::load(&weights, &config.text)?,
             cache: KvCache::new(&config.text, device, dtype),
@@ -61,6 +80,8 @@ impl QwenVl {
             tokenizer,
             device: device.clone(),
             dtype,
-        })
+        };
+        weights.keep_quantized();
+        Ok(model)
     }
 }

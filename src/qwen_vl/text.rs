@@ -1,13 +1,14 @@
 //! The Qwen3 decoder: embeddings in, hidden states or logits out.
 
 use anyhow::Result;
-use candle_core::{Result as CandleResult, Tensor};
+use candle_core::{D, Device, Result as CandleResult, Tensor};
+use rayon::prelude::*;
 
 use super::{
     attention::attend,
     cache::KvCache,
     config::TextConfig,
-    linear::{Linear, RmsNorm},
+    linear::{Linear, Matrix, RmsNorm},
     rope::{Position, RopeTables, TextRope},
     weights::Weights,
 };
@@ -23,11 +24,12 @@ pub struct Deepstack<'a> {
 /// The decoder.
 pub struct TextModel {
     /// `(vocab, hidden)`.
-    embeddings: Tensor,
+    embeddings: Matrix,
     layers: Vec<Layer>,
     norm: RmsNorm,
     lm_head: Linear,
     rope: TextRope,
+    device: Device,
 }
 
 impl TextModel {
@@ -35,9 +37,10 @@ impl TextModel {
     pub fn load(weights: &Weights, config: &TextConfig) -> Result<Self> {
         let prefix = "model.language_model";
         let (vocab, hidden) = (config.vocab_size, config.hidden_size);
-        let embeddings = weights.get(&format!("{prefix}.embed_tokens.weight"), &[vocab, hidden])?;
+        let embeddings =
+            weights.matrix(&[(format!("{prefix}.embed_tokens.weight"), vocab)], hidden)?;
         let lm_head = if config.tie_word_embeddings {
-            Linear::new(&embeddings, None)?
+            Linear::new(embeddings.clone(), None)
         } else {
             Linear::load(weights, "lm_head", hidden, vocab, false)?
         };
@@ -45,6 +48,7 @@ impl TextModel {
         Ok(Self {
             embeddings,
             layers: (0..config.num_hidden_layers)
+                .into_par_iter()
                 .map(layer)
                 .collect::<Result<_>>()?,
             norm: RmsNorm::load(
@@ -55,13 +59,13 @@ impl TextModel {
             )?,
             lm_head,
             rope: TextRope::new(config),
+            device: weights.device().clone(),
         })
     }
 
     /// The embeddings of `tokens`, `(tokens, hidden)`.
     pub fn embed(&self, tokens: &[u32]) -> CandleResult<Tensor> {
-        self.embeddings
-            .index_select(&Tensor::new(tokens, self.embeddings.device())?, 0)
+        self.embeddings.rows(&Tensor::new(tokens, &self.device)?)
     }
 
     /// Runs all layers over new tokens and leaves their keys and values in `cache`.
@@ -116,8 +120,8 @@ struct Layer {
     input_norm: RmsNorm,
     attention: Attention,
     post_attention_norm: RmsNorm,
-    gate: Linear,
-    up: Linear,
+    /// Gate and up projection, side by side.
+    gate_up: Linear,
     down: Linear,
 }
 
@@ -128,9 +132,7 @@ impl Layer {
             config.intermediate_size,
             config.rms_norm_eps,
         );
-        let mlp = |part, input, output| {
-            Linear::load(weights, &format!("{name}.mlp.{part}"), input, output, false)
-        };
+        let mlp = |part: &str| format!("{name}.mlp.{part}_proj");
         Ok(Self {
             input_norm: RmsNorm::load(weights, &format!("{name}.input_layernorm"), hidden, eps)?,
             attention: Attention::load(weights, &format!("{name}.self_attn"), config)?,
@@ -140,9 +142,13 @@ impl Layer {
                 hidden,
                 eps,
             )?,
-            gate: mlp("gate_proj", hidden, inner)?,
-            up: mlp("up_proj", hidden, inner)?,
-            down: mlp("down_proj", inner, hidden)?,
+            gate_up: Linear::load_fused(
+                weights,
+                &[(&mlp("gate"), inner), (&mlp("up"), inner)],
+                hidden,
+                false,
+            )?,
+            down: Linear::load(weights, &mlp("down"), inner, hidden, false)?,
         })
     }
 
@@ -157,18 +163,20 @@ impl Layer {
             .attention
             .forward(&self.input_norm.forward(x)?, rope, layer, cache)?)?;
         let normed = self.post_attention_norm.forward(&x)?;
-        let inner = (self.gate.forward(&normed)?.silu()? * self.up.forward(&normed)?)?;
+        let gate_up = self.gate_up.forward(&normed)?.chunk(2, D::Minus1)?;
+        let inner = (gate_up[0].silu()? * &gate_up[1])?;
         x + self.down.forward(&inner)?
     }
 }
 
 struct Attention {
-    q: Linear,
-    k: Linear,
-    v: Linear,
+    /// Queries, keys and values, side by side.
+    qkv: Linear,
     out: Linear,
     q_norm: RmsNorm,
     k_norm: RmsNorm,
+    heads: usize,
+    kv_heads: usize,
     head_dim: usize,
 }
 
@@ -179,9 +187,7 @@ impl Attention {
             config.num_attention_heads * head_dim,
             config.num_key_value_heads * head_dim,
         );
-        let linear = |part, input, output| {
-            Linear::load(weights, &format!("{name}.{part}"), input, output, bias)
-        };
+        let part = |part: &str| format!("{name}.{part}_proj");
         let norm = |part| {
             RmsNorm::load(
                 weights,
@@ -191,12 +197,21 @@ impl Attention {
             )
         };
         Ok(Self {
-            q: linear("q_proj", hidden, q_size)?,
-            k: linear("k_proj", hidden, kv_size)?,
-            v: linear("v_proj", hidden, kv_size)?,
-            out: linear("o_proj", q_size, hidden)?,
+            qkv: Linear::load_fused(
+                weights,
+                &[
+                    (&part("q"), q_size),
+                    (&part("k"), kv_size),
+                    (&part("v"), kv_size),
+                ],
+                hidden,
+                bias,
+            )?,
+            out: Linear::load(weights, &part("o"), q_size, hidden, bias)?,
             q_norm: norm("q_norm")?,
             k_norm: norm("k_norm")?,
+            heads: config.num_attention_heads,
+            kv_heads: config.num_key_value_heads,
             head_dim,
         })
     }
@@ -208,16 +223,21 @@ impl Attention {
         layer: usize,
         cache: &mut KvCache,
     ) -> CandleResult<Tensor> {
-        let split = |y: Tensor| y.reshape((x.dim(0)?, (), self.head_dim));
+        let qkv = self.qkv.forward(x)?.reshape((
+            x.dim(0)?,
+            self.heads + 2 * self.kv_heads,
+            self.head_dim,
+        ))?;
+        let part = |start, heads| qkv.narrow(1, start, heads)?.contiguous();
         let q = self
             .q_norm
-            .forward(&split(self.q.forward(x)?)?)?
+            .forward(&part(0, self.heads)?)?
             .transpose(0, 1)?;
         let k = self
             .k_norm
-            .forward(&split(self.k.forward(x)?)?)?
+            .forward(&part(self.heads, self.kv_heads)?)?
             .transpose(0, 1)?;
-        let v = split(self.v.forward(x)?)?.transpose(0, 1)?;
+        let v = part(self.heads + self.kv_heads, self.kv_heads)?.transpose(0, 1)?;
         let (k, v) = cache.append(layer, &rope.rotate(&k)?, &v)?;
         self.out.forward(&attend(&rope.rotate(&q)?, &k, &v, true)?)
     }

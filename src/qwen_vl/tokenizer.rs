@@ -85,11 +85,8 @@ impl ChatTokenizer {
         let text = self
             .render(instruction)
             .context("the model's chat template failed")?;
-        let encoding = self
-            .tokenizer
-            .encode(text.as_str(), false)
-            .map_err(|error| anyhow!("{error}"))?;
-        let mut parts = encoding.get_ids().split(|&id| id == self.image_token_id);
+        let tokens = self.encode(&text)?;
+        let mut parts = tokens.split(|&id| id == self.image_token_id);
         match (parts.next(), parts.next(), parts.next()) {
             (Some(before), Some(after), None) => Ok(Prompt {
                 before: before.to_vec(),
@@ -100,6 +97,18 @@ impl ChatTokenizer {
                 "the model's chat template must leave one place for the image; it gave {text:?}"
             )),
         }
+    }
+
+    /// The tokens of a text.
+    ///
+    /// # Errors
+    /// The tokenizer fails.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding = self
+            .tokenizer
+            .encode(text, false)
+            .map_err(|error| anyhow!("{error}"))?;
+        Ok(encoding.get_ids().to_vec())
     }
 
     fn render(&self, instruction: &str) -> Result<String> {

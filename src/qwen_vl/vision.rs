@@ -2,11 +2,12 @@
 
 use anyhow::Result;
 use candle_core::{Result as CandleResult, Tensor};
+use rayon::prelude::*;
 
 use super::{
     attention::attend,
     config::VisionConfig,
-    linear::{LayerNorm, Linear},
+    linear::{LayerNorm, Linear, Matrix},
     patches::Grid,
     rope::{RopeTables, stretched_positions, vision_tables},
     weights::Weights,
@@ -51,7 +52,10 @@ impl VisionTower {
                 &format!("{prefix}.pos_embed.weight"),
                 &[positions, config.hidden_size],
             )?,
-            blocks: (0..config.depth).map(block).collect::<Result<_>>()?,
+            blocks: (0..config.depth)
+                .into_par_iter()
+                .map(block)
+                .collect::<Result<_>>()?,
             merger: Merger::load(weights, &format!("{prefix}.merger"), config, false)?,
             deepstack_mergers: (0..config.deepstack_visual_indexes.len())
                 .map(deepstack)
@@ -94,10 +98,10 @@ fn patch_embed(weights: &Weights, name: &str, config: &VisionConfig) -> Result<L
     ];
     let folded = weights.get(&format!("{name}.weight"), &shape)?.sum(2)?;
     let weight = folded.reshape((config.hidden_size, channels * patch * patch))?;
-    Linear::new(
-        &weight,
+    Ok(Linear::new(
+        Matrix::dense(&weight)?,
         Some(weights.get(&format!("{name}.bias"), &[config.hidden_size])?),
-    )
+    ))
 }
 
 struct Block {

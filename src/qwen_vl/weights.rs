@@ -10,21 +10,23 @@ use std::{
     fs::{self, File},
     io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use candle_core::{DType, Device, Tensor, safetensors::MmapedSafetensors};
+use candle_core::{DType, Device, Tensor, quantized::QTensor, safetensors::MmapedSafetensors};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::config::read_json;
+use super::{config::read_json, linear::Matrix, precision::Precision, quantized::QuantizedFile};
 
 /// The tensors of a model folder, by name.
 pub struct Weights {
     folder: PathBuf,
     tensors: MmapedSafetensors,
     device: Device,
-    dtype: DType,
+    precision: Precision,
+    quantized: Option<QuantizedFile>,
 }
 
 #[derive(Deserialize)]
@@ -35,11 +37,17 @@ struct Index {
 impl Weights {
     /// Maps `model.safetensors`, or the shards that `model.safetensors.index.json` names.
     ///
-    /// Tensors taken from it are copied to `device` as `dtype`.
+    /// Tensors taken from it are copied to `device` in `precision`. Quantized ones are taken from `quantized` where they are
+    /// kept there.
     ///
     /// # Errors
     /// There are no weights in the folder, a shard is missing, or a file is damaged.
-    pub fn open(folder: &Path, device: &Device, dtype: DType) -> Result<Self> {
+    pub fn open(
+        folder: &Path,
+        device: &Device,
+        precision: Precision,
+        quantized: Option<QuantizedFile>,
+    ) -> Result<Self> {
         let files = weight_files(folder)?;
         // SAFETY: see the top of this file.
         let tensors = unsafe { MmapedSafetensors::multi(&files) }.with_context(|| {
@@ -52,7 +60,8 @@ impl Weights {
             folder: folder.to_owned(),
             tensors,
             device: device.clone(),
-            dtype,
+            precision,
+            quantized,
         })
     }
 
@@ -61,6 +70,50 @@ impl Weights {
     /// # Errors
     /// It is missing, or has another shape: then the error names the shape found and the shape wanted.
     pub fn get(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        self.load(name, shape, self.precision.activations(), &self.device)
+    }
+
+    /// The matrices of `parts`, each `(name, out)` of shape `(out, input)`, one above the other.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn matrix(&self, parts: &[(String, usize)], input: usize) -> Result<Matrix> {
+        let stacked = |dtype, device: &Device| -> Result<Tensor> {
+            let loaded: Vec<Tensor> = parts
+                .iter()
+                .map(|(name, output)| self.load(name, &[*output, input], dtype, device))
+                .collect::<Result<_>>()?;
+            Ok(Tensor::cat(&loaded, 0)?)
+        };
+        let Some(blocks) = self.precision.blocks(input) else {
+            let weight = stacked(self.precision.activations(), &self.device)?;
+            return Ok(Matrix::dense(&weight)?);
+        };
+        let names: Vec<&str> = parts.iter().map(|(name, _)| name.as_str()).collect();
+        let (name, output) = (names.join("+"), parts.iter().map(|part| part.1).sum());
+        let kept = self
+            .quantized
+            .as_ref()
+            .and_then(|file| file.get(&name, &[output, input], blocks, &self.device));
+        if let Some(kept) = kept {
+            return Ok(Matrix::Quantized(Arc::new(kept)));
+        }
+        let dense = stacked(DType::F32, &Device::Cpu)?;
+        let weight = Arc::new(QTensor::quantize_onto(&dense, blocks, &self.device)?);
+        if let Some(file) = &self.quantized {
+            file.add(name, &weight);
+        }
+        Ok(Matrix::Quantized(weight))
+    }
+
+    /// Keeps what had to be quantized for the next start. That it can't be kept is no reason not to go on.
+    pub fn keep_quantized(&self) {
+        if let Some(Err(error)) = self.quantized.as_ref().map(QuantizedFile::save) {
+            tracing::warn!("the quantized weights can't be kept for the next start: {error:#}");
+        }
+    }
+
+    fn load(&self, name: &str, shape: &[usize], dtype: DType, device: &Device) -> Result<Tensor> {
         let Ok(view) = self.tensors.get(name) else {
             bail!(
                 "tensor {name} of shape {shape:?} is missing in the weights in {}",
@@ -75,21 +128,15 @@ impl Weights {
         );
         let tensor = self
             .tensors
-            .load(name, &self.device)
+            .load(name, device)
             .with_context(|| format!("can't load tensor {name}"))?;
-        Ok(tensor.to_dtype(self.dtype)?)
+        Ok(tensor.to_dtype(dtype)?)
     }
 
     /// The device that tensors are copied to.
     #[must_use]
     pub fn device(&self) -> &Device {
         &self.device
-    }
-
-    /// The type that tensors are converted to.
-    #[must_use]
-    pub fn dtype(&self) -> DType {
-        self.dtype
     }
 }
 
@@ -131,6 +178,17 @@ pub fn fingerprint(folder: &Path) -> Result<String> {
         }
     }
     Ok(format!("{:x}", hash.finalize()))
+}
+
+/// The bytes of all weights in `folder`.
+///
+/// # Errors
+/// There are none, or they can't be looked at.
+pub fn size(folder: &Path) -> Result<u64> {
+    let sizes = weight_files(folder)?
+        .into_iter()
+        .map(|path| fs::metadata(path).map(|file| file.len()));
+    Ok(sizes.sum::<std::io::Result<u64>>()?)
 }
 
 fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {

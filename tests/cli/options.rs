@@ -198,7 +198,7 @@ fn what_cannot_be_meant_is_a_usage_error_that_names_the_flag_and_what_is_right()
         ("a.pdf --device cuda:x", "write auto, cpu, cuda or cuda:N"),
         (
             "a.pdf --dtype int3",
-            "[possible values: auto, f32, bf16, f16]",
+            "[possible values: auto, f32, bf16, f16, q8_0, q4_k]",
         ),
         (
             "a.pdf --progress fancy",

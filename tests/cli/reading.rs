@@ -193,8 +193,28 @@ fn sampling_depends_on_the_seed_and_on_nothing_else() {
 }
 
 #[test]
+fn guesses_from_the_text_layer_change_nothing_but_the_number_of_passes() {
+    let plain = read("note.pdf", "--draft off");
+    assert_eq!(plain.draft_accepted, Some(0));
+    let tokens = plain.completion_tokens.unwrap();
+    assert_eq!(plain.forward_passes, Some(tokens + 1));
+    for args in ["", "--draft auto", "--draft text-layer"] {
+        let drafted = read("note.pdf", args);
+        assert!(drafted.forward_passes.unwrap() * 3 <= tokens, "{drafted:?}");
+        assert!(
+            drafted.draft_accepted.unwrap() * 3 >= tokens * 2,
+            "{drafted:?}"
+        );
+        assert_eq!(drafted.content, plain.content);
+    }
+    // Sampled answers are not guessed.
+    let sampled = read("note.pdf", "--temperature 0.5");
+    assert_eq!(sampled.draft_accepted, Some(0));
+}
+
+#[test]
 fn every_number_type_reads() {
-    for dtype in ["auto", "f32", "bf16", "f16"] {
+    for dtype in ["auto", "f32", "bf16", "f16", "q8_0", "q4_k"] {
         let record = read("label.png", &format!("--device cpu --dtype {dtype}"));
         assert_eq!(record.content.as_deref(), Some("This way up"), "{dtype}");
     }

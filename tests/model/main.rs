@@ -1,12 +1,19 @@
 //! The model: parity with the reference implementation, and what happens when its files don't fit each other.
 
+mod drafts;
 mod folder;
 mod parity;
+mod quantized;
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use candle_core::{DType, Device};
-use omnidocs::qwen_vl::QwenVl;
+use image::RgbImage;
+use omnidocs::qwen_vl::{QwenVl, config::pixel_budget, generate::Sampling, tokenizer::Prompt};
+use serde::{Deserialize, de::DeserializeOwned};
 
 /// The two tiny random models, which between them have every trait of the published ones.
 const TINY_MODELS: [&str; 2] = ["tiny-tied", "tiny-untied"];
@@ -19,4 +26,70 @@ fn golden(name: &str) -> PathBuf {
 
 fn load(folder: &Path) -> anyhow::Result<QwenVl> {
     QwenVl::load(folder, &Device::Cpu, DType::F32)
+}
+
+const GREEDY: Sampling = Sampling {
+    max_new_tokens: 320,
+    temperature: 0.0,
+    seed: 0,
+};
+
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("examples")
+        .join(name)
+}
+
+fn read_json<T: DeserializeOwned>(name: &str) -> T {
+    serde_json::from_slice(&fs::read(golden(name)).unwrap()).unwrap()
+}
+
+/// A page, and what the reference implementation reads on it with the reader's weights, greedily, in f32.
+struct ReaderCase {
+    file: String,
+    image: RgbImage,
+    instruction: String,
+    text: String,
+    /// Without the token that ends the answer.
+    tokens: Vec<u32>,
+}
+
+impl ReaderCase {
+    fn prompt(&self, reader: &QwenVl) -> Prompt {
+        reader.tokenizer.prompt(&self.instruction).unwrap()
+    }
+}
+
+impl std::fmt::Debug for ReaderCase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {:?}", self.file, self.instruction)
+    }
+}
+
+/// The pages that the reader sees at their own size.
+fn reader_cases() -> Vec<ReaderCase> {
+    #[derive(Deserialize)]
+    struct Golden {
+        image: String,
+        prompt: String,
+        text: String,
+        tokens: Vec<u32>,
+    }
+
+    let limits = pixel_budget(&example("reader")).unwrap();
+    let cases: Vec<Golden> = read_json("reader.json");
+    let opened = cases.into_iter().map(|mut case| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&case.image);
+        case.tokens.pop();
+        ReaderCase {
+            file: case.image,
+            image: image::open(path).unwrap().to_rgb8(),
+            instruction: case.prompt,
+            text: case.text,
+            tokens: case.tokens,
+        }
+    });
+    opened
+        .filter(|case| u64::from(case.image.width() * case.image.height()) <= limits.max_pixels)
+        .collect()
 }

@@ -2,22 +2,21 @@
 //!
 //! The goldens come from `tests/golden/make.py`; its head says what each tensor is.
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{collections::HashMap, fs};
 
 use candle_core::{DType, Device, IndexOp, Tensor};
 use image::RgbImage;
 use omnidocs::qwen_vl::{
     QwenVl,
     cache::KvCache,
-    config::pixel_budget,
-    generate::{Ending, Sampling},
+    generate::{Ending, Help, Sampling},
     patches::{Grid, patchify},
     rope::{Position, prompt_positions, stretched_positions},
     text::Deepstack,
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 
-use super::{TINY_MODELS, golden, load};
+use super::{GREEDY, TINY_MODELS, example, golden, load, read_json, reader_cases};
 
 /// What f32 sums in another order may differ by.
 const TOLERANCE: f32 = 1e-4;
@@ -227,7 +226,7 @@ fn thirty_two_greedy_tokens_equal_generate() {
             seed: 0,
         };
         let generated = model
-            .generate(&case.image(), &prompt, sampling, None)
+            .generate(&case.image(), &prompt, sampling, Help::default())
             .unwrap();
         assert_eq!(generated.tokens, case.ints("generated"), "{}", case.name);
         assert_eq!(generated.ending, Ending::Length);
@@ -321,7 +320,7 @@ fn the_second_page_of_a_process_equals_the_same_page_in_a_fresh_one() {
                 ..sampling
             };
             model
-                .generate(&case.image(), &prompt, sampling, None)
+                .generate(&case.image(), &prompt, sampling, Help::default())
                 .unwrap()
                 .tokens
         };
@@ -419,42 +418,17 @@ fn stretched_positions_equal_the_reference() {
     assert_eq!(tensors.len(), grids.len() + 1);
 }
 
-#[derive(Deserialize)]
-struct ReaderCase {
-    image: String,
-    prompt: String,
-    text: String,
-    /// With the token that ends the answer.
-    tokens: Vec<u32>,
-}
-
 #[test]
 fn the_reader_writes_what_the_reference_writes_character_by_character() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut reader = load(&root.join("examples/reader")).unwrap();
-    let limits = pixel_budget(&root.join("examples/reader")).unwrap();
-    let cases: Vec<ReaderCase> = read_json("reader.json");
-    let mut read = 0;
+    let mut reader = load(&example("reader")).unwrap();
+    let cases = reader_cases();
+    assert!(cases.len() >= 30);
     for case in cases {
-        let image = image::open(root.join(&case.image)).unwrap().to_rgb8();
-        if u64::from(image.width() * image.height()) > limits.max_pixels {
-            continue; // Resampled before reading, which is not what is tested here.
-        }
-        let prompt = reader.tokenizer.prompt(&case.prompt).unwrap();
-        let sampling = Sampling {
-            max_new_tokens: 320,
-            temperature: 0.0,
-            seed: 0,
-        };
-        let answer = reader.generate(&image, &prompt, sampling, None).unwrap();
+        let answer = reader
+            .generate(&case.image, &case.prompt(&reader), GREEDY, Help::default())
+            .unwrap();
         let text = reader.tokenizer.decode(&answer.tokens).unwrap();
-        assert_eq!(text, case.text, "{} {:?}", case.image, case.prompt);
-        assert_eq!(answer.tokens, case.tokens[..case.tokens.len() - 1]);
-        read += 1;
+        assert_eq!(text, case.text, "{case:?}");
+        assert_eq!(answer.tokens, case.tokens, "{case:?}");
     }
-    assert!(read >= 30);
-}
-
-fn read_json<T: DeserializeOwned>(name: &str) -> T {
-    serde_json::from_slice(&fs::read(golden(name)).unwrap()).unwrap()
 }

@@ -1,0 +1,227 @@
+//! Guesses at how an answer goes on, which the model then checks many at a time instead of writing one by one.
+//!
+//! The text layer of a born-digital page holds nearly all that the model will write, and tables repeat what was written
+//! before. So the longest end of the answer that stands in either is looked up, and what follows there is the guess. The
+//! model runs once over the whole guess; as far as it would have written the same, that is the answer. The answer is the
+//! one that the model would have given alone (speculative decoding, Leviathan et al. 2023, for the greedy case; drafts by
+//! lookup as in Saxena's prompt lookup decoding, 2023).
+
+/// The longest guess, in tokens.
+const LONGEST: usize = 24;
+/// The first guess.
+const FIRST: usize = 8;
+/// The end of the answer is compared over at most this many tokens: longer matches tell no more.
+const CONTEXT: usize = 12;
+/// From so many tokens on, what was written before says more than where the source was left.
+const STRONG: usize = 4;
+/// So many guesses in a row of which nothing was right end the guessing for a while, twice as long each time.
+const PATIENCE: u32 = 4;
+/// How many tokens that is at first.
+const REST: usize = 16;
+
+/// Guesses for one answer.
+#[derive(Debug, Clone)]
+pub struct Drafter {
+    /// What the page is known to say, before the answer itself.
+    source: Vec<u32>,
+    /// Where in the source the answer was last seen.
+    cursor: usize,
+    /// Where in the source the latest guess was taken from.
+    taken_at: Option<usize>,
+    /// Length of the next guess.
+    length: usize,
+    /// Guesses in a row of which nothing was right.
+    misses: u32,
+    /// No guesses before the answer has this length.
+    resumes_at: usize,
+    rest: usize,
+}
+
+impl Drafter {
+    /// Guesses from `source`, the tokens of the page's text as far as it is known, and from the answer itself.
+    #[must_use]
+    pub fn new(source: Vec<u32>) -> Self {
+        Self {
+            source,
+            cursor: 0,
+            taken_at: None,
+            length: FIRST,
+            misses: 0,
+            resumes_at: 0,
+            rest: REST,
+        }
+    }
+
+    /// How `answer` may go on, in at most `room` tokens; empty if there is no guess.
+    pub fn guess(&mut self, answer: &[u32], room: usize) -> Vec<u32> {
+        self.taken_at = None;
+        let length = self.length.min(room);
+        if length == 0 || answer.len() < self.resumes_at {
+            return Vec::new();
+        }
+        let from_source = best_match(&self.source, self.source.len(), answer, self.cursor);
+        // The answer's own end is no match for itself.
+        let end = answer.len().saturating_sub(1);
+        let from_answer = best_match(answer, end, answer, end);
+        let own = from_answer.as_ref().map_or(0, |own| own.length);
+        let from_source = match from_source {
+            Some(source) => (own <= source.length).then_some(source.end),
+            // The answer has something of its own, as markup is: after it, the source may go on where it was left.
+            None => (own < STRONG && self.cursor < self.source.len()).then_some(self.cursor),
+        };
+        let (text, at) = match (from_source, from_answer) {
+            (Some(at), _) => (&self.source[..], at),
+            // One token alone says little about what follows.
+            (None, Some(own)) if own.length > 1 => (answer, own.end),
+            _ => return Vec::new(),
+        };
+        self.taken_at = from_source;
+        text[at..].iter().copied().take(length).collect()
+    }
+
+    /// Learns that of a guess the first `right` of `guessed` tokens were written, after which the answer is `answer`.
+    pub fn learn(&mut self, guessed: usize, right: usize, answer: &[u32]) {
+        if guessed == 0 {
+            return;
+        }
+        if let Some(at) = self.taken_at.filter(|_| right > 0) {
+            self.cursor = at + right;
+        } else if let Some(found) = best_match(&self.source, self.source.len(), answer, self.cursor)
+        {
+            self.cursor = found.end;
+        }
+        if right == 0 {
+            self.misses += 1;
+            if self.misses > 1 {
+                // One miss is a piece of markup.
+                self.length = (self.length / 2).max(1);
+            }
+            if self.misses == PATIENCE {
+                self.misses = 0;
+                self.resumes_at = answer.len() + self.rest;
+                self.rest *= 2;
+            }
+            return;
+        }
+        self.misses = 0;
+        self.rest = REST;
+        self.length = if right == guessed {
+            2 * self.length
+        } else {
+            (right + 2).max(usize::midpoint(self.length, right))
+        };
+        self.length = self.length.min(LONGEST);
+    }
+}
+
+/// A place where the end of the answer stands.
+struct Match {
+    /// Where it ends there: what follows is the guess.
+    end: usize,
+    /// How many tokens are the same.
+    length: usize,
+}
+
+/// The place before `limit` in `text` where most of the end of `answer` stands; of several, the one nearest to `near`.
+/// Before the answer has begun, that is the start of the text.
+fn best_match(text: &[u32], limit: usize, answer: &[u32], near: usize) -> Option<Match> {
+    let Some(&last) = answer.last() else {
+        return (limit > 0).then_some(Match { end: 0, length: 0 });
+    };
+    let mut best: Option<Match> = None;
+    for end in (1..limit).filter(|&end| text[end - 1] == last) {
+        let before = text[..end].iter().rev().zip(answer.iter().rev());
+        let length = before
+            .take(CONTEXT)
+            .take_while(|(there, here)| there == here)
+            .count();
+        let better = best.as_ref().is_none_or(|best| {
+            (length, near.abs_diff(best.end)) > (best.length, near.abs_diff(end))
+        });
+        if better {
+            best = Some(Match { end, length });
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Writes `truth` with guesses from `source`; returns how often the model ran.
+    fn passes(source: &[u32], truth: &[u32]) -> usize {
+        let mut drafter = Drafter::new(source.to_vec());
+        let (mut written, mut passes) = (0, 0);
+        while written < truth.len() {
+            let guess = drafter.guess(&truth[..written], truth.len() - written - 1);
+            let right = guess
+                .iter()
+                .zip(&truth[written..])
+                .take_while(|(guessed, written)| guessed == written)
+                .count();
+            written += right + 1;
+            passes += 1;
+            drafter.learn(guess.len(), right, &truth[..written]);
+        }
+        passes
+    }
+
+    #[test]
+    fn a_text_that_is_the_answer_is_written_in_a_few_passes() {
+        let text: Vec<u32> = (0..500).map(|i| i % 97 + i / 97).collect();
+        assert!(passes(&text, &text) <= 25, "{}", passes(&text, &text));
+    }
+
+    #[test]
+    fn markup_between_the_lines_costs_a_few_passes_each() {
+        let line = |i: u32| (10 * i..10 * i + 10).collect::<Vec<u32>>();
+        let source: Vec<u32> = (0..30).flat_map(line).collect();
+        let marked: Vec<u32> = (0..30)
+            .flat_map(|i| [vec![9000, 9001], line(i)].concat())
+            .collect();
+        assert!(
+            passes(&source, &marked) <= 95,
+            "{}",
+            passes(&source, &marked)
+        );
+    }
+
+    #[test]
+    fn what_repeats_in_the_answer_is_guessed_from_the_answer() {
+        let row: Vec<u32> = (0..12).collect();
+        let table: Vec<u32> = (0..30)
+            .flat_map(|i| [row.clone(), vec![5000 + i]].concat())
+            .collect();
+        assert!(passes(&[], &table) <= 130, "{}", passes(&[], &table));
+    }
+
+    #[test]
+    fn useless_guesses_are_given_up() {
+        // Every token stands in the source, always before another one.
+        let source: Vec<u32> = (0..400).rev().collect();
+        let truth: Vec<u32> = (0..400).collect();
+        let mut drafter = Drafter::new(source);
+        let mut guessed = 0;
+        for written in 1..400 {
+            let guess = drafter.guess(&truth[..written], 24);
+            guessed += usize::from(!guess.is_empty());
+            drafter.learn(guess.len(), 0, &truth[..=written]);
+        }
+        assert!(guessed <= 24, "{guessed}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_guess_is_longer_than_there_is_room(source in prop::collection::vec(0_u32..6, 0..60), answer in prop::collection::vec(0_u32..6, 0..60), room in 0_usize..40) {
+            prop_assert!(Drafter::new(source).guess(&answer, room).len() <= room);
+        }
+
+        #[test]
+        fn guessing_never_takes_more_passes_than_tokens(source in prop::collection::vec(0_u32..9, 0..80), truth in prop::collection::vec(0_u32..9, 1..80)) {
+            prop_assert!(passes(&source, &truth) <= truth.len());
+        }
+    }
+}

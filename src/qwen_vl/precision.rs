@@ -1,0 +1,56 @@
+//! The numbers that weights and activations are kept in.
+
+use candle_core::{DType, quantized::GgmlDType};
+
+/// How a model is kept in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// Weights and activations in one type.
+    Dense(DType),
+    /// The weights of linear layers and the embeddings in blocks of few bits, all else in f32.
+    Quantized(GgmlDType),
+}
+
+impl Precision {
+    /// Blocks of 32 values of 8 bits with one scale.
+    pub const Q8_0: Self = Self::Quantized(GgmlDType::Q8_0);
+    /// Blocks of 256 values of 4 bits with scales and offsets.
+    pub const Q4_K: Self = Self::Quantized(GgmlDType::Q4K);
+
+    /// The type of activations, norms and the KV cache.
+    #[must_use]
+    pub fn activations(self) -> DType {
+        match self {
+            Self::Dense(dtype) => dtype,
+            Self::Quantized(_) => DType::F32,
+        }
+    }
+
+    /// The name of it, as `--dtype` spells it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dense(dtype) => dtype.as_str(),
+            Self::Quantized(GgmlDType::Q4K) => "q4_k",
+            Self::Quantized(_) => "q8_0",
+        }
+    }
+
+    /// The block type for a weight of `columns` columns; none if it must stay dense. Blocks don't go over the end of a
+    /// row, so that narrow layers take smaller ones.
+    #[must_use]
+    pub fn blocks(self, columns: usize) -> Option<GgmlDType> {
+        let Self::Quantized(wanted) = self else {
+            return None;
+        };
+        [wanted, GgmlDType::Q8_0]
+            .into_iter()
+            .find(|blocks| columns.is_multiple_of(blocks.block_size()))
+    }
+}
+
+impl From<DType> for Precision {
+    fn from(dtype: DType) -> Self {
+        Self::Dense(dtype)
+    }
+}

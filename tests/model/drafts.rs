@@ -1,0 +1,98 @@
+//! Guesses make an answer faster and change nothing about it.
+
+use std::{collections::HashMap, path::Path};
+
+use omnidocs::{
+    document::{Needs, Source},
+    prepare::{self, Raster},
+    qwen_vl::{config::pixel_budget, generate::Help},
+};
+use serde::Deserialize;
+
+use super::{GREEDY, example, load, read_json, reader_cases};
+
+#[test]
+fn whatever_is_guessed_from_the_answer_is_the_same() {
+    let mut reader = load(&example("reader")).unwrap();
+    let cases = reader_cases();
+    let others: String = cases.iter().map(|case| case.text.as_str()).collect();
+    for case in &cases {
+        let shouted = case.text.to_uppercase();
+        let prompt = case.prompt(&reader);
+        for draft in ["", &case.text, &others, &shouted, "\u{0}\n\n\n"] {
+            let help = Help {
+                draft: Some(draft),
+                ..Help::default()
+            };
+            let answer = reader.generate(&case.image, &prompt, GREEDY, help).unwrap();
+            assert_eq!(
+                answer.tokens, case.tokens,
+                "{case:?}, guessed from {draft:?}"
+            );
+            let passes = answer.forward_passes + answer.draft_accepted;
+            // Every pass writes one token that was not guessed; the last token of all ends the answer.
+            assert_eq!(passes, answer.tokens.len() + 1, "{case:?}");
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Page {
+    file: String,
+    page: u32,
+    text: String,
+}
+
+#[test]
+fn a_text_layer_saves_two_of_three_passes_on_born_digital_pages() {
+    let truth: Vec<Page> = read_json("pages.json");
+    let truth: HashMap<_, _> = truth
+        .into_iter()
+        .map(|page| ((page.file, page.page), page.text))
+        .collect();
+    let source = |file: &str| Source {
+        path: example("pages").join(file),
+        size_bytes: None,
+        error: None,
+    };
+    let settings = prepare::Settings {
+        raster: Raster {
+            dpi: 200.0,
+            budget: pixel_budget(&example("reader")).unwrap(),
+        },
+        selection: None,
+        needs: Needs {
+            pixels: true,
+            text: true,
+        },
+        workers: 1,
+        prefetch: 1,
+        retries: 0,
+        page_timeout: std::time::Duration::from_secs(60),
+        program: env!("CARGO_BIN_EXE_omnidocs").into(),
+    };
+    let mut reader = load(&example("reader")).unwrap();
+    let prompt = reader.tokenizer.prompt("qwenvl markdown").unwrap();
+    let sources = vec![source("note.pdf"), source("receipts.pdf")];
+    let (mut plain, mut drafted) = (0, 0);
+    for page in prepare::pages(sources, settings).unwrap() {
+        let prepared = page.result.unwrap();
+        let (image, text) = (prepared.pixels.unwrap(), prepared.text.unwrap().0);
+        let mut passes = |draft| {
+            let help = Help {
+                draft,
+                ..Help::default()
+            };
+            let answer = reader.generate(&image, &prompt, GREEDY, help).unwrap();
+            let name = Path::new(&page.page.document.path).file_name().unwrap();
+            let name = name.to_str().unwrap().to_owned();
+            let text = reader.tokenizer.decode(&answer.tokens).unwrap();
+            assert_eq!(text, truth[&(name, page.page.number)]);
+            // That of the prompt is needed in any case.
+            answer.forward_passes - 1
+        };
+        plain += passes(None);
+        drafted += passes(Some(&text));
+    }
+    assert!(drafted * 3 <= plain, "{drafted} passes instead of {plain}");
+}

@@ -1,0 +1,106 @@
+//! Weights of few bits: close to those in f32, and kept for the next start.
+
+use std::fs;
+
+use candle_core::{DType, Device, Tensor};
+use omnidocs::qwen_vl::{QwenVl, generate::Help, precision::Precision, quantized::QuantizedFile};
+
+use super::{GREEDY, example, load, reader_cases};
+
+fn quantized(precision: Precision) -> QwenVl {
+    QwenVl::load(&example("reader"), &Device::Cpu, precision).unwrap()
+}
+
+fn cosine(a: &Tensor, b: &Tensor) -> f32 {
+    let dot = |a: &Tensor, b: &Tensor| (a * b).unwrap().sum_all().unwrap();
+    let dot = |a: &Tensor, b: &Tensor| dot(a, b).to_scalar::<f32>().unwrap();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+#[test]
+fn the_first_logits_are_close_to_those_in_f32() {
+    let mut dense = load(&example("reader")).unwrap();
+    for (precision, least) in [(Precision::Q8_0, 0.999), (Precision::Q4_K, 0.99)] {
+        let mut model = quantized(precision);
+        for case in reader_cases() {
+            let prompt = case.prompt(&model);
+            let logits =
+                |model: &mut QwenVl| model.prefill(&case.image, &prompt, 1).unwrap().logits;
+            let cosine = cosine(&logits(&mut dense), &logits(&mut model));
+            assert!(cosine >= least, "{precision:?}, {case:?}: {cosine}");
+        }
+    }
+}
+
+#[test]
+fn eight_bits_read_what_f32_reads() {
+    let mut model = quantized(Precision::Q8_0);
+    let (mut wrong, mut all) = (0, 0);
+    for case in reader_cases() {
+        let prompt = case.prompt(&model);
+        let answer = model
+            .generate(&case.image, &prompt, GREEDY, Help::default())
+            .unwrap();
+        let text = model.tokenizer.decode(&answer.tokens).unwrap();
+        let (found, wanted): (Vec<_>, Vec<_>) =
+            (text.chars().collect(), case.text.chars().collect());
+        all += wanted.len();
+        wrong += distance(&found, &wanted);
+    }
+    println!("{wrong} of {all} characters differ");
+    assert!(wrong * 100 <= all, "{wrong} of {all} characters differ");
+}
+
+/// How many characters must be put in, taken out or changed (Levenshtein).
+fn distance(a: &[char], b: &[char]) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[test]
+fn quantized_weights_are_kept_and_a_file_that_does_not_fit_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("omnidocs/reader.gguf");
+    let case = &reader_cases()[0];
+    let logits = |model: &mut QwenVl| {
+        let prompt = case.prompt(model);
+        let prefilled = model.prefill(&case.image, &prompt, 1).unwrap();
+        prefilled
+            .logits
+            .flatten_all()
+            .unwrap()
+            .to_vec1::<f32>()
+            .unwrap()
+    };
+    let load = |precision| {
+        let file = QuantizedFile::open(path.clone());
+        QwenVl::load_with(&example("reader"), &Device::Cpu, precision, Some(file)).unwrap()
+    };
+    let made = logits(&mut load(Precision::Q8_0));
+    let written = fs::read(&path).unwrap();
+    assert_eq!(logits(&mut load(Precision::Q8_0)), made);
+    assert_eq!(
+        fs::read(&path).unwrap(),
+        written,
+        "it was not written again"
+    );
+
+    fs::write(&path, &written[..written.len() / 2]).unwrap();
+    assert!(logits(&mut load(Precision::Q8_0)) == made);
+    fs::write(&path, "no GGUF").unwrap();
+    assert!(logits(&mut load(Precision::Q8_0)) == made);
+    assert!(fs::read(&path).unwrap() == written, "it is made anew");
+
+    // What dense weights have nothing to keep of.
+    fs::remove_file(&path).unwrap();
+    load(Precision::Dense(DType::F32));
+    assert!(!path.exists());
+}
