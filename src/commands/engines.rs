@@ -3,7 +3,9 @@
 use anyhow::Result;
 
 use crate::{
-    config::{CPU_MODEL, CUDA_MODEL, EngineChoice, ProgressChoice, Settings, Verbosity},
+    config::{
+        CPU_MODEL, CUDA_MODEL, DraftChoice, EngineChoice, ProgressChoice, Settings, Verbosity,
+    },
     document::Needs,
     engine::{
         Engine, PageReader,
@@ -120,7 +122,7 @@ impl EngineToBe {
                 temperature: settings.temperature,
                 seed: settings.seed,
             },
-            drafts: settings.drafts,
+            drafts: settings.draft != DraftChoice::Off,
         };
         let limits = qwen_vl::config::pixel_budget(&folder)?;
         let policy = policy(settings, limits.factor);

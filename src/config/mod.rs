@@ -73,8 +73,7 @@ pub struct Settings {
     pub max_new_tokens: usize,
     pub temperature: f64,
     pub seed: u64,
-    /// Whether answers are guessed before they are written.
-    pub drafts: bool,
+    pub draft: DraftChoice,
     pub dpi: f64,
     /// As typed; [`Settings::pixel_budget`] settles them.
     pub min_pixels: Option<u64>,
@@ -142,7 +141,7 @@ impl Settings {
             max_new_tokens: model.max_new_tokens,
             temperature: model.temperature,
             seed: model.seed,
-            drafts: model.draft != DraftChoice::Off,
+            draft: model.draft,
             dpi: pages.dpi,
             min_pixels: pages.min_pixels,
             max_pixels: pages.max_pixels,

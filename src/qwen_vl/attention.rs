@@ -1,15 +1,21 @@
 //! Scaled dot-product attention whose memory is bounded, whatever the size of the page.
 
-use candle_core::{DType, Result, Tensor};
+#[cfg(feature = "flash-attn")]
+use candle_core::DType;
+use candle_core::{Result, Tensor};
 
-/// Scores of at most this many elements exist at a time: 64 MiB in f32.
+use super::elementwise::softmax;
+
+/// Scores of at most this many elements exist at a time on a GPU: 64 MiB in f32.
 const MAX_SCORES: usize = 16 << 20;
+/// And on a CPU, whose caches hold 4 MiB.
+const MAX_SCORES_CPU: usize = 1 << 20;
 
 /// Attends from `q` of shape `(heads, queries, head_dim)` to `k` and `v` of shape `(kv_heads, keys, head_dim)`.
 ///
 /// `heads` is a multiple of `kv_heads`; keys are shared by groups of heads without being copied. With `causal`, the
-/// last query sees all keys, the one before it all but the last, and so on. The softmax is taken in f32. Queries are
-/// worked through in tiles, so that `heads × queries × keys` scores never exist at once.
+/// last query sees all keys, the one before it all but the last, and so on. The softmax is taken in f32. Heads and queries
+/// are worked through in tiles, so that `heads × queries × keys` scores never exist at once.
 ///
 /// Returns `(queries, heads · head_dim)`.
 pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Result<Tensor> {
@@ -18,55 +24,53 @@ pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Result<Tensor
         return flash(q, k, v, causal);
     }
     let (heads, queries, head_dim) = q.dims3()?;
-    let keys = k.dim(1)?;
-    let q = (q * (head_dim as f64).powf(-0.5))?;
-    let tile = (MAX_SCORES / (heads * keys)).clamp(1, queries);
-    let mut tiles = Vec::with_capacity(queries.div_ceil(tile));
-    for start in (0..queries).step_by(tile) {
-        let rows = tile.min(queries - start);
-        let seen = if causal {
-            keys - queries + start + rows
-        } else {
-            keys
-        };
-        let (k, v) = (k.narrow(1, 0, seen)?, v.narrow(1, 0, seen)?);
-        tiles.push(attend_tile(&q.narrow(1, start, rows)?, &k, &v, causal)?);
+    let (kv_heads, keys, _) = k.dims3()?;
+    let group = heads / kv_heads;
+    let most = if q.device().is_cpu() {
+        MAX_SCORES_CPU
+    } else {
+        MAX_SCORES
+    };
+    let scale = (head_dim as f64).powf(-0.5);
+    let q = (q * scale)?.reshape((kv_heads, group, queries, head_dim))?;
+    let heads_tile = (most / (group * queries * keys)).clamp(1, kv_heads);
+    let rows_tile = (most / (heads_tile * group * keys)).clamp(1, queries);
+    let mut done = Vec::with_capacity(kv_heads.div_ceil(heads_tile));
+    for head in (0..kv_heads).step_by(heads_tile) {
+        let count = heads_tile.min(kv_heads - head);
+        let part = |x: &Tensor| x.narrow(0, head, count);
+        let (q, k, v) = (part(&q)?, part(k)?, part(v)?);
+        let mut tiles = Vec::with_capacity(queries.div_ceil(rows_tile));
+        for start in (0..queries).step_by(rows_tile) {
+            let rows = rows_tile.min(queries - start);
+            let seen = if causal {
+                keys - queries + start + rows
+            } else {
+                keys
+            };
+            let (k, v) = (k.narrow(1, 0, seen)?, v.narrow(1, 0, seen)?);
+            tiles.push(attend_tile(&q.narrow(2, start, rows)?, &k, &v, causal)?);
+        }
+        done.push(Tensor::cat(&tiles, 2)?);
     }
-    Tensor::cat(&tiles, 1)?
+    Tensor::cat(&done, 0)?
+        .reshape((heads, queries, head_dim))?
         .transpose(0, 1)?
         .reshape((queries, heads * head_dim))
 }
 
+/// From `q` of shape `(kv_heads, group, rows, head_dim)`; returns the same shape.
 fn attend_tile(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Result<Tensor> {
-    let (heads, rows, head_dim) = q.dims3()?;
-    let (kv_heads, keys, _) = k.dims3()?;
-    let group = heads / kv_heads;
-    let q = q.reshape((kv_heads, group * rows, head_dim))?;
-    let mut scores = q.matmul(&k.t()?)?.to_dtype(DType::F32)?;
-    if causal && rows > 1 {
-        let mask = causal_mask(rows, keys, q.device())?;
-        scores = scores
-            .reshape((kv_heads, group, rows, keys))?
-            .broadcast_add(&mask)?;
-        scores = scores.reshape((kv_heads, group * rows, keys))?;
-    }
-    let shares = candle_nn::ops::softmax_last_dim(&scores)?.to_dtype(v.dtype())?;
-    shares.matmul(v)?.reshape((heads, rows, head_dim))
-}
-
-/// `(rows, keys)`: 0 where row `i` may look, −∞ at the last `rows − 1 − i` keys.
-fn causal_mask(rows: usize, keys: usize, device: &candle_core::Device) -> Result<Tensor> {
-    let before = keys - rows;
-    let mask = (0..rows).flat_map(|i| {
-        (0..keys).map(move |j| {
-            if j <= before + i {
-                0.0
-            } else {
-                f32::NEG_INFINITY
-            }
-        })
-    });
-    Tensor::from_iter(mask, device)?.reshape((rows, keys))
+    let (kv_heads, group, rows, head_dim) = q.dims4()?;
+    let keys = k.dim(1)?;
+    let scores = q
+        .reshape((kv_heads, group * rows, head_dim))?
+        .matmul(&k.t()?)?
+        .reshape((kv_heads * group, rows, keys))?;
+    softmax(scores, causal)?
+        .reshape((kv_heads, group * rows, keys))?
+        .matmul(v)?
+        .reshape((kv_heads, group, rows, head_dim))
 }
 
 #[cfg(feature = "flash-attn")]
@@ -116,7 +120,7 @@ mod tests {
         let random = |heads: usize, rows: usize| {
             Tensor::randn(0f32, 1., (heads, rows, 8), &Device::Cpu).unwrap()
         };
-        // 4 heads over 3,000 keys leave tiles of 1,398 queries, so 1,500 queries need two.
+        // 4 heads over 3,000 keys leave tiles of one group of heads and 174 queries.
         for (queries, keys, causal) in [
             (5, 5, true),
             (1, 9, true),

@@ -8,6 +8,7 @@ pub mod attention;
 pub mod cache;
 pub mod config;
 pub mod draft;
+pub mod elementwise;
 pub mod generate;
 pub mod linear;
 pub mod patches;

@@ -1,13 +1,14 @@
 //! The Qwen3 decoder: embeddings in, hidden states or logits out.
 
 use anyhow::Result;
-use candle_core::{D, Device, Result as CandleResult, Tensor};
+use candle_core::{Device, Result as CandleResult, Tensor};
 use rayon::prelude::*;
 
 use super::{
     attention::attend,
     cache::KvCache,
     config::TextConfig,
+    elementwise::swiglu,
     linear::{Linear, Matrix, RmsNorm},
     rope::{Position, RopeTables, TextRope},
     weights::Weights,
@@ -163,8 +164,7 @@ impl Layer {
             .attention
             .forward(&self.input_norm.forward(x)?, rope, layer, cache)?)?;
         let normed = self.post_attention_norm.forward(&x)?;
-        let gate_up = self.gate_up.forward(&normed)?.chunk(2, D::Minus1)?;
-        let inner = (gate_up[0].silu()? * &gate_up[1])?;
+        let inner = swiglu(&self.gate_up.forward(&normed)?)?;
         x + self.down.forward(&inner)?
     }
 }

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::{
     attention::attend,
     config::VisionConfig,
+    elementwise::gelu_tanh,
     linear::{LayerNorm, Linear, Matrix},
     patches::Grid,
     rope::{RopeTables, stretched_positions, vision_tables},
@@ -148,7 +149,7 @@ impl Block {
 
     fn forward(&self, x: &Tensor, rope: &RopeTables) -> CandleResult<Tensor> {
         let x = (x + self.attention(&self.norm1.forward(x)?, rope)?)?;
-        let inner = self.fc1.forward(&self.norm2.forward(&x)?)?.gelu()?;
+        let inner = gelu_tanh(self.fc1.forward(&self.norm2.forward(&x)?)?)?;
         x + self.fc2.forward(&inner)?
     }
 

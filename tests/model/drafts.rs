@@ -37,7 +37,7 @@ fn whatever_is_guessed_from_the_answer_is_the_same() {
 }
 
 #[derive(Deserialize)]
-struct Page {
+struct Truth {
     file: String,
     page: u32,
     text: String,
@@ -45,7 +45,7 @@ struct Page {
 
 #[test]
 fn a_text_layer_saves_two_of_three_passes_on_born_digital_pages() {
-    let truth: Vec<Page> = read_json("pages.json");
+    let truth: Vec<Truth> = read_json("pages.json");
     let truth: HashMap<_, _> = truth
         .into_iter()
         .map(|page| ((page.file, page.page), page.text))
