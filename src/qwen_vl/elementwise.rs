@@ -1,11 +1,15 @@
 //! Softmax, GELU and SwiGLU where they cost the most: in f32 on a CPU, over the fresh result of a product.
 //!
 //! There Candle's own take one value after the other through the system's `exp` and `tanh`, and new memory for each step.
-//! Elsewhere they are Candle's.
+//! Elsewhere they are Candle's. Loops are compiled for several processors, of which the best that is there is taken; what
+//! they call must be inlined for that.
+
+#![allow(clippy::inline_always, reason = "see above")]
 
 use candle_core::{
     CpuStorage, CustomOp1, D, DType, InplaceOp1, Layout, Result, Shape, Tensor, bail,
 };
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 /// Values are worked through in pieces of this many.
@@ -68,7 +72,7 @@ fn causal_mask(rows: usize, keys: usize, device: &candle_core::Device) -> Result
 
 /// `exp`, within 2 units of the last place from −87 to 88, and the value at that end beyond: 2ⁿ by the exponent's bits,
 /// what is left by its Taylor polynomial. Written so that a compiler makes vectors of it.
-#[inline]
+#[inline(always)]
 fn exp(x: f32) -> f32 {
     /// Adding this rounds to whole numbers, which then are the low bits.
     const ROUND: f32 = 12_582_912.0;
@@ -92,6 +96,7 @@ fn exp(x: f32) -> f32 {
     p * f32::from_bits(exponent.wrapping_add(127) << 23)
 }
 
+#[inline(always)]
 fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
@@ -117,6 +122,7 @@ impl InplaceOp1 for Softmax {
     }
 
     fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        let arch = Arch::new();
         let rows = values(storage, layout)?.par_chunks_mut(self.keys);
         rows.enumerate().with_min_len(8).for_each(|(i, row)| {
             let seen = if self.causal {
@@ -124,23 +130,38 @@ impl InplaceOp1 for Softmax {
             } else {
                 self.keys
             };
-            let (seen, unseen) = row.split_at_mut(seen);
-            let most = fold(seen, f32::NEG_INFINITY, f32::max);
-            for value in &mut *seen {
-                *value = exp(*value - most);
-            }
-            let share = 1.0 / fold(seen, 0.0, |sum, value| sum + value);
-            for value in seen {
-                *value *= share;
-            }
-            unseen.fill(0.0);
+            arch.dispatch(SoftmaxRow { row, seen });
         });
         Ok(())
     }
 }
 
+/// Softmax over the first `seen` values; the others become 0.
+struct SoftmaxRow<'a> {
+    row: &'a mut [f32],
+    seen: usize,
+}
+
+impl WithSimd for SoftmaxRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let (seen, unseen) = self.row.split_at_mut(self.seen);
+        let most = fold(seen, f32::NEG_INFINITY, f32::max);
+        for value in &mut *seen {
+            *value = exp(*value - most);
+        }
+        let share = 1.0 / fold(seen, 0.0, |sum, value| sum + value);
+        for value in seen {
+            *value *= share;
+        }
+        unseen.fill(0.0);
+    }
+}
+
 /// Folds values in sixteen lanes side by side, which is faster than in one, and closer where it is a sum.
-#[inline]
+#[inline(always)]
 fn fold(values: &[f32], start: f32, with: impl Fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [start; 16];
     let (whole, rest) = values.as_chunks::<16>();
@@ -163,16 +184,27 @@ impl InplaceOp1 for Gelu {
     }
 
     fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        let arch = Arch::new();
+        let pieces = values(storage, layout)?.par_chunks_mut(PIECE);
+        pieces.for_each(|piece| {
+            arch.dispatch(GeluPiece(piece));
+        });
+        Ok(())
+    }
+}
+
+struct GeluPiece<'a>(&'a mut [f32]);
+
+impl WithSimd for GeluPiece<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
         /// √(2/π), twice: tanh(u) = 2·sigmoid(2u) − 1.
         const TWICE: f32 = 2.0 * 0.797_884_6;
-        values(storage, layout)?
-            .par_chunks_mut(PIECE)
-            .for_each(|piece| {
-                for x in piece {
-                    *x *= sigmoid(TWICE * *x * (1.0 + 0.044_715 * *x * *x));
-                }
-            });
-        Ok(())
+        for x in self.0 {
+            *x *= sigmoid(TWICE * *x * (1.0 + 0.044_715 * *x * *x));
+        }
     }
 }
 
@@ -190,16 +222,32 @@ impl CustomOp1 for SwiGlu {
         };
         let (rows, size) = layout.shape().dims2()?;
         let size = size / 2;
+        let arch = Arch::new();
         let mut out = vec![0.0; rows * size];
         out.par_chunks_mut(size)
             .zip(values[start..end].par_chunks(2 * size))
             .for_each(|(out, row)| {
                 let (gate, value) = row.split_at(size);
-                for ((out, gate), value) in out.iter_mut().zip(gate).zip(value) {
-                    *out = gate * sigmoid(*gate) * value;
-                }
+                arch.dispatch(SwiGluRow { out, gate, value });
             });
         Ok((CpuStorage::F32(out), (rows, size).into()))
+    }
+}
+
+struct SwiGluRow<'a> {
+    out: &'a mut [f32],
+    gate: &'a [f32],
+    value: &'a [f32],
+}
+
+impl WithSimd for SwiGluRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for ((out, gate), value) in self.out.iter_mut().zip(self.gate).zip(self.value) {
+            *out = gate * sigmoid(*gate) * value;
+        }
     }
 }
 
