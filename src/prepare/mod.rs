@@ -89,16 +89,22 @@ pub trait Done: Send {
     fn is_done(&self, document: &Document, page: u32) -> bool;
 
     /// The number of pages of a document that an earlier run has opened.
-    fn page_count(&self, document: &Document) -> Option<u32>;
+    fn page_count(&self, _document: &Document) -> Option<u32> {
+        None
+    }
 
     /// Whether a document with the same bytes has been met before in this run. Called once for each document.
-    fn is_copy(&mut self, document: &Document) -> bool;
+    fn is_copy(&mut self, _document: &Document) -> bool {
+        false
+    }
 
     /// The SHA-256 of a file that an earlier run has read and that has not changed since.
-    fn checksum(&self, file: &Metadata) -> Option<&str>;
+    fn checksum(&self, _file: &Metadata) -> Option<&str> {
+        None
+    }
 
     /// Notes the SHA-256 of a file that was like this `at` the time when its reading began.
-    fn note_checksum(&mut self, file: &Metadata, at: SystemTime, checksum: &str);
+    fn note_checksum(&mut self, _file: &Metadata, _at: SystemTime, _checksum: &str) {}
 }
 
 /// Nothing is done yet.
@@ -106,20 +112,6 @@ impl Done for () {
     fn is_done(&self, _: &Document, _: u32) -> bool {
         false
     }
-
-    fn page_count(&self, _: &Document) -> Option<u32> {
-        None
-    }
-
-    fn is_copy(&mut self, _: &Document) -> bool {
-        false
-    }
-
-    fn checksum(&self, _: &Metadata) -> Option<&str> {
-        None
-    }
-
-    fn note_checksum(&mut self, _: &Metadata, _: SystemTime, _: &str) {}
 }
 
 /// The pages of a run, in input order. Dropping it stops the preparation.

@@ -8,12 +8,12 @@ mod sizes;
 mod stream;
 
 use std::{
-    fs::{self, File, Metadata},
+    fs::{self, File},
     io::Cursor,
     path::{Path, PathBuf},
     sync::mpsc,
     thread,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use image::{

@@ -132,20 +132,6 @@ impl Done for Watch {
     fn is_done(&self, _: &Document, _: u32) -> bool {
         false
     }
-
-    fn page_count(&self, _: &Document) -> Option<u32> {
-        None
-    }
-
-    fn is_copy(&mut self, _: &Document) -> bool {
-        false
-    }
-
-    fn checksum(&self, _: &Metadata) -> Option<&str> {
-        None
-    }
-
-    fn note_checksum(&mut self, _: &Metadata, _: SystemTime, _: &str) {}
 }
 
 #[test]
