@@ -75,16 +75,7 @@ fn a_pdf_without_pages_is_unreadable() {
 #[test]
 fn extreme_images_are_enlarged_or_refused() {
     let (_folder, path) = file("dot.png", &png(RgbImage::from_pixel(1, 1, Rgb(RED))));
-    let dot = only(
-        &path,
-        Settings {
-            raster: Raster {
-                dpi: 72.0,
-                budget: QWEN,
-            },
-            ..settings()
-        },
-    );
+    let dot = only(&path, settings_for(72.0, QWEN));
     assert_eq!(
         dot.result.unwrap().pixels.unwrap(),
         RgbImage::from_pixel(256, 256, Rgb(RED))

@@ -72,6 +72,14 @@ fn settings() -> Settings {
     }
 }
 
+/// The same at `dpi`, within `budget`.
+fn settings_for(dpi: f64, budget: PixelBudget) -> Settings {
+    Settings {
+        raster: Raster { dpi, budget },
+        ..settings()
+    }
+}
+
 fn sources(paths: &[PathBuf]) -> Vec<Source> {
     let source = |path: &PathBuf| Source {
         path: path.clone(),

@@ -26,16 +26,7 @@ fn a_pdf_page_is_rendered_on_white_and_read() {
 #[test]
 fn a_pdf_page_has_the_size_of_smart_resize_at_its_dpi() {
     let (_folder, path) = file("a.pdf", &pdf(&[("/MediaBox [0 0 612 792]", "")], &[]));
-    let letter = only(
-        &path,
-        Settings {
-            raster: Raster {
-                dpi: 200.0,
-                budget: QWEN,
-            },
-            ..settings()
-        },
-    );
+    let letter = only(&path, settings_for(200.0, QWEN));
     let (height, width) = smart_resize(2200, 1700, &QWEN).unwrap();
     assert_eq!(
         letter.result.unwrap().pixels.unwrap().dimensions(),
@@ -44,32 +35,14 @@ fn a_pdf_page_has_the_size_of_smart_resize_at_its_dpi() {
 
     // The largest page that PDF knows would have 1.6 thousand million pixels at this resolution.
     let (_folder, path) = file("a.pdf", &pdf(&[("/MediaBox [0 0 14400 14400]", "")], &[]));
-    let poster = only(
-        &path,
-        Settings {
-            raster: Raster {
-                dpi: 200.0,
-                budget: QWEN,
-            },
-            ..settings()
-        },
-    );
+    let poster = only(&path, settings_for(200.0, QWEN));
     assert_eq!(
         poster.result.unwrap().pixels.unwrap().dimensions(),
         (1440, 1440)
     );
 
     let (_folder, path) = file("a.pdf", &pdf(&[("/MediaBox [0 0 0.01 0.01]", "")], &[]));
-    let speck = only(
-        &path,
-        Settings {
-            raster: Raster {
-                dpi: 200.0,
-                budget: QWEN,
-            },
-            ..settings()
-        },
-    );
+    let speck = only(&path, settings_for(200.0, QWEN));
     assert_eq!(
         speck.result.unwrap().pixels.unwrap().dimensions(),
         (256, 256)

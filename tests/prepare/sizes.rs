@@ -82,16 +82,10 @@ fn an_image_of_the_right_size_is_not_resampled() {
         ..QWEN
     };
     assert_eq!(
-        only(
-            &path,
-            Settings {
-                raster: Raster { dpi: 72.0, budget },
-                ..settings()
-            }
-        )
-        .result
-        .unwrap()
-        .pixels,
+        only(&path, settings_for(72.0, budget))
+            .result
+            .unwrap()
+            .pixels,
         Some(noise)
     );
 }
@@ -125,15 +119,6 @@ fn a_page_that_is_much_reduced_is_not_called_blank() {
         min_pixels: 1,
         max_pixels: 16_384,
     };
-    let page = only(
-        &path,
-        Settings {
-            raster: Raster {
-                dpi: 72.0,
-                budget: small,
-            },
-            ..settings()
-        },
-    );
+    let page = only(&path, settings_for(72.0, small));
     assert!(!page.result.unwrap().blank);
 }
