@@ -2,9 +2,12 @@
 
 use std::{
     fs::{self, File},
-    io::{BufReader, BufWriter},
+    io::{BufReader, BufWriter, Write},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use anyhow::{Context, Result};
@@ -19,8 +22,10 @@ pub struct QuantizedFile {
     path: PathBuf,
     /// What the file holds, if it is there and whole.
     content: Option<gguf_file::Content>,
-    /// What it should hold, to be written.
-    made: Mutex<Vec<(String, Arc<QTensor>)>>,
+    /// All that the file should hold.
+    weights: Mutex<Vec<(String, Arc<QTensor>)>>,
+    /// Whether it does not hold some of them.
+    lacks: AtomicBool,
 }
 
 impl QuantizedFile {
@@ -33,12 +38,35 @@ impl QuantizedFile {
         Self {
             path,
             content,
-            made: Mutex::default(),
+            weights: Mutex::default(),
+            lacks: AtomicBool::new(false),
         }
     }
 
-    /// A weight as it is kept, if it is kept with this shape and type.
-    pub fn get(
+    /// A weight as it is kept, or if it is not kept with this shape and type, as `make` makes it.
+    ///
+    /// # Errors
+    /// `make` fails.
+    pub fn get_or(
+        &self,
+        name: String,
+        shape: &[usize],
+        dtype: GgmlDType,
+        device: &Device,
+        make: impl FnOnce() -> Result<QTensor>,
+    ) -> Result<Arc<QTensor>> {
+        let weight = if let Some(kept) = self.kept(&name, shape, dtype, device) {
+            kept
+        } else {
+            self.lacks.store(true, Ordering::Relaxed);
+            make()?
+        };
+        let weight = Arc::new(weight);
+        self.weights().push((name, Arc::clone(&weight)));
+        Ok(weight)
+    }
+
+    fn kept(
         &self,
         name: &str,
         shape: &[usize],
@@ -54,34 +82,36 @@ impl QuantizedFile {
         content.tensor(&mut file, name, device).ok()
     }
 
-    /// Notes a weight that had to be made.
-    pub fn add(&self, name: String, weight: &Arc<QTensor>) {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        made.push((name, Arc::clone(weight)));
-    }
-
-    /// Writes what was made, whole or not at all. A file from which anything could be taken is left as it is.
+    /// Writes all weights, whole or not at all, if the file lacks any.
     ///
     /// # Errors
     /// The folder can't be written to.
     pub fn save(&self) -> Result<()> {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if made.is_empty() {
+        if !self.lacks.load(Ordering::Relaxed) {
             return Ok(());
         }
-        // Weights are made in parallel; the file shall not depend on which was first.
-        made.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(folder)?;
-        let mut file = NamedTempFile::new_in(folder)?;
-        let tensors: Vec<(&str, &QTensor)> = made
+        let mut weights = self.weights();
+        // They come in parallel; the file shall not depend on which was first.
+        weights.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let tensors: Vec<(&str, &QTensor)> = weights
             .iter()
             .map(|(name, weight)| (name.as_str(), weight.as_ref()))
             .collect();
-        gguf_file::write(&mut BufWriter::new(&mut file), &[], &tensors)?;
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(folder)?;
+        let mut file = NamedTempFile::new_in(folder)?;
+        let mut writer = BufWriter::new(&mut file);
+        gguf_file::write(&mut writer, &[], &tensors)?;
+        // Dropping it would write the last of it too, and forget that the disk is full.
+        writer.flush()?;
+        drop(writer);
         file.as_file().sync_all()?;
         file.persist(&self.path)
             .with_context(|| format!("can't write {}", self.path.display()))?;
         Ok(())
+    }
+
+    fn weights(&self) -> MutexGuard<'_, Vec<(String, Arc<QTensor>)>> {
+        self.weights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

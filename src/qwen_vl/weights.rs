@@ -91,18 +91,14 @@ impl Weights {
         };
         let names: Vec<&str> = parts.iter().map(|(name, _)| name.as_str()).collect();
         let (name, output) = (names.join("+"), parts.iter().map(|part| part.1).sum());
-        let kept = self
-            .quantized
-            .as_ref()
-            .and_then(|file| file.get(&name, &[output, input], blocks, &self.device));
-        if let Some(kept) = kept {
-            return Ok(Matrix::Quantized(Arc::new(kept)));
-        }
-        let dense = stacked(DType::F32, &Device::Cpu)?;
-        let weight = Arc::new(QTensor::quantize_onto(&dense, blocks, &self.device)?);
-        if let Some(file) = &self.quantized {
-            file.add(name, &weight);
-        }
+        let make = || -> Result<QTensor> {
+            let dense = stacked(DType::F32, &Device::Cpu)?;
+            Ok(QTensor::quantize_onto(&dense, blocks, &self.device)?)
+        };
+        let weight = match &self.quantized {
+            Some(file) => file.get_or(name, &[output, input], blocks, &self.device, make)?,
+            None => Arc::new(make()?),
+        };
         Ok(Matrix::Quantized(weight))
     }
 

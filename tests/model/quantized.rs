@@ -95,6 +95,7 @@ fn quantized_weights_are_kept_and_a_file_that_does_not_fit_is_made_anew() {
 
     fs::write(&path, &written[..written.len() / 2]).unwrap();
     assert!(logits(&mut load(Precision::Q8_0)) == made);
+    assert!(fs::read(&path).unwrap() == written, "it is whole again");
     fs::write(&path, "no GGUF").unwrap();
     assert!(logits(&mut load(Precision::Q8_0)) == made);
     assert!(fs::read(&path).unwrap() == written, "it is made anew");
