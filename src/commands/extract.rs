@@ -51,7 +51,7 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
     };
     if settings.dry_run {
         let recorded = journal::peek(&settings.output, output_settings, settings.restart)?;
-        let resume = Resume::new(&settings.output, recorded, settings.retry_failed);
+        let resume = Resume::peek(&settings.output, recorded, settings.retry_failed);
         return dry_run(found.sources, preparation, resume, &progress);
     }
     let (mut journal, opened) = Journal::open(&settings.output, output_settings, settings.restart)?;

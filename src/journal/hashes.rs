@@ -15,6 +15,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::meta::beside;
+
 /// A file that was changed less than this many seconds before it was read may have been changed again since, with the
 /// same times: clocks of file systems tick in up to two seconds.
 const SETTLED: i64 = 2;
@@ -74,18 +76,13 @@ pub(super) struct Hashes {
 
 impl Hashes {
     fn path(journal: &Path) -> PathBuf {
-        let mut name = journal.as_os_str().to_owned();
-        name.push(".hashes");
-        name.into()
+        beside(journal, ".hashes")
     }
 
-    /// Those that are kept beside `journal`.
+    /// Those that are kept beside `journal`, to which others are added.
     pub(super) fn open(journal: &Path) -> Self {
         let path = Self::path(journal);
         let text = fs::read_to_string(&path).unwrap_or_default();
-        let entries = text
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok());
         let mut file = OpenOptions::new()
             .create(true)
             .append(true)
@@ -99,10 +96,17 @@ impl Hashes {
             let _ = file.write_all(b"\n");
         }
         Self {
-            known: entries
-                .map(|Entry { file, sha256 }| (file, sha256))
-                .collect(),
+            known: known(&text),
             added: file,
+        }
+    }
+
+    /// Those that are kept beside `journal`, which is not touched.
+    pub(super) fn peek(journal: &Path) -> Self {
+        let text = fs::read_to_string(Self::path(journal)).unwrap_or_default();
+        Self {
+            known: known(&text),
+            added: None,
         }
     }
 
@@ -128,6 +132,16 @@ impl Hashes {
             let _ = file.write_all((line + "\n").as_bytes());
         }
     }
+}
+
+/// The checksums of all whole lines.
+fn known(text: &str) -> HashMap<Stamp, String> {
+    let entries = text
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    entries
+        .map(|Entry { file, sha256 }| (file, sha256))
+        .collect()
 }
 
 #[cfg(all(test, unix))]

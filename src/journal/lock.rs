@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::meta::{Meta, Run, folder_of, sync_folder};
+use super::meta::{Meta, Run, beside, folder_of, sync_folder};
 
 /// Another run writes to the same journal.
 #[derive(Debug)]
@@ -68,11 +68,6 @@ pub(super) fn lock(path: &Path) -> Result<File> {
 
 /// Moves a journal and its settings out of the way, to the first free of `.bak`, `.bak2`, …
 pub(super) fn keep(path: &Path) -> Result<PathBuf> {
-    let named = |suffix: String| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        PathBuf::from(name)
-    };
     let suffixes = (1..=u32::MAX).map(|i| {
         if i == 1 {
             ".bak".to_owned()
@@ -80,7 +75,9 @@ pub(super) fn keep(path: &Path) -> Result<PathBuf> {
             format!(".bak{i}")
         }
     });
-    let free = suffixes.map(named).find(|name| !name.exists());
+    let free = suffixes
+        .map(|suffix| beside(path, &suffix))
+        .find(|name| !name.exists());
     let kept = free.context("no name is free to keep the old file under")?;
     fs::rename(path, &kept)
         .with_context(|| format!("can't keep {} as {}", path.display(), kept.display()))?;

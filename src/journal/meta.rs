@@ -105,9 +105,7 @@ impl Meta {
     /// Where the settings of `journal` are kept.
     #[must_use]
     pub fn path(journal: &Path) -> PathBuf {
-        let mut name = journal.as_os_str().to_owned();
-        name.push(".meta.json");
-        name.into()
+        beside(journal, ".meta.json")
     }
 
     /// Reads the settings of `journal`; none if there are none.
@@ -183,6 +181,13 @@ impl Meta {
             })
         }
     }
+}
+
+/// The file beside `journal` whose name is longer by `suffix`.
+pub(super) fn beside(journal: &Path, suffix: &str) -> PathBuf {
+    let mut name = journal.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// The folder that a file is in.

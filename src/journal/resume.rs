@@ -1,6 +1,6 @@
 //! What a run need not do, since an earlier one has done it.
 
-use std::{collections::HashSet, fs::Metadata, time::SystemTime};
+use std::{collections::HashSet, fs::Metadata, path::Path, time::SystemTime};
 
 use super::{
     Target,
@@ -19,18 +19,34 @@ pub struct Resume {
 }
 
 impl Resume {
-    /// Leaves all that is `recorded` in `output`, or with `retry_failed` all but what failed.
+    /// Leaves all that is `recorded` in `output`, or with `retry_failed` all but what failed. The checksums of files that
+    /// are read are kept beside the output.
     #[must_use]
     pub fn new(output: &Target, recorded: Recorded, retry_failed: bool) -> Self {
+        Self::with(hashes(output, Hashes::open), recorded, retry_failed)
+    }
+
+    /// The same, but nothing is kept.
+    #[must_use]
+    pub fn peek(output: &Target, recorded: Recorded, retry_failed: bool) -> Self {
+        Self::with(hashes(output, Hashes::peek), recorded, retry_failed)
+    }
+
+    fn with(hashes: Hashes, recorded: Recorded, retry_failed: bool) -> Self {
         Self {
             recorded,
             retry_failed,
             met: HashSet::new(),
-            hashes: match output {
-                Target::File(path) if path.is_file() => Hashes::open(path),
-                _ => Hashes::default(),
-            },
+            hashes,
         }
+    }
+}
+
+/// The checksums beside an output, if that is a file.
+fn hashes(output: &Target, of: impl FnOnce(&Path) -> Hashes) -> Hashes {
+    match output {
+        Target::File(path) if path.is_file() => of(path),
+        _ => Hashes::default(),
     }
 }
 

@@ -352,6 +352,7 @@ fn a_dry_run_lists_what_would_be_read_and_touches_nothing() {
 
     room.extract("in -o out.jsonl --pages 2").expect(3);
     let before = room.read("out.jsonl");
+    std::fs::remove_file(room.path("out.jsonl.hashes")).unwrap();
     assert_eq!(
         dry("").stdout,
         "in/a.pdf: 2 of 3 pages\nin/b.pdf: 1 of 2 pages\n"
@@ -364,4 +365,5 @@ fn a_dry_run_lists_what_would_be_read_and_touches_nothing() {
     room.extract("in -o out.jsonl --dry-run --format html")
         .expect(10);
     assert_eq!(room.read("out.jsonl"), before);
+    assert!(!room.path("out.jsonl.hashes").exists());
 }
