@@ -122,7 +122,8 @@ impl EngineToBe {
                 temperature: settings.temperature,
                 seed: settings.seed,
             },
-            drafts: settings.draft != DraftChoice::Off,
+            // Sampled answers are not guessed, so the text layers need not be read for them.
+            drafts: settings.draft != DraftChoice::Off && settings.temperature == 0.0,
         };
         let limits = qwen_vl::config::pixel_budget(&folder)?;
         let policy = policy(settings, limits.factor);

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::Raster;
 use crate::{
     document::{Format, Needs},
-    error::PageError,
+    error::{PageError, Stage},
 };
 
 /// What is asked of a worker process. Every request names its document, so that any worker can answer it.
@@ -43,6 +43,16 @@ pub enum Wanted {
         /// What the engine looks at.
         needs: Needs,
     },
+}
+
+impl Wanted {
+    /// Where in the data flow an error in the answer belongs.
+    pub fn stage(self) -> Stage {
+        match self {
+            Self::PageCount => Stage::Open,
+            Self::Page { .. } => Stage::Prepare,
+        }
+    }
 }
 
 /// What a worker process answers.

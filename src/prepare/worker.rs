@@ -50,12 +50,8 @@ pub fn serve() -> Result<()> {
     let mut open = None;
     for (request, path) in listen() {
         let path = protocol::path_from_bytes(path);
-        let (stage, page) = match request.wanted {
-            Wanted::PageCount => (Stage::Open, 0),
-            Wanted::Page { number, .. } => (Stage::Prepare, number),
-        };
-        faults.strike(page);
-        let answer = guard(stage, "the decoder", || {
+        faults.strike(request.wanted);
+        let answer = guard(request.wanted.stage(), "the decoder", || {
             answer(&pdfium, &mut open, request, &path)
         });
         let (reply, pixels) = answer.unwrap_or_else(|error| {
@@ -236,7 +232,11 @@ impl Faults {
         Self(faults.split(',').filter_map(fault).collect())
     }
 
-    fn strike(&self, page: u32) {
+    fn strike(&self, wanted: Wanted) {
+        let page = match wanted {
+            Wanted::PageCount => 0,
+            Wanted::Page { number, .. } => number,
+        };
         let fault = self.0.iter().find(|(_, at)| *at == page);
         match fault.map(|(what, _)| what.as_str()) {
             Some("crash") => process::abort(),

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 
 use super::{
     crashed,
-    protocol::{self, PageHeader, Reply, Request, Wanted},
+    protocol::{self, PageHeader, Reply, Request},
 };
 use crate::error::{ErrorKind, PageError, Stage};
 
@@ -65,10 +65,9 @@ impl Workers {
     /// # Errors
     /// The document can't be opened, or a worker died ([`ErrorKind::Crashed`]) or hung ([`ErrorKind::Timeout`]) over it.
     pub fn page_count(&self, request: Request, path: &Path) -> Result<u32, PageError> {
-        debug_assert!(matches!(request.wanted, Wanted::PageCount));
-        match self.ask(request, path, Stage::Open)? {
+        match self.ask(request, path)? {
             (Reply::PageCount(count), _) => Ok(count),
-            _ => Err(crashed(Stage::Open, CONFUSED)),
+            _ => Err(crashed(request.wanted.stage(), CONFUSED)),
         }
     }
 
@@ -77,19 +76,14 @@ impl Workers {
     /// # Errors
     /// The page can't be read, or a worker died ([`ErrorKind::Crashed`]) or hung ([`ErrorKind::Timeout`]) over it.
     pub fn page(&self, request: Request, path: &Path) -> Result<(PageHeader, Vec<u8>), PageError> {
-        debug_assert!(matches!(request.wanted, Wanted::Page { .. }));
-        match self.ask(request, path, Stage::Prepare)? {
+        match self.ask(request, path)? {
             (Reply::Page(header), pixels) => Ok((header, pixels)),
-            _ => Err(crashed(Stage::Prepare, CONFUSED)),
+            _ => Err(crashed(request.wanted.stage(), CONFUSED)),
         }
     }
 
-    fn ask(
-        &self,
-        request: Request,
-        path: &Path,
-        stage: Stage,
-    ) -> Result<(Reply, Vec<u8>), PageError> {
+    fn ask(&self, request: Request, path: &Path) -> Result<(Reply, Vec<u8>), PageError> {
+        let stage = request.wanted.stage();
         let mut worker = self.take(request.document).map_err(|error| {
             crashed(
                 stage,
@@ -132,7 +126,7 @@ const CONFUSED: &str = "the worker process gave an answer to another question";
 fn late(stage: Stage, deadline: Duration) -> PageError {
     let message = format!(
         "it was not ready within {} s; give it more with --page-timeout",
-        deadline.as_secs()
+        deadline.as_secs_f64()
     );
     PageError::new(ErrorKind::Timeout, stage, message)
 }
