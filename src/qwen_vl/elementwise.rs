@@ -101,13 +101,19 @@ fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
-/// The values of a layout in one piece.
-fn values<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
-    let (CpuStorage::F32(values), Some((start, end))) = (storage, layout.contiguous_offsets())
-    else {
-        bail!("f32 in one piece is wanted here")
-    };
-    Ok(&mut values[start..end])
+/// The values of a layout in f32 and one piece.
+pub(super) fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    match (storage, layout.contiguous_offsets()) {
+        (CpuStorage::F32(values), Some((start, end))) => Ok(&values[start..end]),
+        _ => bail!("f32 in one piece is wanted here"),
+    }
+}
+
+fn values_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
+    match (storage, layout.contiguous_offsets()) {
+        (CpuStorage::F32(values), Some((start, end))) => Ok(&mut values[start..end]),
+        _ => bail!("f32 in one piece is wanted here"),
+    }
 }
 
 struct Softmax {
@@ -123,7 +129,7 @@ impl InplaceOp1 for Softmax {
 
     fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
         let arch = Arch::new();
-        let rows = values(storage, layout)?.par_chunks_mut(self.keys);
+        let rows = values_mut(storage, layout)?.par_chunks_mut(self.keys);
         rows.enumerate().with_min_len(8).for_each(|(i, row)| {
             let seen = if self.causal {
                 self.keys - self.rows + i % self.rows + 1
@@ -185,7 +191,7 @@ impl InplaceOp1 for Gelu {
 
     fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
         let arch = Arch::new();
-        let pieces = values(storage, layout)?.par_chunks_mut(PIECE);
+        let pieces = values_mut(storage, layout)?.par_chunks_mut(PIECE);
         pieces.for_each(|piece| {
             arch.dispatch(GeluPiece(piece));
         });
@@ -216,16 +222,13 @@ impl CustomOp1 for SwiGlu {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (CpuStorage::F32(values), Some((start, end))) = (storage, layout.contiguous_offsets())
-        else {
-            bail!("f32 in one piece is wanted here")
-        };
+        let values = values(storage, layout)?;
         let (rows, size) = layout.shape().dims2()?;
         let size = size / 2;
         let arch = Arch::new();
         let mut out = vec![0.0; rows * size];
         out.par_chunks_mut(size)
-            .zip(values[start..end].par_chunks(2 * size))
+            .zip(values.par_chunks(2 * size))
             .for_each(|(out, row)| {
                 let (gate, value) = row.split_at(size);
                 arch.dispatch(SwiGluRow { out, gate, value });

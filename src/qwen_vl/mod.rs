@@ -11,6 +11,8 @@ pub mod draft;
 pub mod elementwise;
 pub mod generate;
 pub mod linear;
+#[cfg(target_arch = "x86_64")]
+pub mod packed;
 pub mod patches;
 pub mod precision;
 pub mod quantized;

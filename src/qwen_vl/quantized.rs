@@ -1,8 +1,9 @@
-//! Quantized weights kept on disk, so that only the first start with a model quantizes it.
+//! Quantized weights kept on disk, so that only the first start with a model quantizes it; later ones map the file.
 
 use std::{
-    fs::{self, File},
-    io::{BufReader, BufWriter, Write},
+    borrow::Cow,
+    collections::HashMap,
+    fs,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -13,17 +14,22 @@ use std::{
 use anyhow::{Context, Result};
 use candle_core::{
     Device,
-    quantized::{GgmlDType, QTensor, gguf_file},
+    quantized::{GgmlDType, QTensor},
 };
+use memmap2::Mmap;
+use safetensors::{Dtype, SafeTensors, View};
 use tempfile::NamedTempFile;
 
-/// The file of one model's quantized weights, in GGUF, by the names that the weights have here.
+use super::{linear::Matrix, weights};
+
+/// The file of one model's quantized weights: safetensors of bytes, by the names that the weights have here and the form
+/// that they are in.
 pub struct QuantizedFile {
     path: PathBuf,
-    /// What the file holds, if it is there and whole.
-    content: Option<gguf_file::Content>,
+    /// The file, if it is there and whole, and where in it each weight is.
+    kept: Option<(Arc<Mmap>, HashMap<String, usize>)>,
     /// All that the file should hold.
-    weights: Mutex<Vec<(String, Arc<QTensor>)>>,
+    weights: Mutex<Vec<(String, Matrix)>>,
     /// Whether it does not hold some of them.
     lacks: AtomicBool,
 }
@@ -32,54 +38,39 @@ impl QuantizedFile {
     /// The file at `path`, which need not be there.
     #[must_use]
     pub fn open(path: PathBuf) -> Self {
-        let content = File::open(&path)
-            .ok()
-            .and_then(|file| gguf_file::Content::read(&mut BufReader::new(file)).ok());
         Self {
+            kept: weights::map(&path).ok().and_then(index),
             path,
-            content,
             weights: Mutex::default(),
             lacks: AtomicBool::new(false),
         }
     }
 
-    /// A weight as it is kept, or if it is not kept with this shape and type, as `make` makes it.
+    /// A weight of `shape` `(out, in)` as it is kept, or if it is not kept in this form, as `make` makes it.
     ///
     /// # Errors
     /// `make` fails.
     pub fn get_or(
         &self,
-        name: String,
-        shape: &[usize],
-        dtype: GgmlDType,
+        name: &str,
+        shape: (usize, usize),
+        blocks: GgmlDType,
         device: &Device,
         make: impl FnOnce() -> Result<QTensor>,
-    ) -> Result<Arc<QTensor>> {
-        let weight = if let Some(kept) = self.kept(&name, shape, dtype, device) {
+    ) -> Result<Matrix> {
+        let form = Matrix::form(shape, blocks, device);
+        let key = format!("{name} {form} {}×{}", shape.0, shape.1);
+        let kept = self.kept.as_ref().and_then(|(file, places)| {
+            Matrix::mapped(file, *places.get(&key)?, shape, blocks, device)
+        });
+        let weight = if let Some(kept) = kept {
             kept
         } else {
             self.lacks.store(true, Ordering::Relaxed);
-            make()?
+            Matrix::quantized(make()?)?
         };
-        let weight = Arc::new(weight);
-        self.weights().push((name, Arc::clone(&weight)));
+        self.weights().push((key, weight.clone()));
         Ok(weight)
-    }
-
-    fn kept(
-        &self,
-        name: &str,
-        shape: &[usize],
-        dtype: GgmlDType,
-        device: &Device,
-    ) -> Option<QTensor> {
-        let content = self.content.as_ref()?;
-        let info = content.tensor_infos.get(name)?;
-        if info.shape.dims() != shape || info.ggml_dtype != dtype {
-            return None;
-        }
-        let mut file = File::open(&self.path).ok()?;
-        content.tensor(&mut file, name, device).ok()
     }
 
     /// Writes all weights, whole or not at all, if the file lacks any.
@@ -90,28 +81,67 @@ impl QuantizedFile {
         if !self.lacks.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let mut weights = self.weights();
-        // They come in parallel; the file shall not depend on which was first.
-        weights.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let tensors: Vec<(&str, &QTensor)> = weights
+        let weights = self.weights();
+        let bytes = weights
             .iter()
-            .map(|(name, weight)| (name.as_str(), weight.as_ref()))
-            .collect();
+            .map(|(key, weight)| Ok((key, Bytes::new(weight.bytes()?))))
+            .collect::<Result<Vec<_>>>()?;
         let folder = self.path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder)?;
-        let mut file = NamedTempFile::new_in(folder)?;
-        let mut writer = BufWriter::new(&mut file);
-        gguf_file::write(&mut writer, &[], &tensors)?;
-        // Dropping it would write the last of it too, and forget that the disk is full.
-        writer.flush()?;
-        drop(writer);
+        let file = NamedTempFile::new_in(folder)?;
+        safetensors::serialize_to_file(bytes, None, file.path())?;
         file.as_file().sync_all()?;
         file.persist(&self.path)
             .with_context(|| format!("can't write {}", self.path.display()))?;
         Ok(())
     }
 
-    fn weights(&self) -> MutexGuard<'_, Vec<(String, Arc<QTensor>)>> {
+    fn weights(&self) -> MutexGuard<'_, Vec<(String, Matrix)>> {
         self.weights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where in `file` each tensor begins; none if it is not a whole file of tensors.
+fn index(file: Mmap) -> Option<(Arc<Mmap>, HashMap<String, usize>)> {
+    let places = {
+        let tensors = SafeTensors::deserialize(&file).ok()?;
+        let start = file.as_ptr().addr();
+        let place = |view: &[u8]| view.as_ptr().addr() - start;
+        let tensors = tensors.iter();
+        tensors
+            .map(|(name, view)| (name.to_owned(), place(view.data())))
+            .collect()
+    };
+    Some((Arc::new(file), places))
+}
+
+/// What safetensors writes.
+struct Bytes<'a> {
+    bytes: Cow<'a, [u8]>,
+    shape: [usize; 1],
+}
+
+impl<'a> Bytes<'a> {
+    fn new(bytes: Cow<'a, [u8]>) -> Self {
+        let shape = [bytes.len()];
+        Self { bytes, shape }
+    }
+}
+
+impl View for Bytes<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::U8
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        self.bytes.len()
     }
 }

@@ -66,7 +66,7 @@ impl TextModel {
 
     /// The embeddings of `tokens`, `(tokens, hidden)`.
     pub fn embed(&self, tokens: &[u32]) -> CandleResult<Tensor> {
-        self.embeddings.rows(&Tensor::new(tokens, &self.device)?)
+        self.embeddings.rows(tokens, &self.device)
     }
 
     /// Runs all layers over new tokens and leaves their keys and values in `cache`.

@@ -1,20 +1,20 @@
 //! Memory-mapped safetensors: one file or shards with an index, each tensor checked as it is taken.
 
 // Mapping a file is unsafe because someone else may shorten or change it while it is mapped. Model folders are
-// written once; copying 16 GB to be safe from that would double the memory that the model needs. The map is dropped
-// once the tensors are on the device.
+// written once, and so are the files of quantized weights, which are replaced whole; copying 16 GB to be safe from that
+// would double the memory that the model needs.
 #![allow(unsafe_code)]
 
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    io::{Read, Seek, SeekFrom},
+    io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Tensor, quantized::QTensor, safetensors::MmapedSafetensors};
+use memmap2::Mmap;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -95,11 +95,10 @@ impl Weights {
             let dense = stacked(DType::F32, &Device::Cpu)?;
             Ok(QTensor::quantize_onto(&dense, blocks, &self.device)?)
         };
-        let weight = match &self.quantized {
-            Some(file) => file.get_or(name, &[output, input], blocks, &self.device, make)?,
-            None => Arc::new(make()?),
-        };
-        Ok(Matrix::Quantized(weight))
+        match &self.quantized {
+            Some(file) => file.get_or(&name, (output, input), blocks, &self.device, make),
+            None => Matrix::quantized(make()?),
+        }
     }
 
     /// Keeps what had to be quantized for the next start. That it can't be kept is no reason not to go on.
@@ -134,6 +133,15 @@ impl Weights {
     pub fn device(&self) -> &Device {
         &self.device
     }
+}
+
+/// The bytes of a file that is written once.
+///
+/// # Errors
+/// It can't be opened, or mapped.
+pub fn map(path: &Path) -> io::Result<Mmap> {
+    // SAFETY: see the top of this file.
+    unsafe { Mmap::map(&File::open(path)?) }
 }
 
 /// A checksum that tells models apart: of the folder's small files whole, and of the weights' sizes, headers and some
@@ -184,7 +192,7 @@ pub fn size(folder: &Path) -> Result<u64> {
     let sizes = weight_files(folder)?
         .into_iter()
         .map(|path| fs::metadata(path).map(|file| file.len()));
-    Ok(sizes.sum::<std::io::Result<u64>>()?)
+    Ok(sizes.sum::<io::Result<u64>>()?)
 }
 
 fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {

@@ -68,7 +68,7 @@ fn distance(a: &[char], b: &[char]) -> usize {
 #[test]
 fn quantized_weights_are_kept_and_a_file_that_does_not_fit_is_made_anew() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("omnidocs/reader.gguf");
+    let path = folder.path().join("omnidocs/reader.safetensors");
     let case = &reader_cases()[0];
     let logits = |model: &mut QwenVl| {
         let prompt = case.prompt(model);
@@ -96,7 +96,7 @@ fn quantized_weights_are_kept_and_a_file_that_does_not_fit_is_made_anew() {
     fs::write(&path, &written[..written.len() / 2]).unwrap();
     assert!(logits(&mut load(Precision::Q8_0)) == made);
     assert!(fs::read(&path).unwrap() == written, "it is whole again");
-    fs::write(&path, "no GGUF").unwrap();
+    fs::write(&path, "no tensors").unwrap();
     assert!(logits(&mut load(Precision::Q8_0)) == made);
     assert!(fs::read(&path).unwrap() == written, "it is made anew");
 

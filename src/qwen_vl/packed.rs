@@ -1,0 +1,454 @@
+//! Matrices of 8-bit weights, laid out for the dot products of bytes that x86 processors have (AVX-512 VNNI).
+//!
+//! The numbers are those of llama.cpp's Q8_0: blocks of 32 weights along a row share a scale. Here sixteen rows stand side
+//! by side, so that one instruction multiplies four weights of each with the same four activations. A product reads each
+//! weight once for up to four rows of activations, which makes batches and drafts nearly free while memory is what it
+//! waits for.
+
+// Instructions that not every processor has are unsafe to call; that this one has them is what `Packed::suits` finds out,
+// and nothing else is unsafe here.
+#![allow(unsafe_code)]
+
+use std::{array, ops::Deref, sync::Arc};
+
+use bytemuck::{Pod, Zeroable, cast};
+use half::f16;
+use memmap2::Mmap;
+use rayon::prelude::*;
+use std::arch::x86_64::{
+    __m512, __m512i, _mm512_add_ps, _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_dpbusd_epi32,
+    _mm512_fmadd_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
+};
+
+/// Output rows that stand side by side.
+const LANES: usize = 16;
+/// Weights along a row that share a scale.
+const BLOCK: usize = 32;
+/// Activations that share a scale.
+const SPAN: usize = 256;
+const BLOCKS: usize = SPAN / BLOCK;
+/// Rows of activations that a weight is read for at a time; more don't fit the registers.
+const ROWS: usize = 4;
+/// Activations of so many bytes are multiplied with all weights before the next ones: they stay in the core's own cache.
+const CACHED: usize = 128 << 10;
+
+/// One block of each of sixteen rows.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Tile {
+    /// As the bits of an f16.
+    scales: [u16; LANES],
+    /// Four weights of each row, 128 more than they are; then the next four.
+    quants: [[u8; 4 * LANES]; BLOCK / 4],
+}
+
+/// A matrix of weights, `(output, input)`.
+pub struct Packed {
+    output: usize,
+    input: usize,
+    tiles: Tiles,
+}
+
+/// The tiles of the first sixteen rows, those of the next sixteen, and so on.
+enum Tiles {
+    Own(Vec<Tile>),
+    /// From `start` on in a file.
+    Mapped {
+        file: Arc<Mmap>,
+        start: usize,
+        bytes: usize,
+    },
+}
+
+impl Deref for Tiles {
+    type Target = [Tile];
+
+    fn deref(&self) -> &[Tile] {
+        match self {
+            Self::Own(tiles) => tiles,
+            Self::Mapped { file, start, bytes } => {
+                bytemuck::cast_slice(&file[*start..start + bytes])
+            }
+        }
+    }
+}
+
+impl Packed {
+    /// Whether this processor multiplies matrices of this shape so.
+    #[must_use]
+    pub fn suits(output: usize, input: usize) -> bool {
+        is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512vnni")
+            && output.is_multiple_of(LANES)
+            && input.is_multiple_of(SPAN)
+    }
+
+    /// How many bytes a matrix takes.
+    #[must_use]
+    pub fn size(output: usize, input: usize) -> usize {
+        output / LANES * (input / BLOCK) * size_of::<Tile>()
+    }
+
+    /// From `blocks` as llama.cpp has them: of each row in turn, the scale as f16 and 32 signed bytes.
+    ///
+    /// `None` if it does not [suit](Self::suits), or the blocks are not those of such a matrix.
+    #[must_use]
+    pub fn new(blocks: &[u8], output: usize, input: usize) -> Option<Self> {
+        let (blocks, rest) = blocks.as_chunks::<{ 2 + BLOCK }>();
+        let row = input / BLOCK;
+        if !Self::suits(output, input) || !rest.is_empty() || blocks.len() != output * row {
+            return None;
+        }
+        let tile = |rows: &[[u8; 2 + BLOCK]], block: usize| {
+            let mut tile = Tile::zeroed();
+            for (lane, row) in rows.chunks_exact(row).enumerate() {
+                let [low, high, quants @ ..] = row[block];
+                tile.scales[lane] = u16::from_le_bytes([low, high]);
+                for (four, to) in quants.as_chunks::<4>().0.iter().zip(&mut tile.quants) {
+                    to[4 * lane..][..4].copy_from_slice(&four.map(|quant| quant ^ 0x80));
+                }
+            }
+            tile
+        };
+        let tiles = blocks
+            .par_chunks_exact(LANES * row)
+            .flat_map_iter(|rows| (0..row).map(move |block| tile(rows, block)));
+        Some(Self {
+            output,
+            input,
+            tiles: Tiles::Own(tiles.collect()),
+        })
+    }
+
+    /// From the [bytes](Self::bytes) of such a matrix, which are in `file` from `start` on.
+    ///
+    /// `None` if it does not [suit](Self::suits), or they can't be there.
+    #[must_use]
+    pub fn mapped(file: &Arc<Mmap>, start: usize, output: usize, input: usize) -> Option<Self> {
+        let bytes = Self::size(output, input);
+        let found = file.get(start..)?.get(..bytes)?;
+        bytemuck::try_cast_slice::<u8, Tile>(found).ok()?;
+        let tiles = Tiles::Mapped {
+            file: Arc::clone(file),
+            start,
+            bytes,
+        };
+        Self::suits(output, input).then_some(Self {
+            output,
+            input,
+            tiles,
+        })
+    }
+
+    /// What to keep of it.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.tiles)
+    }
+
+    /// Rows of the matrix.
+    #[must_use]
+    pub fn output(&self) -> usize {
+        self.output
+    }
+
+    /// Row `index`, `(input)`.
+    ///
+    /// # Panics
+    /// There is no such row.
+    pub fn row(&self, index: usize) -> impl Iterator<Item = f32> {
+        let tiles = &self.tiles[index / LANES * (self.input / BLOCK)..][..self.input / BLOCK];
+        let lane = index % LANES;
+        tiles.iter().flat_map(move |tile| {
+            let scale = f16::from_bits(tile.scales[lane]).to_f32();
+            let quants = tile.quants.iter().flat_map(move |four| &four[4 * lane..][..4]);
+            quants.map(move |&quant| scale * (f32::from(quant) - 128.0))
+        })
+    }
+
+    /// `x·Wᵀ + bias` for `x` of shape `(rows, input)`: `(rows, output)`. `bias` is of shape `(output)`.
+    ///
+    /// # Panics
+    /// The shapes are others.
+    #[must_use]
+    pub fn multiply(&self, x: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+        let rows = x.len() / self.input;
+        let activations = Activations::new(x, self.input);
+        let mut out = vec![0.0; rows * self.output];
+        let (width, mut parts) = self.parts(&mut out);
+        parts.par_iter_mut().enumerate().for_each(|(i, part)| {
+            let first = i * width;
+            let bias = bias.map(|bias| &bias[first..]);
+            let row = self.input / BLOCK;
+            let tiles = &self.tiles[first / LANES * row..];
+            // SAFETY: there is a `Packed` only where `suits` found the instructions.
+            unsafe { multiply_part(tiles, &activations, bias, part) }
+        });
+        out
+    }
+
+    /// `out`, `(rows, output)`, in parts of some columns for one task each: how many columns, and the rows of each part.
+    fn parts<'a>(&self, out: &'a mut [f32]) -> (usize, Vec<Vec<&'a mut [f32]>>) {
+        /// So many for each thread, so that none waits long for the others.
+        const TASKS: usize = 4;
+        let pairs = self.output.div_ceil(2 * LANES);
+        let width = pairs.div_ceil(rayon::current_num_threads() * TASKS) * 2 * LANES;
+        let mut parts: Vec<Vec<&mut [f32]>> = Vec::new();
+        parts.resize_with(self.output.div_ceil(width), Vec::new);
+        for row in out.chunks_exact_mut(self.output) {
+            for (part, piece) in parts.iter_mut().zip(row.chunks_mut(width)) {
+                part.push(piece);
+            }
+        }
+        (width, parts)
+    }
+}
+
+/// Rows of activations in 8 bits.
+struct Activations {
+    input: usize,
+    /// Four in a word.
+    words: Vec<i32>,
+    /// What the 128 that is added to each weight of a block adds to its dot product, negated.
+    offsets: Vec<i32>,
+    /// One for each span.
+    scales: Vec<f32>,
+}
+
+impl Activations {
+    fn new(x: &[f32], input: usize) -> Self {
+        let mut made = Self {
+            input,
+            words: vec![0; x.len() / 4],
+            offsets: vec![0; x.len() / BLOCK],
+            scales: vec![0.0; x.len() / SPAN],
+        };
+        let rows = x.par_chunks_exact(input);
+        rows.zip(made.words.par_chunks_exact_mut(input / 4))
+            .zip(made.offsets.par_chunks_exact_mut(input / BLOCK))
+            .zip(made.scales.par_chunks_exact_mut(input / SPAN))
+            .with_min_len(ROWS)
+            // SAFETY: there is a `Packed` only where `suits` found the instructions.
+            .for_each(|(((x, words), offsets), scales)| unsafe {
+                quantize(x, words, offsets, scales);
+            });
+        made
+    }
+
+    fn row(&self, row: usize) -> (&[i32], &[i32], &[f32]) {
+        let words = &self.words[row * (self.input / 4)..][..self.input / 4];
+        let offsets = &self.offsets[row * (self.input / BLOCK)..][..self.input / BLOCK];
+        let scales = &self.scales[row * (self.input / SPAN)..][..self.input / SPAN];
+        (words, offsets, scales)
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn quantize(x: &[f32], words: &mut [i32], offsets: &mut [i32], scales: &mut [f32]) {
+    /// Adding this rounds to whole numbers, which then are the low bits.
+    const ROUND: f32 = 12_582_912.0;
+
+    let spans = x.chunks_exact(SPAN).zip(words.chunks_exact_mut(SPAN / 4));
+    let spans = spans.zip(offsets.chunks_exact_mut(BLOCKS)).zip(scales);
+    for (((x, words), offsets), scale) in spans {
+        let mut lanes = [0_f32; LANES];
+        for chunk in x.as_chunks::<LANES>().0 {
+            for (lane, value) in lanes.iter_mut().zip(chunk) {
+                *lane = lane.max(value.abs());
+            }
+        }
+        let most = lanes.into_iter().fold(0.0, f32::max);
+        *scale = most / 127.0;
+        let inverse = if most > 0.0 { 127.0 / most } else { 0.0 };
+        let bytes: &mut [i8] = bytemuck::cast_slice_mut(words);
+        for (byte, value) in bytes.iter_mut().zip(x) {
+            *byte = (value * inverse + ROUND).to_bits() as i8;
+        }
+        for (offset, bytes) in offsets.iter_mut().zip(bytes.chunks_exact(BLOCK)) {
+            *offset = -128 * bytes.iter().map(|&byte| i32::from(byte)).sum::<i32>();
+        }
+    }
+}
+
+/// Fills `out`, the rows of some columns, of which `tiles` and `bias` begin with the first.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn multiply_part(tiles: &[Tile], x: &Activations, bias: Option<&[f32]>, out: &mut [&mut [f32]]) {
+    let columns = out.first().map_or(0, |row| row.len());
+    let rows_cached = (CACHED / x.input).next_multiple_of(ROWS);
+    let stripe = |column: usize| {
+        let row = x.input / BLOCK;
+        &tiles[column / LANES * row..][..row]
+    };
+    for from in (0..out.len()).step_by(rows_cached) {
+        let to = out.len().min(from + rows_cached);
+        for column in (0..columns).step_by(2 * LANES) {
+            let left = stripe(column);
+            if column + LANES < columns {
+                let tiles = [left, stripe(column + LANES)];
+                multiply_stripes(tiles, x, bias, out, column, from..to);
+            } else {
+                multiply_stripes([left], x, bias, out, column, from..to);
+            }
+        }
+    }
+}
+
+/// Fills `rows` of the columns of `T` stripes of tiles, of which the first is `column`.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn multiply_stripes<const T: usize>(
+    tiles: [&[Tile]; T],
+    x: &Activations,
+    bias: Option<&[f32]>,
+    out: &mut [&mut [f32]],
+    column: usize,
+    rows: std::ops::Range<usize>,
+) {
+    let mut row = rows.start;
+    while row < rows.end {
+        let out = &mut out[row..rows.end];
+        match out.len() {
+            1 => store(&dot::<1, T>(tiles, x, row), bias, out, column),
+            2 => store(&dot::<2, T>(tiles, x, row), bias, out, column),
+            3 => store(&dot::<3, T>(tiles, x, row), bias, out, column),
+            _ => store(&dot::<ROWS, T>(tiles, x, row), bias, out, column),
+        }
+        row += ROWS;
+    }
+}
+
+/// The products of `R` rows of activations, from `row` on, with `T` stripes of tiles. What it computes for a row does not
+/// depend on the other rows.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+#[inline]
+fn dot<const R: usize, const T: usize>(
+    tiles: [&[Tile]; T],
+    x: &Activations,
+    row: usize,
+) -> [[__m512; T]; R] {
+    let rows: [_; R] = array::from_fn(|r| x.row(row + r));
+    let mut sums = [[_mm512_setzero_ps(); T]; R];
+    for span in 0..x.input / SPAN {
+        let mut part = [[_mm512_setzero_ps(); T]; R];
+        for block in span * BLOCKS..(span + 1) * BLOCKS {
+            let mut dots = [[_mm512_setzero_si512(); T]; R];
+            for (dots, (_, offsets, _)) in dots.iter_mut().zip(rows) {
+                dots.fill(_mm512_set1_epi32(offsets[block]));
+            }
+            for group in 0..BLOCK / 4 {
+                let weights: [__m512i; T] = tiles.map(|tiles| cast(tiles[block].quants[group]));
+                for (dots, (words, ..)) in dots.iter_mut().zip(rows) {
+                    let word = _mm512_set1_epi32(words[block * (BLOCK / 4) + group]);
+                    for (dot, weights) in dots.iter_mut().zip(weights) {
+                        *dot = _mm512_dpbusd_epi32(*dot, weights, word);
+                    }
+                }
+            }
+            for (t, tiles) in tiles.iter().enumerate() {
+                let scale = _mm512_cvtph_ps(cast(tiles[block].scales));
+                for (part, dots) in part.iter_mut().zip(dots) {
+                    part[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[t]), scale, part[t]);
+                }
+            }
+        }
+        for ((sums, part), (.., scales)) in sums.iter_mut().zip(part).zip(rows) {
+            let scale = _mm512_set1_ps(scales[span]);
+            for (sum, part) in sums.iter_mut().zip(part) {
+                *sum = _mm512_fmadd_ps(part, scale, *sum);
+            }
+        }
+    }
+    sums
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+#[inline]
+fn store<const R: usize, const T: usize>(
+    sums: &[[__m512; T]; R],
+    bias: Option<&[f32]>,
+    out: &mut [&mut [f32]],
+    column: usize,
+) {
+    for (sums, row) in sums.iter().zip(out) {
+        for (t, &sum) in sums.iter().enumerate() {
+            let at = column + t * LANES;
+            let sum = match bias.and_then(|bias| bias[at..].first_chunk::<LANES>()) {
+                Some(&bias) => _mm512_add_ps(sum, cast(bias)),
+                None => sum,
+            };
+            row[at..at + LANES].copy_from_slice(&cast::<_, [f32; LANES]>(sum));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{
+        Device, Tensor,
+        quantized::{GgmlDType, QTensor},
+    };
+
+    use super::*;
+
+    fn random(shape: (usize, usize)) -> Tensor {
+        Tensor::randn(0_f32, 1.0, shape, &Device::Cpu).unwrap()
+    }
+
+    fn values(tensor: &Tensor) -> Vec<f32> {
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    /// A random matrix, packed, and as it is after it was quantized; none where the processor can't.
+    fn matrix(output: usize, input: usize) -> Option<(Packed, Tensor)> {
+        let blocks = QTensor::quantize(&random((output, input)), GgmlDType::Q8_0).unwrap();
+        let packed = Packed::new(&blocks.data().unwrap(), output, input)?;
+        Some((packed, blocks.dequantize(&Device::Cpu).unwrap()))
+    }
+
+    #[test]
+    fn products_are_those_of_the_matrix_that_was_packed() {
+        // An odd number of stripes, several parts, and rows beyond what is cached at a time.
+        for (output, input, rows) in [(16, 256, 1), (48, 512, 7), (1040, 256, 530)] {
+            let Some((packed, dense)) = matrix(output, input) else {
+                return;
+            };
+            let (x, bias) = (random((rows, input)), random((1, output)));
+            let wanted = x.matmul(&dense.t().unwrap()).unwrap();
+            let wanted = values(&wanted.broadcast_add(&bias).unwrap());
+            let found = packed.multiply(&values(&x), Some(&values(&bias)));
+            // Activations in 8 bits are off by 1/254 of the largest at most, in random directions: 0.008 for each.
+            let squares = found.iter().zip(&wanted).map(|(a, b)| (a - b).powi(2));
+            let off = (squares.sum::<f32>() / wanted.len() as f32).sqrt() / (input as f32).sqrt();
+            assert!(found.len() == wanted.len() && off < 0.01, "{off}");
+        }
+    }
+
+    #[test]
+    fn a_row_comes_out_the_same_whatever_stands_beside_it() {
+        let Some((packed, _)) = matrix(48, 512) else {
+            return;
+        };
+        let x = values(&random((9, 512)));
+        let together = packed.multiply(&x, None);
+        let alone = x.chunks(512).flat_map(|x| packed.multiply(x, None));
+        assert!(alone.eq(together));
+    }
+
+    #[test]
+    fn rows_are_those_of_the_matrix_that_was_packed() {
+        let Some((packed, dense)) = matrix(32, 256) else {
+            return;
+        };
+        for index in [0, 15, 16, 31] {
+            let wanted: Vec<f32> = dense.get(index).unwrap().to_vec1().unwrap();
+            assert!(packed.row(index).eq(wanted));
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_such_a_matrix_is_refused() {
+        assert!(Packed::new(&[0; 34 * 16 * 8], 16, 256 - 32).is_none());
+        assert!(Packed::new(&[0; 34 * 16 * 8 - 1], 16, 256).is_none());
+        assert!(Packed::new(&[0; 34 * 15 * 8], 15, 256).is_none());
+    }
+}
