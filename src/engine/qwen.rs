@@ -65,7 +65,11 @@ impl Hardware {
         if weights::size(folder).ok()? < WORTH_KEEPING {
             return None;
         }
-        let name = format!("{}-{}.safetensors", &fingerprint[..32], self.precision.name());
+        let name = format!(
+            "{}-{}.safetensors",
+            &fingerprint[..32],
+            self.precision.name()
+        );
         let path = dirs::cache_dir()?.join("omnidocs").join(name);
         Some(QuantizedFile::open(path))
     }

@@ -73,7 +73,7 @@ fn causal_mask(rows: usize, keys: usize, device: &candle_core::Device) -> Result
 /// `exp`, within 2 units of the last place from −87 to 88, and the value at that end beyond: 2ⁿ by the exponent's bits,
 /// what is left by its Taylor polynomial. Written so that a compiler makes vectors of it.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(super) fn exp(x: f32) -> f32 {
     /// Adding this rounds to whole numbers, which then are the low bits.
     const ROUND: f32 = 12_582_912.0;
     /// ln 2 in two parts, so that the multiples of the first are exact.
@@ -116,6 +116,18 @@ fn values_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mu
     }
 }
 
+/// `out`, `(rows, size)`, as its columns, `width` at a time: the pieces of all rows.
+pub(super) fn columns(out: &mut [f32], size: usize, width: usize) -> Vec<Vec<&mut [f32]>> {
+    let mut columns: Vec<Vec<&mut [f32]>> = Vec::new();
+    columns.resize_with(size.div_ceil(width), Vec::new);
+    for row in out.chunks_exact_mut(size) {
+        for (column, piece) in columns.iter_mut().zip(row.chunks_mut(width)) {
+            column.push(piece);
+        }
+    }
+    columns
+}
+
 struct Softmax {
     rows: usize,
     keys: usize,
@@ -154,21 +166,26 @@ impl WithSimd for SoftmaxRow<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let (seen, unseen) = self.row.split_at_mut(self.seen);
-        let most = fold(seen, f32::NEG_INFINITY, f32::max);
-        for value in &mut *seen {
-            *value = exp(*value - most);
-        }
-        let share = 1.0 / fold(seen, 0.0, |sum, value| sum + value);
-        for value in seen {
-            *value *= share;
-        }
+        softmax_row(seen);
         unseen.fill(0.0);
+    }
+}
+
+#[inline(always)]
+pub(super) fn softmax_row(row: &mut [f32]) {
+    let most = fold(row, f32::NEG_INFINITY, f32::max);
+    for value in &mut *row {
+        *value = exp(*value - most);
+    }
+    let share = 1.0 / fold(row, 0.0, |sum, value| sum + value);
+    for value in row {
+        *value *= share;
     }
 }
 
 /// Folds values in sixteen lanes side by side, which is faster than in one, and closer where it is a sum.
 #[inline(always)]
-fn fold(values: &[f32], start: f32, with: impl Fn(f32, f32) -> f32) -> f32 {
+pub(super) fn fold(values: &[f32], start: f32, with: impl Fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [start; 16];
     let (whole, rest) = values.as_chunks::<16>();
     for chunk in whole {

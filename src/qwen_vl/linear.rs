@@ -37,7 +37,9 @@ impl Matrix {
         if packs(weight.shape().dims2()?, weight.dtype(), &weight.device()) {
             let (output, input) = weight.shape().dims2()?;
             let packed = Packed::new(&weight.data()?, output, input);
-            return Ok(Self::Packed(Arc::new(packed.context("blocks are missing")?)));
+            return Ok(Self::Packed(Arc::new(
+                packed.context("blocks are missing")?,
+            )));
         }
         Ok(Self::Quantized(Arc::new(weight)))
     }
@@ -70,7 +72,9 @@ impl Matrix {
         let size = shape.0 * shape.1 / blocks.block_size() * blocks.type_size();
         let bytes = file.get(start..)?.get(..size)?;
         let storage = QStorage::from_data(Cow::Borrowed(bytes), device, blocks).ok()?;
-        Some(Self::Quantized(Arc::new(QTensor::new(storage, shape).ok()?)))
+        Some(Self::Quantized(Arc::new(
+            QTensor::new(storage, shape).ok()?,
+        )))
     }
 
     /// What to keep of quantized weights.
@@ -106,9 +110,7 @@ impl Matrix {
     /// The rows `indices`, `(indices, in)`: what an embedding is.
     pub fn rows(&self, indices: &[u32], device: &Device) -> CandleResult<Tensor> {
         match self {
-            Self::Dense(weight) => weight
-                .t()?
-                .index_select(&Tensor::new(indices, device)?, 0),
+            Self::Dense(weight) => weight.t()?.index_select(&Tensor::new(indices, device)?, 0),
             Self::Quantized(weight) => weight.embedding(&Tensor::new(indices, device)?),
             #[cfg(target_arch = "x86_64")]
             Self::Packed(weight) => {
@@ -154,7 +156,10 @@ impl CustomOp1 for PackedProduct<'_> {
         } else {
             self.weight.multiply(x, None)
         };
-        Ok((CpuStorage::F32(product), (rows, self.weight.output()).into()))
+        Ok((
+            CpuStorage::F32(product),
+            (rows, self.weight.output()).into(),
+        ))
     }
 }
 

@@ -15,6 +15,8 @@ use bytemuck::{Pod, Zeroable, cast};
 use half::f16;
 use memmap2::Mmap;
 use rayon::prelude::*;
+
+use super::elementwise::columns;
 use std::arch::x86_64::{
     __m512, __m512i, _mm512_add_ps, _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_dpbusd_epi32,
     _mm512_fmadd_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
@@ -31,6 +33,9 @@ const BLOCKS: usize = SPAN / BLOCK;
 const ROWS: usize = 4;
 /// Activations of so many bytes are multiplied with all weights before the next ones: they stay in the core's own cache.
 const CACHED: usize = 128 << 10;
+
+/// Parts of a product for each thread, so that none waits long for the others.
+const TASKS: usize = 4;
 
 /// One block of each of sixteen rows.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -162,7 +167,10 @@ impl Packed {
         let lane = index % LANES;
         tiles.iter().flat_map(move |tile| {
             let scale = f16::from_bits(tile.scales[lane]).to_f32();
-            let quants = tile.quants.iter().flat_map(move |four| &four[4 * lane..][..4]);
+            let quants = tile
+                .quants
+                .iter()
+                .flat_map(move |four| &four[4 * lane..][..4]);
             quants.map(move |&quant| scale * (f32::from(quant) - 128.0))
         })
     }
@@ -176,32 +184,18 @@ impl Packed {
         let rows = x.len() / self.input;
         let activations = Activations::new(x, self.input);
         let mut out = vec![0.0; rows * self.output];
-        let (width, mut parts) = self.parts(&mut out);
-        parts.par_iter_mut().enumerate().for_each(|(i, part)| {
+        let pairs = self.output.div_ceil(2 * LANES);
+        let width = pairs.div_ceil(rayon::current_num_threads() * TASKS) * 2 * LANES;
+        let parts = columns(&mut out, self.output, width);
+        parts.into_par_iter().enumerate().for_each(|(i, mut part)| {
             let first = i * width;
             let bias = bias.map(|bias| &bias[first..]);
             let row = self.input / BLOCK;
             let tiles = &self.tiles[first / LANES * row..];
             // SAFETY: there is a `Packed` only where `suits` found the instructions.
-            unsafe { multiply_part(tiles, &activations, bias, part) }
+            unsafe { multiply_part(tiles, &activations, bias, &mut part) }
         });
         out
-    }
-
-    /// `out`, `(rows, output)`, in parts of some columns for one task each: how many columns, and the rows of each part.
-    fn parts<'a>(&self, out: &'a mut [f32]) -> (usize, Vec<Vec<&'a mut [f32]>>) {
-        /// So many for each thread, so that none waits long for the others.
-        const TASKS: usize = 4;
-        let pairs = self.output.div_ceil(2 * LANES);
-        let width = pairs.div_ceil(rayon::current_num_threads() * TASKS) * 2 * LANES;
-        let mut parts: Vec<Vec<&mut [f32]>> = Vec::new();
-        parts.resize_with(self.output.div_ceil(width), Vec::new);
-        for row in out.chunks_exact_mut(self.output) {
-            for (part, piece) in parts.iter_mut().zip(row.chunks_mut(width)) {
-                part.push(piece);
-            }
-        }
-        (width, parts)
     }
 }
 

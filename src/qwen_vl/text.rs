@@ -5,11 +5,12 @@ use candle_core::{Device, Result as CandleResult, Tensor};
 use rayon::prelude::*;
 
 use super::{
-    attention::attend,
+    attention::{How, attend},
     cache::KvCache,
     config::TextConfig,
     elementwise::swiglu,
     linear::{Linear, Matrix, RmsNorm},
+    precision::Precision,
     rope::{Position, RopeTables, TextRope},
     weights::Weights,
 };
@@ -178,6 +179,7 @@ struct Attention {
     heads: usize,
     kv_heads: usize,
     head_dim: usize,
+    precision: Precision,
 }
 
 impl Attention {
@@ -213,6 +215,7 @@ impl Attention {
             heads: config.num_attention_heads,
             kv_heads: config.num_key_value_heads,
             head_dim,
+            precision: weights.precision(),
         })
     }
 
@@ -239,6 +242,11 @@ impl Attention {
             .transpose(0, 1)?;
         let v = part(self.heads + self.kv_heads, self.kv_heads)?.transpose(0, 1)?;
         let (k, v) = cache.append(layer, &rope.rotate(&k)?, &v)?;
-        self.out.forward(&attend(&rope.rotate(&q)?, &k, &v, true)?)
+        let how = How {
+            causal: true,
+            rope: None,
+            precision: self.precision,
+        };
+        self.out.forward(&attend(&rope.rotate(&q)?, &k, &v, how)?)
     }
 }

@@ -5,11 +5,12 @@ use candle_core::{Result as CandleResult, Tensor};
 use rayon::prelude::*;
 
 use super::{
-    attention::attend,
+    attention::{How, attend},
     config::VisionConfig,
     elementwise::gelu_tanh,
     linear::{LayerNorm, Linear, Matrix},
     patches::Grid,
+    precision::Precision,
     rope::{RopeTables, stretched_positions, vision_tables},
     weights::Weights,
 };
@@ -113,6 +114,7 @@ struct Block {
     fc1: Linear,
     fc2: Linear,
     num_heads: usize,
+    precision: Precision,
 }
 
 impl Block {
@@ -144,6 +146,7 @@ impl Block {
                 true,
             )?,
             num_heads: config.num_heads,
+            precision: weights.precision(),
         })
     }
 
@@ -161,12 +164,13 @@ impl Block {
                 .forward(x)?
                 .reshape((patches, 3, self.num_heads, hidden / self.num_heads))?;
         let part = |i| qkv.narrow(1, i, 1)?.squeeze(1)?.transpose(0, 1);
-        let (q, k, v) = (
-            rope.rotate(&part(0)?)?,
-            rope.rotate(&part(1)?)?,
-            part(2)?.contiguous()?,
-        );
-        self.proj.forward(&attend(&q, &k, &v, false)?)
+        let how = How {
+            causal: false,
+            rope: Some(rope),
+            precision: self.precision,
+        };
+        self.proj
+            .forward(&attend(&part(0)?, &part(1)?, &part(2)?, how)?)
     }
 }
 

@@ -128,6 +128,12 @@ impl Weights {
         Ok(tensor.to_dtype(dtype)?)
     }
 
+    /// What the weights are kept in.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
     /// The device that tensors are copied to.
     #[must_use]
     pub fn device(&self) -> &Device {

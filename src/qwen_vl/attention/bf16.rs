@@ -1,0 +1,360 @@
+//! Attention of many queries on a CPU, with products of bf16 as x86 processors have them (AVX-512 BF16) and sums in f32.
+//!
+//! As in flash attention (Dao et al., arXiv 2205.14135) scores exist for one block of keys at a time: each block's shares
+//! are taken relative to the largest score so far, and what came before is scaled when a larger one comes.
+
+// Instructions that not every processor has are unsafe to call; `suits` finds out that this one has them. And vectors of
+// bf16 can't be made from plain numbers in any other way.
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::{__m512, __m512bh, _mm512_dpbf16_ps, _mm512_set1_epi32, _mm512_setzero_ps};
+
+use bytemuck::cast;
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape};
+use rayon::prelude::*;
+
+use super::Rows;
+use crate::qwen_vl::{
+    elementwise::{columns, exp, fold},
+    rope::RopeTables,
+};
+
+/// Numbers in a vector of f32.
+const LANES: usize = 16;
+/// Queries that a key is multiplied with while it is in registers, and vectors of keys or values that are.
+const ROWS: usize = 8;
+const VECTORS: usize = 2;
+/// Keys whose scores exist at a time.
+const KEYS: usize = 512;
+/// Queries that a task has.
+const QUERIES: usize = 64;
+
+/// Whether this processor can.
+pub fn suits() -> bool {
+    is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512bf16")
+}
+
+/// What to attend with.
+pub struct Bf16<'a> {
+    /// Whether the last query sees all keys, the one before it all but the last, and so on.
+    pub causal: bool,
+    /// Turns queries and keys, if they are not turned yet.
+    pub rope: Option<&'a RopeTables>,
+}
+
+impl CustomOp3 for Bf16<'_> {
+    fn name(&self) -> &'static str {
+        "attention-bf16"
+    }
+
+    fn cpu_fwd(
+        &self,
+        q: &CpuStorage,
+        q_layout: &Layout,
+        k: &CpuStorage,
+        k_layout: &Layout,
+        v: &CpuStorage,
+        v_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (heads, queries, head_dim) = q_layout.shape().dims3()?;
+        let (kv_heads, keys, _) = k_layout.shape().dims3()?;
+        let (q, k, v) = (
+            Rows::new(q, q_layout)?,
+            Rows::new(k, k_layout)?,
+            Rows::new(v, v_layout)?,
+        );
+        let tables = self.rope.map(Tables::new).transpose()?;
+        let tables = tables.as_ref();
+        let dim = head_dim.next_multiple_of(VECTORS * LANES);
+        // SAFETY, here and below: this is only called where `suits` found the instructions.
+        let packed: Vec<Packed> = (0..kv_heads)
+            .into_par_iter()
+            .map(|head| unsafe { Packed::new(&k, &v, head, keys, dim, tables) })
+            .collect();
+        let mut out = vec![0.0; queries * heads * head_dim];
+        let parts = columns(&mut out, heads * head_dim, head_dim);
+        parts
+            .into_par_iter()
+            .enumerate()
+            .flat_map_iter(|(head, rows)| {
+                let mut rows = rows.into_iter();
+                let tasks = (0..queries).step_by(QUERIES);
+                tasks.map(move |first| (head, first, rows.by_ref().take(QUERIES).collect()))
+            })
+            .collect::<Vec<(usize, usize, Vec<&mut [f32]>)>>()
+            .into_par_iter()
+            .for_each(|(head, first, mut out)| {
+                let seen = |query: usize| {
+                    if self.causal {
+                        keys - queries + first + query + 1
+                    } else {
+                        keys
+                    }
+                };
+                let scale = (head_dim as f32).powf(-0.5);
+                let words = pack_queries(&q, head, first..first + out.len(), dim, scale, tables);
+                let packed = &packed[head / (heads / kv_heads)];
+                unsafe { attend(&words, packed, dim, &seen, &mut out) }
+            });
+        Ok((CpuStorage::F32(out), (queries, heads * head_dim).into()))
+    }
+}
+
+/// Cosines and sines, `(positions, head_dim / 2)`.
+struct Tables {
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+}
+
+impl Tables {
+    fn new(rope: &RopeTables) -> Result<Self> {
+        Ok(Self {
+            cos: rope.cos.flatten_all()?.to_vec1()?,
+            sin: rope.sin.flatten_all()?.to_vec1()?,
+        })
+    }
+
+    /// Turns `x`, `(head_dim)`, by its position.
+    fn rotate(&self, x: &mut [f32], position: usize) {
+        let half = x.len() / 2;
+        let (cos, sin) = (
+            &self.cos[position * half..][..half],
+            &self.sin[position * half..][..half],
+        );
+        let (left, right) = x.split_at_mut(half);
+        for (((a, b), cos), sin) in left.iter_mut().zip(right).zip(cos).zip(sin) {
+            (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
+        }
+    }
+}
+
+/// The nearest bf16 of two numbers, the first in the low half.
+#[inline]
+fn pair(low: f32, high: f32) -> u32 {
+    let round = |x: f32| {
+        let bits = x.to_bits();
+        bits.wrapping_add(0x7FFF + (bits >> 16 & 1)) >> 16
+    };
+    round(low) | round(high) << 16
+}
+
+/// Queries in bf16, `(queries, dim / 2)` words, and up to a multiple of [`ROWS`] of them.
+fn pack_queries(
+    q: &Rows,
+    head: usize,
+    queries: std::ops::Range<usize>,
+    dim: usize,
+    scale: f32,
+    tables: Option<&Tables>,
+) -> Vec<u32> {
+    let mut words = vec![0; queries.len().next_multiple_of(ROWS) * dim / 2];
+    for (query, words) in queries.zip(words.chunks_exact_mut(dim / 2)) {
+        let mut row = q.row(head, query).to_vec();
+        if let Some(tables) = tables {
+            tables.rotate(&mut row, query);
+        }
+        row.resize(dim, 0.0);
+        for (word, two) in words.iter_mut().zip(row.as_chunks::<2>().0) {
+            *word = pair(two[0] * scale, two[1] * scale);
+        }
+    }
+    words
+}
+
+/// One head of keys and values in bf16, up to a multiple of [`KEYS`] of them.
+struct Packed {
+    /// `(keys / 16, dim / 2)` vectors, each of two dimensions of sixteen keys.
+    keys: Vec<[u32; LANES]>,
+    /// `(keys / 2, dim / 16)` vectors, each of sixteen dimensions of two keys.
+    values: Vec<[u32; LANES]>,
+}
+
+impl Packed {
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    fn new(
+        k: &Rows,
+        v: &Rows,
+        head: usize,
+        keys: usize,
+        dim: usize,
+        tables: Option<&Tables>,
+    ) -> Self {
+        let padded = keys.next_multiple_of(KEYS);
+        let mut made = Self {
+            keys: vec![[0; LANES]; padded / LANES * (dim / 2)],
+            values: vec![[0; LANES]; padded / 2 * (dim / LANES)],
+        };
+        for key in 0..keys {
+            let mut row = k.row(head, key).to_vec();
+            if let Some(tables) = tables {
+                tables.rotate(&mut row, key);
+            }
+            row.resize(dim, 0.0);
+            let tile = &mut made.keys[key / LANES * (dim / 2)..][..dim / 2];
+            for (vector, two) in tile.iter_mut().zip(row.as_chunks::<2>().0) {
+                vector[key % LANES] = pair(two[0], two[1]);
+            }
+        }
+        let nothing = vec![0.0; v.row(head, 0).len()];
+        for key in (0..keys).step_by(2) {
+            let first = v.row(head, key);
+            let second = if key + 1 < keys {
+                v.row(head, key + 1)
+            } else {
+                &nothing
+            };
+            let words = &mut made.values[key / 2 * (dim / LANES)..][..dim / LANES];
+            let words = words.as_flattened_mut().iter_mut();
+            for ((word, first), second) in words.zip(first).zip(second) {
+                *word = pair(*first, *second);
+            }
+        }
+        made
+    }
+}
+
+/// What is known of some queries while they have not seen all keys.
+struct Sofar {
+    most: [f32; ROWS],
+    sum: [f32; ROWS],
+}
+
+/// Fills `out`, one row of `head_dim` for each query; query `i` sees the first `seen(i)` keys.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+fn attend(
+    words: &[u32],
+    packed: &Packed,
+    dim: usize,
+    seen: &dyn Fn(usize) -> usize,
+    out: &mut [&mut [f32]],
+) {
+    let groups = out.len().div_ceil(ROWS);
+    let mut sums = vec![0.0; groups * ROWS * dim];
+    let mut sofar: Vec<Sofar> = Vec::new();
+    sofar.resize_with(groups, || Sofar {
+        most: [f32::NEG_INFINITY; ROWS],
+        sum: [0.0; ROWS],
+    });
+    let mut scores = [[0.0; KEYS]; ROWS];
+    let mut shares = [[0; KEYS / 2]; ROWS];
+    let all = seen(out.len() - 1);
+    for first in (0..all).step_by(KEYS) {
+        let keys = &packed.keys[first / LANES * (dim / 2)..][..KEYS / LANES * (dim / 2)];
+        let values = &packed.values[first / 2 * (dim / LANES)..][..KEYS / 2 * (dim / LANES)];
+        let queries = words.chunks_exact(ROWS * dim / 2);
+        let sums = sums.chunks_exact_mut(ROWS * dim);
+        for (group, ((queries, sums), sofar)) in queries.zip(sums).zip(&mut sofar).enumerate() {
+            score(queries, keys, dim, &mut scores);
+            for row in 0..ROWS {
+                let query = (group * ROWS + row).min(out.len() - 1);
+                let seen = seen(query).saturating_sub(first).min(KEYS);
+                let sums = &mut sums[row * dim..][..dim];
+                share(&mut scores[row], seen, sofar, row, sums);
+                for (word, two) in shares[row].iter_mut().zip(scores[row].as_chunks::<2>().0) {
+                    *word = pair(two[0], two[1]);
+                }
+            }
+            add_values(&shares, values, dim, sums);
+        }
+    }
+    for (i, (out, sums)) in out.iter_mut().zip(sums.chunks_exact(dim)).enumerate() {
+        let share = 1.0 / sofar[i / ROWS].sum[i % ROWS];
+        for (out, sum) in out.iter_mut().zip(sums) {
+            *out = sum * share;
+        }
+    }
+}
+
+/// Makes shares of the first `seen` scores and zeros of the others, and scales what came before.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+fn share(scores: &mut [f32; KEYS], seen: usize, sofar: &mut Sofar, row: usize, sums: &mut [f32]) {
+    let (seen, unseen) = scores.split_at_mut(seen);
+    unseen.fill(0.0);
+    let most = fold(seen, sofar.most[row], f32::max);
+    if most > sofar.most[row] {
+        let scale = exp(sofar.most[row] - most);
+        sofar.sum[row] *= scale;
+        for sum in sums {
+            *sum *= scale;
+        }
+        sofar.most[row] = most;
+    }
+    for score in &mut *seen {
+        *score = exp(*score - most);
+    }
+    sofar.sum[row] += fold(seen, 0.0, |sum, score| sum + score);
+}
+
+fn bf16(words: [u32; LANES]) -> __m512bh {
+    // SAFETY: both are 64 bytes, of which each value is allowed.
+    unsafe { std::mem::transmute::<[u32; LANES], __m512bh>(words) }
+}
+
+/// The scores of [`ROWS`] queries, `(ROWS, dim / 2)` words, with [`KEYS`] keys.
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn score(queries: &[u32], keys: &[[u32; LANES]], dim: usize, scores: &mut [[f32; KEYS]; ROWS]) {
+    let half = dim / 2;
+    for (i, tiles) in keys.chunks_exact(VECTORS * half).enumerate() {
+        let (left, right) = tiles.split_at(half);
+        let mut sums = [[_mm512_setzero_ps(); VECTORS]; ROWS];
+        for (d, (&left, &right)) in left.iter().zip(right).enumerate() {
+            let vectors = [bf16(left), bf16(right)];
+            for (row, sums) in sums.iter_mut().enumerate() {
+                multiply_add(sums, queries[row * half + d], vectors);
+            }
+        }
+        for (scores, sums) in scores.iter_mut().zip(sums) {
+            for (vector, sum) in sums.into_iter().enumerate() {
+                let at = (i * VECTORS + vector) * LANES;
+                scores[at..at + LANES].copy_from_slice(&cast::<_, [f32; LANES]>(sum));
+            }
+        }
+    }
+}
+
+/// Adds to `sums`, `(ROWS, dim)`, the shares of [`KEYS`] values.
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn add_values(
+    shares: &[[u32; KEYS / 2]; ROWS],
+    values: &[[u32; LANES]],
+    dim: usize,
+    sums: &mut [f32],
+) {
+    let wide = dim / LANES;
+    for first in (0..wide).step_by(VECTORS) {
+        let at = |row: usize, vector: usize| row * dim + (first + vector) * LANES;
+        let mut added = [[_mm512_setzero_ps(); VECTORS]; ROWS];
+        for (row, added) in added.iter_mut().enumerate() {
+            for (vector, added) in added.iter_mut().enumerate() {
+                if let Some(&sum) = sums[at(row, vector)..].first_chunk::<LANES>() {
+                    *added = cast(sum);
+                }
+            }
+        }
+        for (two, values) in values.chunks_exact(wide).enumerate() {
+            let vectors = [bf16(values[first]), bf16(values[first + 1])];
+            for (added, shares) in added.iter_mut().zip(shares) {
+                multiply_add(added, shares[two], vectors);
+            }
+        }
+        for (row, added) in added.into_iter().enumerate() {
+            for (vector, added) in added.into_iter().enumerate() {
+                let at = at(row, vector);
+                sums[at..at + LANES].copy_from_slice(&cast::<_, [f32; LANES]>(added));
+            }
+        }
+    }
+}
+
+/// Adds the products of two numbers with each two of `vectors`.
+#[target_feature(enable = "avx512f,avx512bf16")]
+#[inline]
+fn multiply_add(sums: &mut [__m512; VECTORS], two: u32, vectors: [__m512bh; VECTORS]) {
+    let two = bf16(cast(_mm512_set1_epi32(two.cast_signed())));
+    for (sum, vector) in sums.iter_mut().zip(vectors) {
+        *sum = _mm512_dpbf16_ps(*sum, two, vector);
+    }
+}
