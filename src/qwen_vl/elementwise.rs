@@ -7,7 +7,7 @@
 #![allow(clippy::inline_always, reason = "see above")]
 
 use candle_core::{
-    CpuStorage, CustomOp1, D, DType, InplaceOp1, Layout, Result, Shape, Tensor, bail,
+    CpuStorage, CustomOp1, D, DType, Device, InplaceOp1, Layout, Result, Shape, Tensor, bail,
 };
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -56,18 +56,15 @@ fn is_plain(x: &Tensor) -> bool {
     x.device().is_cpu() && x.dtype() == DType::F32 && x.is_contiguous()
 }
 
-/// `(rows, keys)`: 0 where row `i` may look, −∞ at the last `rows − 1 − i` keys.
-fn causal_mask(rows: usize, keys: usize, device: &candle_core::Device) -> Result<Tensor> {
-    let before = keys - rows;
-    let value = |i, j| {
-        if j <= before + i {
-            0.0
-        } else {
-            f32::NEG_INFINITY
-        }
-    };
-    let mask = (0..rows).flat_map(|i| (0..keys).map(move |j| value(i, j)));
-    Tensor::from_iter(mask, device)?.reshape((rows, keys))
+/// `(rows, keys)`: 0 where row `i` may look, −∞ at the last `rows − 1 − i` keys. Computed on the device, to which it would be
+/// megabytes to copy, for every layer.
+fn causal_mask(rows: usize, keys: usize, device: &Device) -> Result<Tensor> {
+    let (rows, keys) = (rows as u32, keys as u32);
+    let key = Tensor::arange(0, keys, device)?.unsqueeze(0)?;
+    let last_seen = Tensor::arange(keys - rows, keys, device)?.unsqueeze(1)?;
+    let unseen = key.broadcast_gt(&last_seen)?;
+    let value = |value: f32| Tensor::new(value, device)?.broadcast_as(unseen.shape());
+    unseen.where_cond(&value(f32::NEG_INFINITY)?, &value(0.0)?)
 }
 
 /// `exp`, within 2 units of the last place from −87 to 88, and the value at that end beyond: 2ⁿ by the exponent's bits,
@@ -273,8 +270,6 @@ impl WithSimd for SwiGluRow<'_> {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-
     use super::*;
 
     fn difference(a: &Tensor, b: &Tensor) -> f32 {
