@@ -58,8 +58,10 @@ pub fn run(
     if let Some(error) = broken {
         return Err(error);
     }
+    // What was read is kept, also where the engine could not go on.
+    let synced = desk.borrow_mut().journal.sync();
     ended?;
-    desk.borrow_mut().journal.sync()?;
+    synced?;
     let lost = desk.borrow().in_flight.len();
     ensure!(
         lost == 0,

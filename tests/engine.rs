@@ -39,6 +39,8 @@ type Script = Box<dyn FnMut(&[PreparedPage], Attempt) -> Result<PageAnswer, Page
 struct Scripted {
     facts: EngineFacts,
     batch_size: usize,
+    /// From this page on it is of no use.
+    breaks_at: Option<u64>,
     calls: Calls,
     script: Script,
 }
@@ -54,6 +56,7 @@ impl Scripted {
                 output_format: OutputFormat::Markdown,
             },
             batch_size: 1,
+            breaks_at: None,
             calls: Calls::default(),
             script: Box::new(script),
         }
@@ -81,6 +84,14 @@ impl PageReader for Scripted {
     fn read(&mut self, page: &PreparedPage, attempt: Attempt) -> Result<PageAnswer, PageError> {
         self.read_together(std::slice::from_ref(page), attempt)
             .remove(0)
+    }
+
+    fn broken(&self) -> Option<String> {
+        let calls = self.calls.lock().unwrap();
+        let mut pages = calls.iter().flat_map(|call| &call.pages);
+        pages
+            .any(|page| Some(page.0) == self.breaks_at)
+            .then(|| "the device is lost".to_owned())
     }
 
     fn batch_size(&self) -> usize {
@@ -269,6 +280,36 @@ fn a_page_that_no_size_helps_fails_after_two_reductions() {
         assert!(pixels(pair[1]) <= 0.7 * pixels(pair[0]));
     }
     assert_eq!(outcome.attempts, 3);
+}
+
+#[test]
+fn a_reader_that_breaks_ends_the_run_after_the_page_that_it_broke_on() {
+    for (batch_size, wanted) in [
+        (1, vec![(1, Ok("read")), (2, Err(ErrorKind::Engine))]),
+        // Which page of these it was can't be known; one of them has to be behind the next run.
+        (3, vec![(1, Err(ErrorKind::Engine))]),
+    ] {
+        let mut reader = Scripted::new(move |pages, _| {
+            if pages.iter().any(|page| page.id.0 == 2) || pages.len() == 1 && batch_size > 1 {
+                Err(error(ErrorKind::Engine))
+            } else {
+                Ok(stop("read"))
+            }
+        });
+        reader.batch_size = batch_size;
+        reader.breaks_at = Some(2);
+        let mut outcomes = Vec::new();
+        let ended = PageByPage::new(reader, POLICY).run(&mut (1..=5).map(page), &mut |outcome| {
+            outcomes.push(outcome);
+            Ok(())
+        });
+        assert_eq!(ended.unwrap_err().to_string(), "the device is lost");
+        let told: Vec<_> = outcomes
+            .iter()
+            .map(|outcome| (outcome.id.0, content(outcome)))
+            .collect();
+        assert_eq!(told, wanted);
+    }
 }
 
 #[test]

@@ -124,6 +124,11 @@ pub trait PageReader {
     /// The page can't be read, as it is or at all.
     fn read(&mut self, page: &PreparedPage, attempt: Attempt) -> Result<PageAnswer, PageError>;
 
+    /// Why it can't read any further page, once that is so; then the run ends.
+    fn broken(&self) -> Option<String> {
+        None
+    }
+
     /// How many pages it reads together.
     fn batch_size(&self) -> usize {
         1

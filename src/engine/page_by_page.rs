@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use backon::BackoffBuilder;
 
 use super::{Attempt, Engine, EngineFacts, FinishReason, PageAnswer, PageOutcome, PageReader};
@@ -55,7 +55,7 @@ impl<R: PageReader> PageByPage<R> {
         if let [_] = *batch {
             return batch
                 .into_iter()
-                .try_for_each(|page| done(self.read_alone(page)));
+                .try_for_each(|page| self.finish_alone(page, done));
         }
         let attempt = self.attempt();
         let results = guard(|| Ok(self.reader.read_together(&batch, attempt)));
@@ -74,7 +74,7 @@ impl<R: PageReader> PageByPage<R> {
             }
         }
         for page in alone {
-            done(self.read_alone(page))?;
+            self.finish_alone(page, done)?;
         }
         if out_of_memory.is_empty() {
             return Ok(());
@@ -87,6 +87,20 @@ impl<R: PageReader> PageByPage<R> {
             out_of_memory = rest;
         }
         Ok(())
+    }
+
+    /// Reads one page; an `Err` if there is no use in reading another. The page that broke the reader has its record: were
+    /// it left out, the next run would begin with it and end with it.
+    fn finish_alone(
+        &mut self,
+        page: PreparedPage,
+        done: &mut dyn FnMut(PageOutcome) -> Result<()>,
+    ) -> Result<()> {
+        done(self.read_alone(page))?;
+        match self.reader.broken() {
+            Some(why) => bail!(why),
+            None => Ok(()),
+        }
     }
 
     fn read_alone(&mut self, mut page: PreparedPage) -> PageOutcome {

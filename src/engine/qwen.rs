@@ -16,6 +16,7 @@ use crate::{
         precision::Precision,
         quantized::QuantizedFile,
         tokenizer::Prompt,
+        trouble::{self, Trouble},
         weights,
     },
 };
@@ -98,6 +99,8 @@ pub struct QwenEngine {
     prompt: Prompt,
     sampling: Sampling,
     drafts: bool,
+    /// Why the device is of no use any more.
+    lost: Option<String>,
 }
 
 impl QwenEngine {
@@ -128,6 +131,7 @@ impl QwenEngine {
         let Hardware { device, precision } = hardware;
         let quantized = hardware.quantized_file(folder, fingerprint);
         let model = QwenVl::load_with(folder, device, *precision, quantized)
+            .map_err(too_large)
             .with_context(|| format!("can't load the model {name}"))?;
         let prompt = model.tokenizer.prompt(&task.prompt)?;
         tracing::debug!(model = name, ?hardware, "model loaded");
@@ -141,6 +145,7 @@ impl QwenEngine {
             prompt,
             sampling: task.sampling,
             drafts: task.drafts,
+            lost: None,
         })
     }
 
@@ -189,21 +194,39 @@ impl PageReader for QwenEngine {
     }
 
     fn read(&mut self, page: &PreparedPage, attempt: Attempt) -> Result<PageAnswer, PageError> {
-        self.generate(page, attempt)
-            .map_err(|error| page_error(&error))
+        self.generate(page, attempt).map_err(|error| {
+            let error = page_error(&error);
+            if Trouble::told_by(&error.message) == Some(Trouble::Lost) {
+                self.lost = Some(error.message.clone());
+            }
+            error
+        })
+    }
+
+    fn broken(&self) -> Option<String> {
+        let error = self.lost.as_ref()?;
+        Some(format!(
+            "the GPU can't be used any more: {error}. The same command goes on with the pages that are left; if it ends \
+             here again, `nvidia-smi` and the system's log (look for Xid) may say why"
+        ))
+    }
+}
+
+/// Adds what to do to the error of a model for which there is not enough memory.
+fn too_large(error: anyhow::Error) -> anyhow::Error {
+    match Trouble::told_by(&trouble::message(&error)) {
+        Some(Trouble::OutOfMemory) => error.context(
+            "it does not fit into the GPU's free memory; take a smaller one, or see with `nvidia-smi` what else is there",
+        ),
+        _ => error,
     }
 }
 
 fn page_error(error: &anyhow::Error) -> PageError {
-    let message = format!("{error:#}");
-    // Neither Candle nor the driver has an error type for it.
-    let memory = message
-        .to_lowercase()
-        .replace('_', " ")
-        .contains("out of memory");
+    let message = trouble::message(error);
     let kind = if error.is::<OutOfTime>() {
         ErrorKind::Timeout
-    } else if memory {
+    } else if Trouble::told_by(&message) == Some(Trouble::OutOfMemory) {
         ErrorKind::OutOfMemory
     } else {
         ErrorKind::Engine
@@ -214,25 +237,25 @@ fn page_error(error: &anyhow::Error) -> PageError {
 fn open_device(choice: DeviceChoice) -> Result<Device> {
     match choice {
         DeviceChoice::Cpu => Ok(Device::Cpu),
-        DeviceChoice::Auto => Ok(Device::cuda_if_available(0).unwrap_or_else(|error| {
+        DeviceChoice::Auto if !cfg!(feature = "cuda") => Ok(Device::Cpu),
+        DeviceChoice::Auto => Ok(open_cuda(0).unwrap_or_else(|error| {
             tracing::warn!("no CUDA device can be used, so the CPU is: {error}");
             Device::Cpu
         })),
-        DeviceChoice::Cuda(index) => open_cuda(index),
+        DeviceChoice::Cuda(index) => open_cuda(index).with_context(|| {
+            format!("--device cuda:{index} can't be used (--device cpu needs no GPU)")
+        }),
     }
 }
 
 #[cfg(feature = "cuda")]
 fn open_cuda(index: usize) -> Result<Device> {
-    Device::new_cuda(index).with_context(|| {
-        format!("--device cuda:{index} can't be used; `nvidia-smi` lists what is there")
-    })
+    crate::qwen_vl::cuda::open(index)
 }
 
 #[cfg(not(feature = "cuda"))]
 fn open_cuda(_: usize) -> Result<Device> {
     anyhow::bail!(
-        "--device cuda: this omnidocs was built for the CPU only; build it with `cargo build --release --features cuda`, \
-         or use --device cpu"
+        "this omnidocs was built for the CPU only; `cargo build --release --features cuda` builds the other"
     )
 }

@@ -7,6 +7,8 @@
 pub mod attention;
 pub mod cache;
 pub mod config;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod draft;
 pub mod elementwise;
 pub mod generate;
@@ -20,6 +22,7 @@ pub mod repetition;
 pub mod rope;
 pub mod text;
 pub mod tokenizer;
+pub mod trouble;
 pub mod vision;
 pub mod weights;
 

@@ -1,0 +1,207 @@
+//! What an error of the device means for the pages after it.
+
+use candle_core::Error;
+
+/// What goes wrong with a device and is not the page's fault alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// Its memory was not enough, and may be for fewer pixels.
+    OutOfMemory,
+    /// Nothing that this process does on it works any more.
+    Lost,
+}
+
+impl Trouble {
+    /// What the driver and its libraries call a lack of memory.
+    const OUT_OF_MEMORY: [&str; 4] = [
+        "OUT_OF_MEMORY",
+        "CUBLAS_STATUS_ALLOC_FAILED",
+        "CUDNN_STATUS_ALLOC_FAILED",
+        "CURAND_STATUS_ALLOCATION_FAILED",
+    ];
+    /// What the driver calls errors after which the process must end: those of which `cuda.h` of CUDA 13.0 says so, and
+    /// hardware that fails.
+    const LOST: [&str; 18] = [
+        "CUDA_ERROR_ASSERT",
+        "CUDA_ERROR_CONTAINED",
+        "CUDA_ERROR_CONTEXT_IS_DESTROYED",
+        "CUDA_ERROR_DEVICE_UNAVAILABLE",
+        "CUDA_ERROR_ECC_UNCORRECTABLE",
+        "CUDA_ERROR_EXTERNAL_DEVICE",
+        "CUDA_ERROR_HARDWARE_STACK_ERROR",
+        "CUDA_ERROR_ILLEGAL_ADDRESS",
+        "CUDA_ERROR_ILLEGAL_INSTRUCTION",
+        "CUDA_ERROR_INVALID_ADDRESS_SPACE",
+        "CUDA_ERROR_INVALID_PC",
+        "CUDA_ERROR_LAUNCH_FAILED",
+        "CUDA_ERROR_LAUNCH_TIMEOUT",
+        "CUDA_ERROR_MISALIGNED_ADDRESS",
+        "CUDA_ERROR_MPS_CLIENT_TERMINATED",
+        "CUDA_ERROR_NVLINK_UNCORRECTABLE",
+        "CUDA_ERROR_TENSOR_MEMORY_LEAK",
+        "CUDA_ERROR_UNKNOWN",
+    ];
+
+    /// What an error with this message tells of; none if the device is well.
+    ///
+    /// The names in it decide: the driver's own types are there in a CUDA build only.
+    #[must_use]
+    pub fn told_by(message: &str) -> Option<Self> {
+        let says = |names: &[&str]| names.iter().any(|name| message.contains(name));
+        if says(&Self::LOST) {
+            Some(Self::Lost)
+        } else if says(&Self::OUT_OF_MEMORY) {
+            Some(Self::OutOfMemory)
+        } else {
+            None
+        }
+    }
+}
+
+/// An error and its causes in one line, without the backtraces that Candle takes into its messages where `RUST_BACKTRACE`
+/// is set.
+#[must_use]
+pub fn message(error: &anyhow::Error) -> String {
+    let causes = error.chain().map(|cause| match cause.downcast_ref() {
+        Some(error) => without_backtrace(error),
+        None => cause.to_string(),
+    });
+    causes.collect::<Vec<_>>().join(": ")
+}
+
+fn without_backtrace(error: &Error) -> String {
+    match error {
+        Error::WithBacktrace { inner, .. } => without_backtrace(inner),
+        Error::Context { inner, context } => format!("{context}: {}", without_backtrace(inner)),
+        error => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{backtrace::Backtrace, fmt};
+
+    use anyhow::Context;
+
+    use super::*;
+
+    /// Says what an error of the driver or of one of its libraries says.
+    #[derive(Debug)]
+    struct Says(&'static str);
+
+    impl fmt::Display for Says {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl std::error::Error for Says {}
+
+    /// Such an error as it arrives from a forward pass.
+    fn arrives(said: &'static str) -> anyhow::Error {
+        let error = Error::WithBacktrace {
+            inner: Box::new(Error::Cuda(Box::new(Says(said)))),
+            backtrace: Box::new(Backtrace::force_capture()),
+        };
+        Err::<(), _>(error.context("softmax"))
+            .context("vision tower")
+            .unwrap_err()
+    }
+
+    fn trouble(error: &anyhow::Error) -> Option<Trouble> {
+        Trouble::told_by(&message(error))
+    }
+
+    #[test]
+    fn a_message_is_one_line_with_all_causes() {
+        let error = arrives("DriverError(CUDA_ERROR_NOT_READY, \"not ready\")");
+        assert_eq!(
+            message(&error),
+            "vision tower: softmax: DriverError(CUDA_ERROR_NOT_READY, \"not ready\")"
+        );
+    }
+
+    #[test]
+    fn a_lack_of_memory_is_told_from_a_device_that_is_lost_and_from_all_else() {
+        for (said, wanted) in [
+            (
+                "DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")",
+                Some(Trouble::OutOfMemory),
+            ),
+            (
+                "DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\") when loading reduce",
+                Some(Trouble::OutOfMemory),
+            ),
+            (
+                "CublasError(CUBLAS_STATUS_ALLOC_FAILED)",
+                Some(Trouble::OutOfMemory),
+            ),
+            (
+                "CurandError(CURAND_STATUS_ALLOCATION_FAILED)",
+                Some(Trouble::OutOfMemory),
+            ),
+            (
+                "DriverError(CUDA_ERROR_ILLEGAL_ADDRESS, \"an illegal memory access was encountered\")",
+                Some(Trouble::Lost),
+            ),
+            (
+                "DriverError(CUDA_ERROR_ECC_UNCORRECTABLE, \"uncorrectable ECC error encountered\")",
+                Some(Trouble::Lost),
+            ),
+            // What can't even be told about it.
+            (
+                "DriverError(CUDA_ERROR_LAUNCH_FAILED, \"<Failure when calling cuGetErrorString()>\")",
+                Some(Trouble::Lost),
+            ),
+            (
+                "DriverError(CUDA_ERROR_INVALID_VALUE, \"invalid argument\")",
+                None,
+            ),
+            ("CublasError(CUBLAS_STATUS_NOT_SUPPORTED)", None),
+            ("missing kernel 'rope'", None),
+        ] {
+            assert_eq!(trouble(&arrives(said)), wanted, "{said}");
+        }
+    }
+
+    /// With the types that arrive in earnest.
+    #[cfg(feature = "cuda")]
+    #[test]
+    fn the_names_are_those_of_the_driver_and_its_libraries() {
+        use candle_core::cuda_backend::{CudaError, cudarc};
+        use cudarc::{
+            cublas::{result::CublasError, sys::cublasStatus_t},
+            curand::{result::CurandError, sys::curandStatus_t},
+            driver::{DriverError, sys::CUresult},
+        };
+
+        let driver = |code| CudaError::from(DriverError(code));
+        for (error, wanted) in [
+            (
+                driver(CUresult::CUDA_ERROR_OUT_OF_MEMORY),
+                Some(Trouble::OutOfMemory),
+            ),
+            (
+                CublasError(cublasStatus_t::CUBLAS_STATUS_ALLOC_FAILED).into(),
+                Some(Trouble::OutOfMemory),
+            ),
+            (
+                CurandError(curandStatus_t::CURAND_STATUS_ALLOCATION_FAILED).into(),
+                Some(Trouble::OutOfMemory),
+            ),
+            (
+                driver(CUresult::CUDA_ERROR_ILLEGAL_ADDRESS),
+                Some(Trouble::Lost),
+            ),
+            (
+                driver(CUresult::CUDA_ERROR_ECC_UNCORRECTABLE),
+                Some(Trouble::Lost),
+            ),
+            (driver(CUresult::CUDA_ERROR_UNKNOWN), Some(Trouble::Lost)),
+            (driver(CUresult::CUDA_ERROR_NO_DEVICE), None),
+        ] {
+            let error = anyhow::Error::from(Error::from(error));
+            assert_eq!(trouble(&error), wanted, "{error}");
+        }
+    }
+}
