@@ -7,7 +7,9 @@
 // bf16 can't be made from plain numbers in any other way.
 #![allow(unsafe_code)]
 
-use std::arch::x86_64::{__m512, __m512bh, _mm512_dpbf16_ps, _mm512_set1_epi32, _mm512_setzero_ps};
+use std::arch::x86_64::{
+    __m512, __m512bh, _mm512_add_ps, _mm512_dpbf16_ps, _mm512_set1_epi32, _mm512_setzero_ps,
+};
 
 use bytemuck::cast;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape};
@@ -24,6 +26,7 @@ const LANES: usize = 16;
 /// Queries that a key is multiplied with while it is in registers, and vectors of keys or values that are.
 const ROWS: usize = 8;
 const VECTORS: usize = 2;
+const WIDE: usize = VECTORS * LANES;
 /// Keys whose scores exist at a time.
 const KEYS: usize = 512;
 /// Queries that a task has.
@@ -67,7 +70,7 @@ impl CustomOp3 for Bf16<'_> {
         );
         let tables = self.rope.map(Tables::new).transpose()?;
         let tables = tables.as_ref();
-        let dim = head_dim.next_multiple_of(VECTORS * LANES);
+        let dim = head_dim.next_multiple_of(WIDE);
         // SAFETY, here and below: this is only called where `suits` found the instructions.
         let packed: Vec<Packed> = (0..kv_heads)
             .into_par_iter()
@@ -140,7 +143,7 @@ fn pair(low: f32, high: f32) -> u32 {
     round(low) | round(high) << 16
 }
 
-/// Queries in bf16, `(queries, dim / 2)` words, and up to a multiple of [`ROWS`] of them.
+/// Queries in bf16, up to a multiple of [`ROWS`] of them: `(queries / ROWS, dim / 2)`, two dimensions of [`ROWS`] queries.
 fn pack_queries(
     q: &Rows,
     head: usize,
@@ -148,16 +151,17 @@ fn pack_queries(
     dim: usize,
     scale: f32,
     tables: Option<&Tables>,
-) -> Vec<u32> {
-    let mut words = vec![0; queries.len().next_multiple_of(ROWS) * dim / 2];
-    for (query, words) in queries.zip(words.chunks_exact_mut(dim / 2)) {
+) -> Vec<[u32; ROWS]> {
+    let mut words = vec![[0; ROWS]; queries.len().div_ceil(ROWS) * (dim / 2)];
+    for (i, query) in queries.enumerate() {
+        let words = &mut words[i / ROWS * (dim / 2)..][..dim / 2];
         let mut row = q.row(head, query).to_vec();
         if let Some(tables) = tables {
             tables.rotate(&mut row, query);
         }
         row.resize(dim, 0.0);
         for (word, two) in words.iter_mut().zip(row.as_chunks::<2>().0) {
-            *word = pair(two[0] * scale, two[1] * scale);
+            word[i % ROWS] = pair(two[0] * scale, two[1] * scale);
         }
     }
     words
@@ -165,11 +169,14 @@ fn pack_queries(
 
 /// One head of keys and values in bf16, up to a multiple of [`KEYS`] of them.
 struct Packed {
-    /// `(keys / 16, dim / 2)` vectors, each of two dimensions of sixteen keys.
-    keys: Vec<[u32; LANES]>,
-    /// `(keys / 2, dim / 16)` vectors, each of sixteen dimensions of two keys.
-    values: Vec<[u32; LANES]>,
+    /// `(keys / 32, dim / 2)`: two dimensions of 32 keys.
+    keys: Vec<Vectors>,
+    /// `(dim / 32, keys / 2)`: 32 dimensions of two keys.
+    values: Vec<Vectors>,
 }
+
+/// Pairs of bf16 that are multiplied together.
+type Vectors = [[u32; LANES]; VECTORS];
 
 impl Packed {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
@@ -183,8 +190,8 @@ impl Packed {
     ) -> Self {
         let padded = keys.next_multiple_of(KEYS);
         let mut made = Self {
-            keys: vec![[0; LANES]; padded / LANES * (dim / 2)],
-            values: vec![[0; LANES]; padded / 2 * (dim / LANES)],
+            keys: vec![[[0; LANES]; VECTORS]; padded / WIDE * (dim / 2)],
+            values: vec![[[0; LANES]; VECTORS]; dim / WIDE * (padded / 2)],
         };
         for key in 0..keys {
             let mut row = k.row(head, key).to_vec();
@@ -192,9 +199,9 @@ impl Packed {
                 tables.rotate(&mut row, key);
             }
             row.resize(dim, 0.0);
-            let tile = &mut made.keys[key / LANES * (dim / 2)..][..dim / 2];
-            for (vector, two) in tile.iter_mut().zip(row.as_chunks::<2>().0) {
-                vector[key % LANES] = pair(two[0], two[1]);
+            let vectors = &mut made.keys[key / WIDE * (dim / 2)..][..dim / 2];
+            for (vectors, two) in vectors.iter_mut().zip(row.as_chunks::<2>().0) {
+                vectors.as_flattened_mut()[key % WIDE] = pair(two[0], two[1]);
             }
         }
         let nothing = vec![0.0; v.row(head, 0).len()];
@@ -205,10 +212,12 @@ impl Packed {
             } else {
                 &nothing
             };
-            let words = &mut made.values[key / 2 * (dim / LANES)..][..dim / LANES];
-            let words = words.as_flattened_mut().iter_mut();
-            for ((word, first), second) in words.zip(first).zip(second) {
-                *word = pair(*first, *second);
+            let wide = first.chunks(WIDE).zip(second.chunks(WIDE));
+            for ((first, second), values) in wide.zip(made.values.chunks_exact_mut(padded / 2)) {
+                let words = values[key / 2].as_flattened_mut().iter_mut();
+                for ((word, first), second) in words.zip(first).zip(second) {
+                    *word = pair(*first, *second);
+                }
             }
         }
         made
@@ -224,7 +233,7 @@ struct Sofar {
 /// Fills `out`, one row of `head_dim` for each query; query `i` sees the first `seen(i)` keys.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
 fn attend(
-    words: &[u32],
+    words: &[[u32; ROWS]],
     packed: &Packed,
     dim: usize,
     seen: &dyn Fn(usize) -> usize,
@@ -241,12 +250,11 @@ fn attend(
     let mut shares = [[0; KEYS / 2]; ROWS];
     let all = seen(out.len() - 1);
     for first in (0..all).step_by(KEYS) {
-        let keys = &packed.keys[first / LANES * (dim / 2)..][..KEYS / LANES * (dim / 2)];
-        let values = &packed.values[first / 2 * (dim / LANES)..][..KEYS / 2 * (dim / LANES)];
-        let queries = words.chunks_exact(ROWS * dim / 2);
+        let keys = &packed.keys[first / WIDE * (dim / 2)..][..KEYS / WIDE * (dim / 2)];
+        let queries = words.chunks_exact(dim / 2);
         let sums = sums.chunks_exact_mut(ROWS * dim);
         for (group, ((queries, sums), sofar)) in queries.zip(sums).zip(&mut sofar).enumerate() {
-            score(queries, keys, dim, &mut scores);
+            score(queries, keys, &mut scores);
             for row in 0..ROWS {
                 let query = (group * ROWS + row).min(out.len() - 1);
                 let seen = seen(query).saturating_sub(first).min(KEYS);
@@ -256,7 +264,13 @@ fn attend(
                     *word = pair(two[0], two[1]);
                 }
             }
-            add_values(&shares, values, dim, sums);
+            let values = packed
+                .values
+                .chunks_exact(packed.values.len() / (dim / WIDE));
+            for (i, values) in values.enumerate() {
+                let values = &values[first / 2..][..KEYS / 2];
+                add_values(&shares, values, &mut sums[i * WIDE..], dim);
+            }
         }
     }
     for (i, (out, sums)) in out.iter_mut().zip(sums.chunks_exact(dim)).enumerate() {
@@ -293,58 +307,37 @@ fn bf16(words: [u32; LANES]) -> __m512bh {
     unsafe { std::mem::transmute::<[u32; LANES], __m512bh>(words) }
 }
 
-/// The scores of [`ROWS`] queries, `(ROWS, dim / 2)` words, with [`KEYS`] keys.
+/// The scores of [`ROWS`] queries with [`KEYS`] keys.
 #[target_feature(enable = "avx512f,avx512bf16")]
-fn score(queries: &[u32], keys: &[[u32; LANES]], dim: usize, scores: &mut [[f32; KEYS]; ROWS]) {
-    let half = dim / 2;
-    for (i, tiles) in keys.chunks_exact(VECTORS * half).enumerate() {
-        let (left, right) = tiles.split_at(half);
+fn score(queries: &[[u32; ROWS]], keys: &[Vectors], scores: &mut [[f32; KEYS]; ROWS]) {
+    for (i, keys) in keys.chunks_exact(queries.len()).enumerate() {
         let mut sums = [[_mm512_setzero_ps(); VECTORS]; ROWS];
-        for (d, (&left, &right)) in left.iter().zip(right).enumerate() {
-            let vectors = [bf16(left), bf16(right)];
-            for (row, sums) in sums.iter_mut().enumerate() {
-                multiply_add(sums, queries[row * half + d], vectors);
+        for (queries, keys) in queries.iter().zip(keys) {
+            for (sums, &query) in sums.iter_mut().zip(queries) {
+                multiply_add(sums, query, keys);
             }
         }
         for (scores, sums) in scores.iter_mut().zip(sums) {
             for (vector, sum) in sums.into_iter().enumerate() {
-                let at = (i * VECTORS + vector) * LANES;
+                let at = i * WIDE + vector * LANES;
                 scores[at..at + LANES].copy_from_slice(&cast::<_, [f32; LANES]>(sum));
             }
         }
     }
 }
 
-/// Adds to `sums`, `(ROWS, dim)`, the shares of [`KEYS`] values.
+/// Adds the shares of [`KEYS`] values to 32 dimensions of [`ROWS`] sums, of which each is `dim` behind the one before.
 #[target_feature(enable = "avx512f,avx512bf16")]
-fn add_values(
-    shares: &[[u32; KEYS / 2]; ROWS],
-    values: &[[u32; LANES]],
-    dim: usize,
-    sums: &mut [f32],
-) {
-    let wide = dim / LANES;
-    for first in (0..wide).step_by(VECTORS) {
-        let at = |row: usize, vector: usize| row * dim + (first + vector) * LANES;
-        let mut added = [[_mm512_setzero_ps(); VECTORS]; ROWS];
-        for (row, added) in added.iter_mut().enumerate() {
-            for (vector, added) in added.iter_mut().enumerate() {
-                if let Some(&sum) = sums[at(row, vector)..].first_chunk::<LANES>() {
-                    *added = cast(sum);
-                }
-            }
+fn add_values(shares: &[[u32; KEYS / 2]; ROWS], values: &[Vectors], sums: &mut [f32], dim: usize) {
+    let mut added = [[_mm512_setzero_ps(); VECTORS]; ROWS];
+    for (two, values) in values.iter().enumerate().take(KEYS / 2) {
+        for (added, shares) in added.iter_mut().zip(shares) {
+            multiply_add(added, shares[two], values);
         }
-        for (two, values) in values.chunks_exact(wide).enumerate() {
-            let vectors = [bf16(values[first]), bf16(values[first + 1])];
-            for (added, shares) in added.iter_mut().zip(shares) {
-                multiply_add(added, shares[two], vectors);
-            }
-        }
-        for (row, added) in added.into_iter().enumerate() {
-            for (vector, added) in added.into_iter().enumerate() {
-                let at = at(row, vector);
-                sums[at..at + LANES].copy_from_slice(&cast::<_, [f32; LANES]>(added));
-            }
+    }
+    for (added, sums) in added.into_iter().zip(sums.chunks_mut(dim)) {
+        for (added, sums) in added.into_iter().zip(sums.as_chunks_mut::<LANES>().0) {
+            *sums = cast(_mm512_add_ps(cast(*sums), added));
         }
     }
 }
@@ -352,9 +345,9 @@ fn add_values(
 /// Adds the products of two numbers with each two of `vectors`.
 #[target_feature(enable = "avx512f,avx512bf16")]
 #[inline]
-fn multiply_add(sums: &mut [__m512; VECTORS], two: u32, vectors: [__m512bh; VECTORS]) {
+fn multiply_add(sums: &mut [__m512; VECTORS], two: u32, vectors: &Vectors) {
     let two = bf16(cast(_mm512_set1_epi32(two.cast_signed())));
     for (sum, vector) in sums.iter_mut().zip(vectors) {
-        *sum = _mm512_dpbf16_ps(*sum, two, vector);
+        *sum = _mm512_dpbf16_ps(*sum, two, bf16(*vector));
     }
 }
