@@ -93,8 +93,14 @@ fn model(criterion: &mut Criterion) {
         .expect("a prompt");
     let mut group = criterion.benchmark_group("reader");
     group.sample_size(20);
+    let mut cache = reader.new_cache();
     group.bench_function("prefill 256×64", |bencher| {
-        bencher.iter(|| reader.prefill(&page, &prompt, 64).expect("prefill").next);
+        bencher.iter(|| {
+            reader
+                .prefill(&page, &prompt, 64, &mut cache)
+                .expect("prefill")
+                .next
+        });
     });
     // One token a page would measure prefill; the difference between two budgets is decoding.
     reader.config.eos_token_ids.clear();

@@ -11,6 +11,7 @@ use omnidocs::{
     document::{Needs, OutputFormat, PageId, PageText, PreparedPage},
     engine::{
         Attempt, Engine, EngineFacts, FinishReason, PageAnswer, PageOutcome, PageReader,
+        PageResult, Together,
         fallback::Fallback,
         page_by_page::{PageByPage, Policy},
         text_layer::TextLayer,
@@ -38,7 +39,11 @@ type Script = Box<dyn FnMut(&[PreparedPage], Attempt) -> Result<PageAnswer, Page
 /// An engine that does as its script says, for all pages that it gets together.
 struct Scripted {
     facts: EngineFacts,
-    batch_size: usize,
+    slots: usize,
+    /// A page for which there is no memory beside so many others.
+    refuses: Option<(u64, usize)>,
+    held: Vec<PreparedPage>,
+    attempt: Option<Attempt>,
     /// From this page on it is of no use.
     breaks_at: Option<u64>,
     calls: Calls,
@@ -55,7 +60,10 @@ impl Scripted {
                 model: Some("a model".to_owned()),
                 output_format: OutputFormat::Markdown,
             },
-            batch_size: 1,
+            slots: 1,
+            refuses: None,
+            held: Vec::new(),
+            attempt: None,
             breaks_at: None,
             calls: Calls::default(),
             script: Box::new(script),
@@ -66,6 +74,20 @@ impl Scripted {
     fn of(results: impl IntoIterator<Item = Result<PageAnswer, PageError>>) -> Self {
         let mut results: VecDeque<_> = results.into_iter().collect();
         Self::new(move |_, _| results.pop_front().expect("no more calls"))
+    }
+}
+
+impl Scripted {
+    fn call(&mut self, pages: &[PreparedPage], attempt: Attempt) -> Result<PageAnswer, PageError> {
+        let size = |page: &PreparedPage| page.pixels.as_ref().map(RgbImage::dimensions);
+        self.calls.lock().unwrap().push(Call {
+            pages: pages
+                .iter()
+                .map(|page| (page.id.0, size(page).unwrap_or_default()))
+                .collect(),
+            second_look: attempt.second_look,
+        });
+        (self.script)(pages, attempt)
     }
 }
 
@@ -82,8 +104,7 @@ impl PageReader for Scripted {
     }
 
     fn read(&mut self, page: &PreparedPage, attempt: Attempt) -> Result<PageAnswer, PageError> {
-        self.read_together(std::slice::from_ref(page), attempt)
-            .remove(0)
+        self.call(std::slice::from_ref(page), attempt)
     }
 
     fn broken(&self) -> Option<String> {
@@ -94,25 +115,40 @@ impl PageReader for Scripted {
             .then(|| "the device is lost".to_owned())
     }
 
-    fn batch_size(&self) -> usize {
-        self.batch_size
+    fn together(&mut self) -> Option<&mut dyn Together> {
+        if self.slots > 1 { Some(self) } else { None }
+    }
+}
+
+/// All pages that it holds are done after a step.
+impl Together for Scripted {
+    fn slots(&self) -> usize {
+        self.slots
     }
 
-    fn read_together(
-        &mut self,
-        pages: &[PreparedPage],
-        attempt: Attempt,
-    ) -> Vec<Result<PageAnswer, PageError>> {
-        let size = |page: &PreparedPage| page.pixels.as_ref().map(RgbImage::dimensions);
-        self.calls.lock().unwrap().push(Call {
-            pages: pages
-                .iter()
-                .map(|page| (page.id.0, size(page).unwrap_or_default()))
-                .collect(),
-            second_look: attempt.second_look,
-        });
-        let result = (self.script)(pages, attempt);
-        vec![result; pages.len()]
+    fn begin(&mut self, page: &PreparedPage, attempt: Attempt) -> Result<(), PageError> {
+        if self.refuses == Some((page.id.0, self.held.len())) {
+            return Err(error(ErrorKind::OutOfMemory));
+        }
+        self.held.push(page.clone());
+        self.attempt = Some(attempt);
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<Vec<(PageId, PageResult)>, PageError> {
+        let pages = self.held.clone();
+        let result = self.call(&pages, self.attempt.expect("a page"));
+        if let Err(error) = &result
+            && error.kind == ErrorKind::OutOfMemory
+        {
+            return Err(error.clone());
+        }
+        self.held.clear();
+        Ok(pages.iter().map(|page| (page.id, result.clone())).collect())
+    }
+
+    fn clear(&mut self) {
+        self.held.clear();
     }
 }
 
@@ -220,7 +256,7 @@ fn out_of_memory_means_fewer_pages_together_then_fewer_pixels_twice_then_a_faile
         }
         Ok(stop("read"))
     });
-    reader.batch_size = 4;
+    reader.slots = 4;
     let calls = Arc::clone(&reader.calls);
     let pages = (1..=6).map(page).collect();
     let outcomes = run(&mut PageByPage::new(reader, POLICY), pages);
@@ -266,6 +302,32 @@ fn out_of_memory_means_fewer_pages_together_then_fewer_pixels_twice_then_a_faile
 }
 
 #[test]
+fn a_page_that_does_not_fit_beside_others_is_read_after_them() {
+    let mut reader = Scripted::new(|_, _| Ok(stop("read")));
+    reader.slots = 4;
+    reader.refuses = Some((3, 2));
+    let calls = Arc::clone(&reader.calls);
+    let outcomes = run(
+        &mut PageByPage::new(reader, POLICY),
+        (1..=5).map(page).collect(),
+    );
+    let ids: Vec<_> = outcomes.iter().map(|outcome| outcome.id.0).collect();
+    assert_eq!(ids, [1, 2, 3, 4, 5]);
+    assert!(
+        outcomes
+            .iter()
+            .all(|outcome| content(outcome) == Ok("read"))
+    );
+    let sizes: Vec<_> = calls
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|call| call.pages.len())
+        .collect();
+    assert_eq!(sizes, [2, 2, 1], "two at a time from then on");
+}
+
+#[test]
 fn a_page_that_no_size_helps_fails_after_two_reductions() {
     let (outcome, calls) = read_one(
         Scripted::new(|_, _| Err(error(ErrorKind::OutOfMemory))),
@@ -284,19 +346,19 @@ fn a_page_that_no_size_helps_fails_after_two_reductions() {
 
 #[test]
 fn a_reader_that_breaks_ends_the_run_after_the_page_that_it_broke_on() {
-    for (batch_size, wanted) in [
+    for (slots, wanted) in [
         (1, vec![(1, Ok("read")), (2, Err(ErrorKind::Engine))]),
         // Which page of these it was can't be known; one of them has to be behind the next run.
         (3, vec![(1, Err(ErrorKind::Engine))]),
     ] {
         let mut reader = Scripted::new(move |pages, _| {
-            if pages.iter().any(|page| page.id.0 == 2) || pages.len() == 1 && batch_size > 1 {
+            if pages.iter().any(|page| page.id.0 == 2) || pages.len() == 1 && slots > 1 {
                 Err(error(ErrorKind::Engine))
             } else {
                 Ok(stop("read"))
             }
         });
-        reader.batch_size = batch_size;
+        reader.slots = slots;
         reader.breaks_at = Some(2);
         let mut outcomes = Vec::new();
         let ended = PageByPage::new(reader, POLICY).run(&mut (1..=5).map(page), &mut |outcome| {

@@ -104,6 +104,10 @@ impl EngineToBe {
     }
 
     fn qwen(settings: &Settings) -> Result<Self> {
+        if let Some(threads) = settings.threads {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            pool.build_global()?;
+        }
         let hardware = Hardware::open(settings.device, settings.dtype)?;
         let name = settings.model.clone().unwrap_or_else(|| {
             let default = if hardware.is_cuda() {
@@ -124,6 +128,7 @@ impl EngineToBe {
             },
             // Sampled answers are not guessed, so the text layers need not be read for them.
             drafts: settings.draft != DraftChoice::Off && settings.temperature == 0.0,
+            batch_size: settings.batch_size,
         };
         let limits = qwen_vl::config::pixel_budget(&folder)?;
         let policy = policy(settings, limits.factor);

@@ -38,6 +38,8 @@ const MOST_RETRIES: u32 = 100;
 const LONGEST_TIMEOUT: f64 = 31_536_000.0;
 const DPI_RANGE: (f64, f64) = (1.0, 2400.0);
 const MOST_WORKERS: usize = 1024;
+const MOST_THREADS: usize = 1024;
+const MOST_TOGETHER: usize = 256;
 /// Far above the limit of any model, far below what fills a machine's memory.
 const MOST_PIXELS: u64 = 1 << 28;
 
@@ -74,6 +76,9 @@ pub struct Settings {
     pub temperature: f64,
     pub seed: u64,
     pub draft: DraftChoice,
+    pub batch_size: usize,
+    /// None for one for each core.
+    pub threads: Option<usize>,
     pub dpi: f64,
     /// As typed; [`Settings::pixel_budget`] settles them.
     pub min_pixels: Option<u64>,
@@ -142,6 +147,8 @@ impl Settings {
             temperature: model.temperature,
             seed: model.seed,
             draft: model.draft,
+            batch_size: model.batch_size,
+            threads: model.threads,
             dpi: pages.dpi,
             min_pixels: pages.min_pixels,
             max_pixels: pages.max_pixels,
@@ -198,6 +205,19 @@ fn check_model(model: &cli::ModelArgs) -> Result<(), UsageError> {
     let cli::ModelArgs { temperature, .. } = model;
     if model.max_new_tokens == 0 {
         return wrong("--max-new-tokens 0 leaves no room for an answer; use 1 or more");
+    }
+    if !(1..=MOST_TOGETHER).contains(&model.batch_size) {
+        return wrong(format!(
+            "--batch-size {} is not between 1 and {MOST_TOGETHER}",
+            model.batch_size
+        ));
+    }
+    if let Some(threads) = model.threads
+        && !(1..=MOST_THREADS).contains(&threads)
+    {
+        return wrong(format!(
+            "--threads {threads} is not between 1 and {MOST_THREADS}"
+        ));
     }
     if let Some(fallback) = model.fallback
         && EngineChoice::from(fallback) == model.engine

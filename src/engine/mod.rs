@@ -8,6 +8,7 @@ pub mod page_by_page;
 pub mod qwen;
 pub mod tesseract;
 pub mod text_layer;
+mod together;
 
 use std::time::{Duration, Instant};
 
@@ -129,17 +130,32 @@ pub trait PageReader {
         None
     }
 
-    /// How many pages it reads together.
-    fn batch_size(&self) -> usize {
-        1
+    /// How it reads several pages at a time, if it does.
+    fn together(&mut self) -> Option<&mut dyn Together> {
+        None
     }
+}
 
-    /// Reads up to [`batch_size`](Self::batch_size) pages together; one result for each, in their order.
-    fn read_together(
-        &mut self,
-        pages: &[PreparedPage],
-        attempt: Attempt,
-    ) -> Vec<Result<PageAnswer, PageError>> {
-        pages.iter().map(|page| self.read(page, attempt)).collect()
-    }
+/// What came of a try at a page.
+pub type PageResult = Result<PageAnswer, PageError>;
+
+/// Reads several pages at a time: a page that is done makes room for another while the others go on.
+pub trait Together {
+    /// How many pages it holds at most, at least two.
+    fn slots(&self) -> usize;
+
+    /// Takes a page in.
+    ///
+    /// # Errors
+    /// The page can't be read, as it is or at all, or not beside so many others. Those are as they were.
+    fn begin(&mut self, page: &PreparedPage, attempt: Attempt) -> Result<(), PageError>;
+
+    /// Goes on with all pages; gives those that are done, which makes room for others.
+    ///
+    /// # Errors
+    /// It could not go on; what it holds is of no use and is to be [cleared](Self::clear).
+    fn step(&mut self) -> Result<Vec<(PageId, PageResult)>, PageError>;
+
+    /// Lets go of all pages.
+    fn clear(&mut self);
 }

@@ -1,5 +1,4 @@
-//! What becomes of a page that a reader failed on: another try, with fewer pages at a time, with fewer pixels, or with
-//! its best answer kept.
+//! What becomes of a page that a reader failed on: another try, with fewer pixels, or with its best answer kept.
 
 use std::{
     thread,
@@ -9,7 +8,9 @@ use std::{
 use anyhow::{Result, bail};
 use backon::BackoffBuilder;
 
-use super::{Attempt, Engine, EngineFacts, FinishReason, PageAnswer, PageOutcome, PageReader};
+use super::{
+    Attempt, Engine, EngineFacts, FinishReason, PageAnswer, PageOutcome, PageReader, PageResult,
+};
 use crate::{
     document::{Needs, PreparedPage},
     error::{self, ErrorKind, PageError, Stage},
@@ -35,7 +36,7 @@ pub struct Policy {
 
 /// The engine that a reader makes.
 pub struct PageByPage<R> {
-    reader: R,
+    pub(super) reader: R,
     policy: Policy,
 }
 
@@ -45,68 +46,35 @@ impl<R: PageReader> PageByPage<R> {
         Self { reader, policy }
     }
 
-    /// Reads pages together, and in halves of that number from when memory runs out; `size` is that number.
-    fn read_batch(
-        &mut self,
-        batch: Vec<PreparedPage>,
-        size: &mut usize,
-        done: &mut dyn FnMut(PageOutcome) -> Result<()>,
-    ) -> Result<()> {
-        if let [_] = *batch {
-            return batch
-                .into_iter()
-                .try_for_each(|page| self.finish_alone(page, done));
-        }
-        let attempt = self.attempt();
-        let results = guard(|| Ok(self.reader.read_together(&batch, attempt)));
-        let mut results = results.unwrap_or_default().into_iter();
-        let (mut out_of_memory, mut alone) = (Vec::new(), Vec::new());
-        for page in batch {
-            match results.next() {
-                Some(Err(error)) if error.kind == ErrorKind::OutOfMemory => {
-                    out_of_memory.push(page);
-                }
-                Some(Ok(answer)) if answer.finish_reason.is_none_or(is_whole) => {
-                    done(self.outcome(&page, Ok(answer), 1, Vec::new()))?;
-                }
-                // All else is for one page at a time.
-                _ => alone.push(page),
-            }
-        }
-        for page in alone {
-            self.finish_alone(page, done)?;
-        }
-        if out_of_memory.is_empty() {
-            return Ok(());
-        }
-        *size = (*size / 2).max(1);
-        tracing::warn!("out of memory: pages are read {size} at a time from now on");
-        while !out_of_memory.is_empty() {
-            let rest = out_of_memory.split_off(out_of_memory.len().min(*size));
-            self.read_batch(out_of_memory, size, done)?;
-            out_of_memory = rest;
-        }
-        Ok(())
-    }
-
     /// Reads one page; an `Err` if there is no use in reading another. The page that broke the reader has its record: were
     /// it left out, the next run would begin with it and end with it.
-    fn finish_alone(
+    ///
+    /// `first` is what came of a try at it before.
+    pub(super) fn finish_alone(
         &mut self,
         page: PreparedPage,
+        attempt: Attempt,
+        first: Option<PageResult>,
         done: &mut dyn FnMut(PageOutcome) -> Result<()>,
     ) -> Result<()> {
-        done(self.read_alone(page))?;
+        done(self.read_alone(page, attempt, first))?;
         match self.reader.broken() {
             Some(why) => bail!(why),
             None => Ok(()),
         }
     }
 
-    fn read_alone(&mut self, mut page: PreparedPage) -> PageOutcome {
-        let attempt = self.attempt();
+    fn read_alone(
+        &mut self,
+        mut page: PreparedPage,
+        attempt: Attempt,
+        first: Option<PageResult>,
+    ) -> PageOutcome {
         let mut warnings = Vec::new();
-        let (mut result, mut attempts) = self.read(&page, attempt);
+        let (mut result, mut attempts) = match first {
+            Some(first) => (first, 1),
+            None => self.read(&page, attempt),
+        };
         let mut pauses = pauses(FEWER_PIXELS.len() as u32).build();
         for part in FEWER_PIXELS {
             let out_of_memory =
@@ -152,14 +120,14 @@ impl<R: PageReader> PageByPage<R> {
         })
     }
 
-    fn attempt(&self) -> Attempt {
+    pub(super) fn attempt(&self) -> Attempt {
         Attempt {
             deadline: Instant::now() + self.policy.page_timeout,
             second_look: false,
         }
     }
 
-    fn outcome(
+    pub(super) fn outcome(
         &self,
         page: &PreparedPage,
         result: Result<PageAnswer, PageError>,
@@ -192,18 +160,19 @@ impl<R: PageReader> Engine for PageByPage<R> {
         pages: &mut dyn Iterator<Item = PreparedPage>,
         done: &mut dyn FnMut(PageOutcome) -> Result<()>,
     ) -> Result<()> {
-        let mut size = self.reader.batch_size();
-        loop {
-            let batch: Vec<_> = pages.take(size).collect();
-            if batch.is_empty() {
-                return Ok(());
-            }
-            self.read_batch(batch, &mut size, done)?;
+        if let Some(together) = self.reader.together() {
+            let slots = together.slots();
+            return self.run_together(slots, pages, done);
         }
+        for page in pages {
+            let attempt = self.attempt();
+            self.finish_alone(page, attempt, None, done)?;
+        }
+        Ok(())
     }
 }
 
-fn is_whole(reason: FinishReason) -> bool {
+pub(super) fn is_whole(reason: FinishReason) -> bool {
     reason == FinishReason::Stop
 }
 
@@ -217,6 +186,6 @@ fn worth(answer: &PageAnswer) -> u8 {
 }
 
 /// Makes a panic the error of one page.
-fn guard<T>(work: impl FnOnce() -> Result<T, PageError>) -> Result<T, PageError> {
+pub(super) fn guard<T>(work: impl FnOnce() -> Result<T, PageError>) -> Result<T, PageError> {
     error::guard(Stage::Engine, "the engine", work)
 }

@@ -1,20 +1,22 @@
-//! The in-process engine: one Qwen3-VL on one device, page by page.
+//! The in-process engine: one Qwen3-VL on one device, a page or several at a time.
 
-use std::path::Path;
+use std::{mem, path::Path};
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Device};
+use image::RgbImage;
 
-use super::{Attempt, EngineFacts, FinishReason, PageAnswer, PageReader};
+use super::{Attempt, EngineFacts, FinishReason, PageAnswer, PageReader, PageResult, Together};
 use crate::{
     config::{DTypeChoice, DeviceChoice},
-    document::{Needs, OutputFormat, PreparedPage},
+    document::{Needs, OutputFormat, PageId, PreparedPage},
     error::{ErrorKind, PageError, Stage},
     qwen_vl::{
         QwenVl,
-        generate::{Ending, Help, OutOfTime, Sampling},
+        generate::{Ending, Generated, Help, OutOfTime, Sampling},
         precision::Precision,
         quantized::QuantizedFile,
+        sequence::Sequence,
         tokenizer::Prompt,
         trouble::{self, Trouble},
         weights,
@@ -90,6 +92,8 @@ pub struct Task {
     pub sampling: Sampling,
     /// Whether answers are guessed from the pages' text layers and from themselves.
     pub drafts: bool,
+    /// How many pages are read at a time.
+    pub batch_size: usize,
 }
 
 /// Qwen3-VL on Candle.
@@ -99,6 +103,10 @@ pub struct QwenEngine {
     prompt: Prompt,
     sampling: Sampling,
     drafts: bool,
+    /// Pages that are read at a time.
+    slots: usize,
+    /// Those that are on their way.
+    held: Vec<(PageId, Sequence)>,
     /// Why the device is of no use any more.
     lost: Option<String>,
 }
@@ -145,11 +153,18 @@ impl QwenEngine {
             prompt,
             sampling: task.sampling,
             drafts: task.drafts,
+            slots: task.batch_size,
+            held: Vec::new(),
             lost: None,
         })
     }
 
-    fn generate(&mut self, page: &PreparedPage, attempt: Attempt) -> Result<PageAnswer> {
+    /// What the model is asked about a page.
+    fn question<'a>(
+        &self,
+        page: &'a PreparedPage,
+        attempt: Attempt,
+    ) -> Result<(&'a RgbImage, Sampling, Help<'a>)> {
         let image = page
             .pixels
             .as_ref()
@@ -164,7 +179,16 @@ impl QwenEngine {
             draft: self.drafts.then_some(text),
             deadline: Some(attempt.deadline),
         };
+        Ok((image, sampling, help))
+    }
+
+    fn generate(&mut self, page: &PreparedPage, attempt: Attempt) -> Result<PageAnswer> {
+        let (image, sampling, help) = self.question(page, attempt)?;
         let generated = self.model.generate(image, &self.prompt, sampling, help)?;
+        self.answer(&generated)
+    }
+
+    fn answer(&self, generated: &Generated) -> Result<PageAnswer> {
         let finish = match generated.ending {
             Ending::Stop => FinishReason::Stop,
             Ending::Length => FinishReason::Length,
@@ -182,6 +206,15 @@ impl QwenEngine {
             decode: generated.decode,
         })
     }
+
+    /// What a page's record says of an error, which may also be the end of all.
+    fn failed(&mut self, error: &anyhow::Error) -> PageError {
+        let error = page_error(error);
+        if Trouble::told_by(&error.message) == Some(Trouble::Lost) {
+            self.lost = Some(error.message.clone());
+        }
+        error
+    }
 }
 
 impl PageReader for QwenEngine {
@@ -194,13 +227,8 @@ impl PageReader for QwenEngine {
     }
 
     fn read(&mut self, page: &PreparedPage, attempt: Attempt) -> Result<PageAnswer, PageError> {
-        self.generate(page, attempt).map_err(|error| {
-            let error = page_error(&error);
-            if Trouble::told_by(&error.message) == Some(Trouble::Lost) {
-                self.lost = Some(error.message.clone());
-            }
-            error
-        })
+        let answer = self.generate(page, attempt);
+        answer.map_err(|error| self.failed(&error))
     }
 
     fn broken(&self) -> Option<String> {
@@ -209,6 +237,54 @@ impl PageReader for QwenEngine {
             "the GPU can't be used any more: {error}. The same command goes on with the pages that are left; if it ends \
              here again, `nvidia-smi` and the system's log (look for Xid) may say why"
         ))
+    }
+
+    fn together(&mut self) -> Option<&mut dyn Together> {
+        if self.slots > 1 { Some(self) } else { None }
+    }
+}
+
+impl Together for QwenEngine {
+    fn slots(&self) -> usize {
+        self.slots
+    }
+
+    fn begin(&mut self, page: &PreparedPage, attempt: Attempt) -> Result<(), PageError> {
+        let begun = self
+            .question(page, attempt)
+            .and_then(|(image, sampling, help)| {
+                self.model.begin(image, &self.prompt, sampling, help)
+            });
+        let sequence = begun.map_err(|error| self.failed(&error))?;
+        self.held.push((page.id, sequence));
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<Vec<(PageId, PageResult)>, PageError> {
+        let (mut going, mut done) = (Vec::new(), Vec::new());
+        for (id, sequence) in mem::take(&mut self.held) {
+            if let Some(ending) = sequence.ending() {
+                let generated = self.model.finish(sequence, ending);
+                let answer = self.answer(&generated);
+                done.push((id, answer.map_err(|error| self.failed(&error))));
+            } else if let Err(late) = sequence.check_deadline() {
+                done.push((id, Err(self.failed(&late.into()))));
+            } else {
+                going.push((id, sequence));
+            }
+        }
+        self.held = going;
+        // Room is filled before the others go on.
+        if done.is_empty() {
+            let mut sequences: Vec<_> = self.held.iter_mut().map(|held| &mut held.1).collect();
+            let advanced = self.model.advance(&mut sequences);
+            advanced.map_err(|error| self.failed(&error))?;
+        }
+        Ok(done)
+    }
+
+    fn clear(&mut self) {
+        self.held.clear();
     }
 }
 

@@ -4,6 +4,14 @@ use candle_core::{DType, Device, Result, Tensor, bail};
 
 use super::config::TextConfig;
 
+/// Some of the tokens that go through the decoder together: those of one sequence.
+pub struct Part<'a> {
+    /// How many they are.
+    pub tokens: usize,
+    /// What came before them in their sequence; they are appended.
+    pub cache: &'a mut KvCache,
+}
+
 /// The KV cache of one sequence.
 pub struct KvCache {
     /// Keys and values of each layer, `(kv_heads, capacity, head_dim)`.

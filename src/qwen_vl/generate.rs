@@ -1,19 +1,17 @@
-//! One page through the model: prefill, then token after token until an end.
+//! Pages through the model: prefill, then token after token until an end.
 
 use std::{
-    collections::VecDeque,
     fmt,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
 use candle_core::{D, Tensor};
-use candle_transformers::generation::LogitsProcessor;
 use image::RgbImage;
 
 use super::{
-    QwenVl, draft::Drafter, patches::patchify, repetition::LoopDetector, rope::prompt_positions,
-    text::Deepstack, tokenizer::Prompt,
+    QwenVl, cache::KvCache, draft::Drafter, patches::patchify, rope::prompt_positions,
+    sequence::Sequence, text::Deepstack, tokenizer::Prompt,
 };
 
 /// How tokens are chosen and when to stop.
@@ -42,6 +40,12 @@ pub struct Help<'a> {
 const STEPS: [f64; 3] = [0.1, 0.3, 0.6];
 
 impl Sampling {
+    /// Whether the likeliest token is taken.
+    #[must_use]
+    pub fn is_greedy(&self) -> bool {
+        self.temperature == 0.0
+    }
+
     /// For another answer than the one that these gave.
     #[must_use]
     pub fn raised(self) -> Self {
@@ -66,14 +70,6 @@ impl fmt::Display for OutOfTime {
 }
 
 impl std::error::Error for OutOfTime {}
-
-fn check(deadline: Option<Instant>) -> Result<(), OutOfTime> {
-    if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-        Err(OutOfTime)
-    } else {
-        Ok(())
-    }
-}
 
 /// Why an answer ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,84 +130,90 @@ impl QwenVl {
         sampling: Sampling,
         help: Help,
     ) -> Result<Generated> {
-        let start = Instant::now();
-        let Prefilled {
-            logits,
-            next,
-            room,
-            prompt_tokens,
-            image_tokens,
-        } = self.prefill(image, prompt, sampling.max_new_tokens)?;
-        let mut processor = LogitsProcessor::new(sampling.seed, Some(sampling.temperature), None);
-        let greedy = sampling.temperature == 0.0;
-        let mut drafter = match help.draft {
-            Some(text) if greedy => Some(Drafter::new(self.tokenizer.encode(text)?)),
-            _ => None,
-        };
-        let mut tokens = Vec::new();
-        let mut loops = LoopDetector::default();
-        let (mut forward_passes, mut draft_accepted) = (1, 0);
-        // What the model wrote and is not in the answer yet.
-        let mut written = VecDeque::from([processor.sample(&logits.squeeze(0)?)?]);
-        let prefill = start.elapsed();
-        let ending = 'answer: loop {
-            while let Some(token) = written.pop_front() {
-                if self.config.eos_token_ids.contains(&token) {
-                    break 'answer Ending::Stop;
-                }
-                tokens.push(token);
-                if let Some(found) = loops.push(&tokens) {
-                    tokens.truncate(found.keep);
-                    break 'answer Ending::Repetition;
-                }
-                if tokens.len() == room {
-                    break 'answer Ending::Length;
-                }
+        let mut sequence = self.begin(image, prompt, sampling, help)?;
+        loop {
+            if let Some(ending) = sequence.ending() {
+                return Ok(self.finish(sequence, ending));
             }
-            check(help.deadline)?;
-            let draft = drafter.as_mut().map_or_else(Vec::new, |drafter| {
-                drafter.guess(&tokens, room - tokens.len() - 1)
-            });
-            let last = tokens.len() - 1;
-            let logits = self.step(&[&tokens[last..], &draft].concat(), next + last as u32)?;
-            forward_passes += 1;
-            if draft.is_empty() {
-                written.push_back(processor.sample(&logits.squeeze(0)?)?);
-                continue;
-            }
-            let choices: Vec<u32> = logits.argmax(D::Minus1)?.to_vec1()?;
-            let agreed = draft.iter().zip(&choices);
-            let accepted = agreed.take_while(|(draft, choice)| draft == choice).count();
-            self.cache
-                .truncate(self.cache.len() - (draft.len() - accepted));
-            draft_accepted += accepted;
-            written.extend(&choices[..=accepted]);
-            if let Some(drafter) = &mut drafter {
-                let answer = [&tokens[..], &choices[..=accepted]].concat();
-                drafter.learn(draft.len(), accepted, &answer);
-            }
-        };
-        Ok(Generated {
-            tokens,
-            ending,
-            prompt_tokens,
-            image_tokens,
-            forward_passes,
-            draft_accepted,
-            prefill,
-            decode: start.elapsed().saturating_sub(prefill),
-        })
+            sequence.check_deadline()?;
+            self.advance(&mut [&mut sequence])?;
+        }
     }
 
-    /// Runs the vision tower and the prompt, with room for `max_new_tokens` after it.
+    /// Begins an answer: runs the vision tower and the prompt, up to the first token.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate).
+    pub fn begin(
+        &mut self,
+        image: &RgbImage,
+        prompt: &Prompt,
+        sampling: Sampling,
+        help: Help,
+    ) -> Result<Sequence> {
+        let start = Instant::now();
+        let mut cache = self.spare.pop().unwrap_or_else(|| self.new_cache());
+        let prefilled = self.prefill(image, prompt, sampling.max_new_tokens, &mut cache)?;
+        let drafter = match help.draft {
+            Some(text) if sampling.is_greedy() => Some(Drafter::new(self.tokenizer.encode(text)?)),
+            _ => None,
+        };
+        let mut sequence = Sequence::new(&prefilled, cache, sampling, drafter, help.deadline);
+        let choices = sequence.choose(&prefilled.logits, None)?;
+        sequence.take(&choices, &self.config.eos_token_ids);
+        sequence.prefilled_in(start.elapsed());
+        Ok(sequence)
+    }
+
+    /// Runs the decoder once for the next tokens of all `sequences`, none of which has ended.
+    ///
+    /// # Errors
+    /// The device fails. Then the sequences are of no use.
+    pub fn advance(&self, sequences: &mut [&mut Sequence]) -> Result<()> {
+        let (mut tokens, mut positions, mut parts) = (Vec::new(), Vec::new(), Vec::new());
+        for sequence in &mut *sequences {
+            let (new, position) = sequence.feed();
+            positions.extend((position..).take(new.len()).map(|p| [p; 3]));
+            parts.push(sequence.part(new.len()));
+            tokens.extend(new);
+        }
+        let x = self.text.embed(&tokens)?;
+        let hidden = self.text.forward_together(&x, &positions, &mut parts)?;
+        let logits = self.text.logits(&hidden)?;
+        let counts: Vec<usize> = parts.iter().map(|part| part.tokens).collect();
+        // One reading from the device for all that are greedy.
+        let likeliest: Option<Vec<u32>> = if sequences.iter().any(|sequence| sequence.is_greedy()) {
+            Some(logits.argmax(D::Minus1)?.to_vec1()?)
+        } else {
+            None
+        };
+        let mut start = 0;
+        for (sequence, count) in sequences.iter_mut().zip(counts) {
+            let likeliest = likeliest.as_deref().map(|all| &all[start..start + count]);
+            let choices = sequence.choose(&logits.narrow(0, start, count)?, likeliest)?;
+            sequence.take(&choices, &self.config.eos_token_ids);
+            start += count;
+        }
+        Ok(())
+    }
+
+    /// What came of a sequence that has ended so.
+    pub fn finish(&mut self, sequence: Sequence, ending: Ending) -> Generated {
+        let (generated, cache) = sequence.into_parts(ending);
+        self.spare.push(cache);
+        generated
+    }
+
+    /// Runs the vision tower and the prompt into `cache`, with room for `max_new_tokens` after it.
     ///
     /// # Errors
     /// As [`generate`](Self::generate).
     pub fn prefill(
-        &mut self,
+        &self,
         image: &RgbImage,
         prompt: &Prompt,
         max_new_tokens: usize,
+        cache: &mut KvCache,
     ) -> Result<Prefilled> {
         let (patches, grid) = patchify(image, &self.config, &self.device, self.dtype)?;
         let merged = grid.merged(self.config.vision.spatial_merge_size);
@@ -240,8 +242,7 @@ impl QwenVl {
             ],
             0,
         )?;
-        self.cache
-            .reset(self.config.text.num_hidden_layers, tokens.len() + room)?;
+        cache.reset(self.config.text.num_hidden_layers, tokens.len() + room)?;
         let deepstack = Deepstack {
             start,
             features: &vision.deepstack,
@@ -250,7 +251,7 @@ impl QwenVl {
             &embeddings,
             &positions.tokens,
             Some(&deepstack),
-            &mut self.cache,
+            cache,
             |_| (),
         )?;
         // Only the last token's logits are wanted; for all of them the product would cost as much as several layers.
@@ -262,19 +263,6 @@ impl QwenVl {
             prompt_tokens: tokens.len(),
             image_tokens: merged.len(),
         })
-    }
-
-    /// Appends `tokens` from `position` on; returns the logits that follow each of them, `(tokens, vocab)`.
-    ///
-    /// # Errors
-    /// The device fails.
-    pub fn step(&mut self, tokens: &[u32], position: u32) -> Result<Tensor> {
-        let x = self.text.embed(tokens)?;
-        let positions: Vec<_> = (position..).take(tokens.len()).map(|p| [p; 3]).collect();
-        let hidden = self
-            .text
-            .forward(&x, &positions, None, &mut self.cache, |_| ())?;
-        Ok(self.text.logits(&hidden)?)
     }
 }
 

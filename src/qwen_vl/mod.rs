@@ -20,6 +20,7 @@ pub mod precision;
 pub mod quantized;
 pub mod repetition;
 pub mod rope;
+pub mod sequence;
 pub mod text;
 pub mod tokenizer;
 pub mod trouble;
@@ -50,7 +51,8 @@ pub struct QwenVl {
     pub vision: VisionTower,
     /// Embeddings to logits.
     pub text: TextModel,
-    cache: KvCache,
+    /// Of answers that are done, for those to come.
+    spare: Vec<KvCache>,
     device: Device,
     dtype: DType,
 }
@@ -81,7 +83,7 @@ impl QwenVl {
         let model = Self {
             vision: VisionTower::load(&weights, &config.vision)?,
             text: TextModel::load(&weights, &config.text)?,
-            cache: KvCache::new(&config.text, device, dtype),
+            spare: Vec::new(),
             config,
             tokenizer,
             device: device.clone(),
@@ -89,5 +91,11 @@ impl QwenVl {
         };
         weights.keep_quantized();
         Ok(model)
+    }
+
+    /// A cache for one sequence.
+    #[must_use]
+    pub fn new_cache(&self) -> KvCache {
+        KvCache::new(&self.config.text, &self.device, self.dtype)
     }
 }

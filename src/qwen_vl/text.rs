@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::{
     attention::{How, attend},
-    cache::KvCache,
+    cache::{KvCache, Part},
     config::TextConfig,
     elementwise::swiglu,
     linear::{Linear, Matrix, RmsNorm},
@@ -70,7 +70,7 @@ impl TextModel {
         self.embeddings.rows(tokens, &self.device)
     }
 
-    /// Runs all layers over new tokens and leaves their keys and values in `cache`.
+    /// Runs all layers over new tokens of one sequence and leaves their keys and values in `cache`.
     ///
     /// `x` is `(tokens, hidden)`, `positions` one for each of them. Returns `(tokens, hidden)`, not yet normalised;
     /// `each_layer` sees what every layer hands on.
@@ -83,9 +83,13 @@ impl TextModel {
         mut each_layer: impl FnMut(&Tensor),
     ) -> CandleResult<Tensor> {
         let rope = self.rope.tables(positions, x.device(), x.dtype())?;
+        let mut parts = [Part {
+            tokens: positions.len(),
+            cache,
+        }];
         let mut x = x.clone();
         for (i, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(&x, &rope, i, cache)?;
+            x = layer.forward(&x, &rope, i, &mut parts)?;
             if let Some((start, feature)) =
                 deepstack.and_then(|deep| Some((deep.start, deep.features.get(i)?)))
             {
@@ -94,6 +98,25 @@ impl TextModel {
             each_layer(&x);
         }
         cache.advance(positions.len());
+        Ok(x)
+    }
+
+    /// As [`forward`](Self::forward), for the next tokens of several sequences: those of the first part, those of the
+    /// second, and so on. Each weight is read once for all of them.
+    pub fn forward_together(
+        &self,
+        x: &Tensor,
+        positions: &[Position],
+        parts: &mut [Part],
+    ) -> CandleResult<Tensor> {
+        let rope = self.rope.tables(positions, x.device(), x.dtype())?;
+        let mut x = x.clone();
+        for (i, layer) in self.layers.iter().enumerate() {
+            x = layer.forward(&x, &rope, i, parts)?;
+        }
+        for part in parts {
+            part.cache.advance(part.tokens);
+        }
         Ok(x)
     }
 
@@ -159,11 +182,11 @@ impl Layer {
         x: &Tensor,
         rope: &RopeTables,
         layer: usize,
-        cache: &mut KvCache,
+        parts: &mut [Part],
     ) -> CandleResult<Tensor> {
         let x = (x + self
             .attention
-            .forward(&self.input_norm.forward(x)?, rope, layer, cache)?)?;
+            .forward(&self.input_norm.forward(x)?, rope, layer, parts)?)?;
         let normed = self.post_attention_norm.forward(&x)?;
         let inner = swiglu(&self.gate_up.forward(&normed)?)?;
         x + self.down.forward(&inner)?
@@ -224,7 +247,7 @@ impl Attention {
         x: &Tensor,
         rope: &RopeTables,
         layer: usize,
-        cache: &mut KvCache,
+        parts: &mut [Part],
     ) -> CandleResult<Tensor> {
         let qkv = self.qkv.forward(x)?.reshape((
             x.dim(0)?,
@@ -232,21 +255,27 @@ impl Attention {
             self.head_dim,
         ))?;
         let part = |start, heads| qkv.narrow(1, start, heads)?.contiguous();
-        let q = self
-            .q_norm
-            .forward(&part(0, self.heads)?)?
-            .transpose(0, 1)?;
-        let k = self
-            .k_norm
-            .forward(&part(self.heads, self.kv_heads)?)?
-            .transpose(0, 1)?;
+        let q = self.q_norm.forward(&part(0, self.heads)?)?;
+        let k = self.k_norm.forward(&part(self.heads, self.kv_heads)?)?;
         let v = part(self.heads + self.kv_heads, self.kv_heads)?.transpose(0, 1)?;
-        let (k, v) = cache.append(layer, &rope.rotate(&k)?, &v)?;
+        let q = rope.rotate(&q.transpose(0, 1)?)?;
+        let k = rope.rotate(&k.transpose(0, 1)?)?;
         let how = How {
             causal: true,
             rope: None,
             precision: self.precision,
         };
-        self.out.forward(&attend(&rope.rotate(&q)?, &k, &v, how)?)
+        let mut attended = Vec::with_capacity(parts.len());
+        let mut start = 0;
+        for Part { tokens, cache } in parts {
+            let own = |x: &Tensor| x.narrow(1, start, *tokens);
+            let (k, v) = cache.append(layer, &own(&k)?, &own(&v)?)?;
+            attended.push(attend(&own(&q)?, &k, &v, how)?);
+            start += *tokens;
+        }
+        match &*attended {
+            [alone] => self.out.forward(alone),
+            together => self.out.forward(&Tensor::cat(together, 0)?),
+        }
     }
 }

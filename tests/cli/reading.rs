@@ -50,6 +50,25 @@ fn without_times(mut records: Vec<Record>) -> Vec<Record> {
     records
 }
 
+/// Records by page, since pages that are read together are done in any order.
+fn by_page(mut records: Vec<Record>) -> Vec<Record> {
+    records.sort_by(|a, b| (&a.path, a.page).cmp(&(&b.path, b.page)));
+    without_times(records)
+}
+
+#[test]
+fn pages_read_together_have_the_records_that_they_have_alone() {
+    let read = |args: &str| {
+        let ran = Ran::of(&mut reading("", &format!("--dtype f32 {args}"))).expect(0);
+        by_page(ran.records())
+    };
+    let alone = read("");
+    assert!(alone.len() > 5);
+    for args in ["--batch-size 3", "--batch-size 8 --threads 1"] {
+        assert_eq!(read(args), alone, "{args}");
+    }
+}
+
 #[derive(Deserialize)]
 struct Truth {
     file: String,

@@ -4,6 +4,7 @@ mod drafts;
 mod folder;
 mod parity;
 mod quantized;
+mod together;
 
 use std::{
     fs,

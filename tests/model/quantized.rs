@@ -24,8 +24,12 @@ fn the_first_logits_are_close_to_those_in_f32() {
         let mut model = quantized(precision);
         for case in reader_cases() {
             let prompt = case.prompt(&model);
-            let logits =
-                |model: &mut QwenVl| model.prefill(&case.image, &prompt, 1).unwrap().logits;
+            let logits = |model: &mut QwenVl| {
+                model
+                    .prefill(&case.image, &prompt, 1, &mut model.new_cache())
+                    .unwrap()
+                    .logits
+            };
             let cosine = cosine(&logits(&mut dense), &logits(&mut model));
             assert!(cosine >= least, "{precision:?}, {case:?}: {cosine}");
         }
@@ -72,7 +76,9 @@ fn quantized_weights_are_kept_and_a_file_that_does_not_fit_is_made_anew() {
     let case = &reader_cases()[0];
     let logits = |model: &mut QwenVl| {
         let prompt = case.prompt(model);
-        let prefilled = model.prefill(&case.image, &prompt, 1).unwrap();
+        let prefilled = model
+            .prefill(&case.image, &prompt, 1, &mut model.new_cache())
+            .unwrap();
         prefilled
             .logits
             .flatten_all()

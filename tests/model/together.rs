@@ -1,0 +1,87 @@
+//! Pages read together come out as they do alone.
+
+use omnidocs::qwen_vl::{
+    QwenVl,
+    generate::{Generated, Help, Sampling},
+    precision::Precision,
+};
+
+use super::{GREEDY, ReaderCase, example, load, reader_cases};
+
+/// Reads `cases` with `slots` of them under way at a time; a page that is done makes room for the next.
+fn read_together(
+    model: &mut QwenVl,
+    cases: &[ReaderCase],
+    slots: usize,
+    sampling: Sampling,
+    draft: bool,
+) -> Vec<Generated> {
+    let mut waiting = cases.iter().enumerate();
+    let mut held = Vec::new();
+    let mut done: Vec<Option<Generated>> = vec![None; cases.len()];
+    loop {
+        while held.len() < slots
+            && let Some((i, case)) = waiting.next()
+        {
+            let help = Help {
+                draft: draft.then_some(&case.text),
+                ..Help::default()
+            };
+            let prompt = case.prompt(model);
+            let sequence = model.begin(&case.image, &prompt, sampling, help).unwrap();
+            held.push((i, sequence));
+        }
+        if held.is_empty() {
+            return done.into_iter().map(Option::unwrap).collect();
+        }
+        for (i, sequence) in std::mem::take(&mut held) {
+            match sequence.ending() {
+                Some(ending) => done[i] = Some(model.finish(sequence, ending)),
+                None => held.push((i, sequence)),
+            }
+        }
+        if held.len() == slots || waiting.len() == 0 && !held.is_empty() {
+            let mut sequences: Vec<_> = held.iter_mut().map(|held| &mut held.1).collect();
+            model.advance(&mut sequences).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_is_read_together_is_what_is_read_alone() {
+    let mut model = load(&example("reader")).unwrap();
+    let cases = reader_cases();
+    for slots in [2, 3, cases.len()] {
+        for draft in [false, true] {
+            let answers = read_together(&mut model, &cases, slots, GREEDY, draft);
+            for (case, answer) in cases.iter().zip(answers) {
+                assert_eq!(answer.tokens, case.tokens, "{case:?}, {slots} at a time");
+                assert_eq!(answer.draft_accepted > 0, draft, "{case:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn so_it_is_with_weights_of_few_bits_and_with_answers_that_are_drawn() {
+    let cases = reader_cases();
+    let hot = Sampling {
+        temperature: 0.8,
+        seed: 5,
+        ..GREEDY
+    };
+    for precision in [Precision::Q8_0, Precision::Q4_K] {
+        let mut model =
+            QwenVl::load(&example("reader"), &candle_core::Device::Cpu, precision).unwrap();
+        for sampling in [GREEDY, hot] {
+            let together = read_together(&mut model, &cases, 3, sampling, false);
+            for (case, together) in cases.iter().zip(together) {
+                let prompt = case.prompt(&model);
+                let alone = model
+                    .generate(&case.image, &prompt, sampling, Help::default())
+                    .unwrap();
+                assert_eq!(together.tokens, alone.tokens, "{precision:?}, {case:?}");
+            }
+        }
+    }
+}
