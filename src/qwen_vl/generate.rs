@@ -153,7 +153,8 @@ impl QwenVl {
     ) -> Result<Sequence> {
         let start = Instant::now();
         let mut cache = self.spare.pop().unwrap_or_else(|| self.new_cache());
-        let prefilled = self.prefill(image, prompt, sampling.max_new_tokens, &mut cache)?;
+        let room = sampling.max_new_tokens;
+        let prefilled = on_a_worker(|| self.prefill(image, prompt, room, &mut cache))?;
         let drafter = match help.draft {
             Some(text) if sampling.is_greedy() => Some(Drafter::new(self.tokenizer.encode(text)?)),
             _ => None,
@@ -170,6 +171,10 @@ impl QwenVl {
     /// # Errors
     /// The device fails. Then the sequences are of no use.
     pub fn advance(&self, sequences: &mut [&mut Sequence]) -> Result<()> {
+        on_a_worker(|| self.advance_here(sequences))
+    }
+
+    fn advance_here(&self, sequences: &mut [&mut Sequence]) -> Result<()> {
         let (mut tokens, mut positions, mut parts) = (Vec::new(), Vec::new(), Vec::new());
         for sequence in &mut *sequences {
             let (new, position) = sequence.feed();
@@ -264,6 +269,12 @@ impl QwenVl {
             image_tokens: merged.len(),
         })
     }
+}
+
+/// Runs `work` on a thread of the pool that it spreads over. From any other thread, each of a page's thousands of products
+/// would put that to sleep until the pool is done with it.
+fn on_a_worker<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    rayon::scope(|_| work())
 }
 
 #[cfg(test)]
