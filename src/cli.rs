@@ -10,6 +10,7 @@ use crate::{
     },
     document::{OutputFormat, PageSelection},
     prepare::workers::SUBCOMMAND,
+    shard::Shard,
 };
 
 const EXAMPLES: &str = "\
@@ -20,6 +21,10 @@ Examples:
   omnidocs extract ./in --exclude 'drafts/**' -o r.jsonl
   find . -newer last.txt -print0 | omnidocs extract --files-from - -o r.jsonl
   omnidocs extract ./pdfs --engine text-layer          the text that the PDFs carry, without a model";
+
+const MERGE_EXAMPLE: &str = "\
+Example:
+  omnidocs merge shard-*.jsonl -o all.jsonl";
 
 const AFTER_HELP: &str = "\
 Every option can be set in the environment, --max-new-tokens as OMNIDOCS_MAX_NEW_TOKENS; what is typed wins.";
@@ -64,6 +69,15 @@ pub enum Command {
     /// the standard error.
     Extract(Box<Extract>),
 
+    /// Make one file of the outputs of several runs
+    ///
+    /// This is for the shards of one job, and may be given any outputs that were written with the same settings. Records
+    /// come out by path and page, whatever the order of the files. Of several records of a page one is kept: the last one
+    /// in a file; from different files, one that was read before one that failed, and else that of the later run.
+    ///
+    /// Shards and pages that are missing are told on the standard error, and make the exit code 3.
+    Merge(Merge),
+
     /// Decode documents for the program that started this one
     #[command(name = SUBCOMMAND, hide = true)]
     PrepareWorker,
@@ -92,6 +106,27 @@ pub struct Extract {
     pub run: RunArgs,
     #[command(flatten)]
     pub display: DisplayArgs,
+}
+
+/// `omnidocs merge`.
+#[derive(Debug, Args)]
+#[command(after_help = MERGE_EXAMPLE)]
+pub struct Merge {
+    /// Outputs of omnidocs extract
+    #[arg(required = true, value_name = "FILE")]
+    pub inputs: Vec<PathBuf>,
+
+    /// File for the records; - is the standard output
+    #[arg(short, long, value_name = "PATH", default_value = "-")]
+    pub output: PathBuf,
+
+    /// Pages that each document should have, as they were typed for extract [default: all]
+    #[arg(long, value_name = "PAGES", allow_hyphen_values = true)]
+    pub pages: Option<PageSelection>,
+
+    /// Replace a file that is there already
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// What is read.
@@ -303,6 +338,15 @@ pub struct RunArgs {
     /// Show what would be read, and read nothing
     #[arg(long, env = "OMNIDOCS_DRY_RUN", value_parser = FalseyValueParser::new())]
     pub dry_run: bool,
+
+    /// Read only the I-th of N disjoint parts of the documents [default: the scheduler's, else all]
+    ///
+    /// A document is in one part by its bytes, whatever it is called and whatever else there is. Without this, a job
+    /// array of Slurm or AWS Batch and an Indexed Job of Kubernetes (with OMNIDOCS_SHARDS as its number of completions)
+    /// say which part it is; 1/1 reads all the same. In --output, {shard} becomes the part, like 2-of-4; omnidocs merge
+    /// makes one file of them.
+    #[arg(long, value_name = "I/N", env = "OMNIDOCS_SHARD")]
+    pub shard: Option<Shard>,
 
     /// Try a page N times more when a server or a worker process failed over it
     ///

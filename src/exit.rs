@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Error;
 
-use crate::journal::{Locked, SettingsDiffer};
+use crate::journal::{Locked, SettingsDiffer, SettingsDisagree};
 
 /// How the program ends, for scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Exit {
     fn of(error: &Error) -> Self {
         if error.is::<UsageError>() {
             Self::Usage
-        } else if error.is::<SettingsDiffer>() {
+        } else if error.is::<SettingsDiffer>() || error.is::<SettingsDisagree>() {
             Self::SettingsDiffer
         } else if error.is::<Locked>() {
             Self::Locked

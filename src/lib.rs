@@ -16,6 +16,7 @@
 //! | the nouns that the stages share | [`document`], [`mod@error`] |
 //! | inputs → a sorted list of files | [`discover`] |
 //! | files → pages as pixels or text, a few ahead | [`prepare`]: worker processes with PDFium and image decoders |
+//! | which of the documents this run is for | [`shard`] |
 //! | pages → text | [`engine`] and its implementations |
 //! | what becomes of a page that an engine fails on | [`engine::page_by_page`], [`engine::fallback`], [`retry`] |
 //! | the model, and all the code that knows tensors | [`qwen_vl`] |
@@ -35,6 +36,8 @@
 //! - At most `--prefetch` pages are prepared ahead, so memory does not grow with the input: `tests/prepare`, and
 //!   `benches/run.rs` prints the figures.
 //! - What decodes a document may crash, hang or eat memory, and costs one page: `tests/cli/faults.rs`.
+//! - Shards are disjoint and make up the whole, and merged they are what one run writes: `tests/cli/shards.rs`,
+//!   `tests/cli/merge.rs`.
 //! - The output file is the checkpoint: what is in it is done, whenever the run was cut off, and nothing is done twice:
 //!   `tests/cli/promises.rs`, `tests/cli/kills.rs`, and the tests of [`journal`] for disks that fail.
 //! - Records go to the output and everything else to the standard error: `tests/cli/output.rs`.
@@ -55,4 +58,5 @@ pub mod qwen_vl;
 pub mod record;
 pub mod retry;
 pub mod run;
+pub mod shard;
 pub mod signal;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::engines::EngineToBe;
 use crate::{
     cli,
-    config::Settings,
+    config::{Assigned, Settings},
     discover::discover,
     document::{Needs, Preparation, Source},
     exit::Exit,
@@ -29,6 +29,9 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
     let records_on_terminal = settings.output == Target::Stdout && io::stdout().is_terminal();
     let mut progress = Progress::new(settings.progress, settings.verbosity, records_on_terminal);
     progress.take_log();
+    if let Some(Assigned { shard, by }) = &settings.shard {
+        progress.note(format_args!("shard {shard}, by {by}"));
+    }
     let found = discover(&settings.inputs)?;
     progress.expect(found.sources.len(), settings.pages.clone());
     settings.output.check()?;
@@ -52,11 +55,13 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
     if settings.dry_run {
         let recorded = journal::peek(&settings.output, output_settings, settings.restart)?;
         let resume = Resume::peek(&settings.output, recorded, settings.retry_failed);
+        let resume = resume.of_shard(settings.shard());
         return dry_run(found.sources, preparation, resume, &progress);
     }
     let (mut journal, opened) = Journal::open(&settings.output, output_settings, settings.restart)?;
     progress.opened(&opened, &settings.output);
     let resume = Resume::new(&settings.output, opened.recorded, settings.retry_failed);
+    let resume = resume.of_shard(settings.shard());
     // Pages are prepared while the model is loaded.
     let mut pages = prepare::pages_except(found.sources, preparation, Box::new(resume))?;
     let mut engine = progress.while_loading(engine.load)?;
@@ -75,6 +80,9 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
         Err(error) if error.is::<Closed>() => return Ok(Exit::Ok),
         Err(error) => return Err(error),
     }
+    if interrupt.signal().is_none() {
+        journal.finish()?;
+    }
     let exit = match interrupt.signal() {
         Some(signal) => Exit::Interrupted(signal),
         None if progress.tally().failed() > 0 => Exit::SomeFailed,
@@ -82,6 +90,7 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
     };
     progress.tally().done_before = (pages.done_documents() as usize, pages.done_pages() as usize);
     progress.tally().copies = pages.copies() as usize;
+    progress.tally().elsewhere = pages.elsewhere() as usize;
     progress.finish(&found.ignored, &settings.output, exit);
     Ok(exit)
 }
@@ -101,7 +110,8 @@ fn dry_run(
         needs: nothing,
         ..preparation
     };
-    let mut pages = prepare::pages_except(sources, preparation, Box::new(resume))?.peekable();
+    let mut found = prepare::pages_except(sources, preparation, Box::new(resume))?;
+    let mut pages = found.by_ref().peekable();
     let (mut documents, mut all) = (0, 0);
     while let Some(first) = pages.next() {
         let document = first.page.document;
@@ -127,8 +137,12 @@ fn dry_run(
             break;
         }
     }
+    let elsewhere = match found.elsewhere() {
+        0 => String::new(),
+        count => format!("; {count} documents are in other shards"),
+    };
     progress.note(format_args!(
-        "would read {all} pages of {documents} documents"
+        "would read {all} pages of {documents} documents{elsewhere}"
     ));
     Ok(Exit::Ok)
 }
@@ -145,6 +159,9 @@ fn output_settings(
     let mut set = |name: &str, value: Value| named.insert(name.to_owned(), value);
     set("engine", engine.name.into());
     set("format", json!(settings.format));
+    if !settings.shard().is_whole() {
+        set(journal::SHARD, settings.shard().to_string().into());
+    }
     if let Some(program) = &engine.program {
         set("program", program.as_str().into());
     }

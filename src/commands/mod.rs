@@ -2,6 +2,7 @@
 
 mod engines;
 mod extract;
+mod merge;
 
 use anyhow::Result;
 
@@ -15,6 +16,7 @@ use crate::{
 pub fn run(cli: Cli) -> Result<Exit> {
     match cli.command {
         Command::Extract(typed) => extract::run(*typed),
+        Command::Merge(typed) => merge::run(&typed),
         Command::PrepareWorker => worker::serve().map(|()| Exit::Ok),
     }
 }

@@ -2,11 +2,20 @@
 
 mod choices;
 mod prompt;
+mod scheduler;
 
-use std::{env, path::Path, thread, time::Duration};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
-pub use self::choices::{
-    DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, FallbackChoice, ProgressChoice,
+pub use self::{
+    choices::{
+        DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, FallbackChoice, ProgressChoice,
+    },
+    scheduler::Assigned,
 };
 use crate::{
     cli,
@@ -15,6 +24,7 @@ use crate::{
     exit::UsageError,
     journal::Target,
     prepare::resize::PixelBudget,
+    shard::Shard,
 };
 
 /// Default of `--max-new-tokens`.
@@ -89,6 +99,8 @@ pub struct Settings {
     pub restart: bool,
     pub retry_failed: bool,
     pub dry_run: bool,
+    /// None for all documents.
+    pub shard: Option<Assigned>,
     pub retries: u32,
     pub page_timeout: Duration,
     pub progress: ProgressChoice,
@@ -118,6 +130,7 @@ impl Settings {
                 "--workers {workers} is not between 1 and {MOST_WORKERS}"
             ));
         }
+        let shard = scheduler::shard(run.shard)?;
         let prefetch = run.prefetch.unwrap_or(2 * workers);
         if prefetch == 0 {
             return wrong("--prefetch 0 would prepare nothing; use 1 or more");
@@ -131,11 +144,7 @@ impl Settings {
             },
             pages: input.pages,
             prompt: prompt::prompt(output.format, output.prompt, output.prompt_file.as_deref())?,
-            output: if output.output == Path::new("-") {
-                Target::Stdout
-            } else {
-                Target::File(output.output)
-            },
+            output: target(output.output, shard.as_ref())?,
             format: output.format,
             engine: model.engine,
             fallback: model.fallback.map(Into::into),
@@ -157,11 +166,19 @@ impl Settings {
             restart: run.restart,
             retry_failed: run.retry_failed,
             dry_run: run.dry_run,
+            shard,
             retries: run.retries,
             page_timeout: Duration::from_secs_f64(run.page_timeout),
             progress: display.progress,
             verbosity,
         })
+    }
+
+    /// The part of the documents that is read.
+    #[must_use]
+    pub fn shard(&self) -> Shard {
+        let assigned = self.shard.as_ref();
+        assigned.map_or(Shard::WHOLE, |assigned| assigned.shard)
     }
 
     /// The pixel budget of a page for a model with limits of its own.
@@ -188,6 +205,24 @@ impl Settings {
             min_pixels: min,
             max_pixels: max,
         })
+    }
+}
+
+/// Where the records go: `{shard}` in the name of a file stands for the part that they are of.
+fn target(typed: PathBuf, assigned: Option<&Assigned>) -> Result<Target, UsageError> {
+    const PLACE: &str = "{shard}";
+    if typed == Path::new("-") {
+        return Ok(Target::Stdout);
+    }
+    match (typed.to_str(), assigned) {
+        (Some(name), Some(assigned)) => {
+            let name = name.replace(PLACE, &assigned.shard.name());
+            Ok(Target::File(name.into()))
+        }
+        (Some(name), None) if name.contains(PLACE) => wrong(format!(
+            "--output {name} names a part, but nothing says which part this is; give --shard I/N, or --shard 1/1 to read all"
+        )),
+        _ => Ok(Target::File(typed)),
     }
 }
 
@@ -352,7 +387,7 @@ mod tests {
             .chain(args.split_whitespace());
         match cli::Cli::parse_from(words).command {
             cli::Command::Extract(typed) => Settings::new(*typed).unwrap(),
-            cli::Command::PrepareWorker => panic!("that is another command"),
+            _ => panic!("that is another command"),
         }
     }
 

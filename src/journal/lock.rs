@@ -18,6 +18,16 @@ pub struct Locked {
     holder: Option<Run>,
 }
 
+impl Locked {
+    /// The journal at `path` is locked by another run.
+    pub(super) fn of(path: &Path) -> Self {
+        Self {
+            journal: path.to_owned(),
+            holder: Meta::read(path).ok().flatten().map(|meta| meta.run),
+        }
+    }
+}
+
 impl fmt::Display for Locked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -46,12 +56,7 @@ pub(super) fn lock(path: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            let holder = Meta::read(path).ok().flatten().map(|meta| meta.run);
-            return Err(Locked {
-                journal: path.to_owned(),
-                holder,
-            }
-            .into());
+            return Err(Locked::of(path).into());
         }
         Err(TryLockError::Error(error)) => {
             return Err(error).with_context(|| {

@@ -2,8 +2,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt, fs,
-    io::{self, Write},
+    fmt,
+    fs::{self, File},
+    io::{self, BufWriter, Write},
     path::{Path, PathBuf},
     process,
     time::{SystemTime, UNIX_EPOCH},
@@ -15,6 +16,9 @@ use serde_json::Value;
 use tempfile::NamedTempFile;
 
 use crate::record::SCHEMA;
+
+/// The name of the setting that says which part of the documents the records are of.
+pub const SHARD: &str = "shard";
 
 /// Everything that changes what a record says, by name.
 pub type OutputSettings = BTreeMap<String, Value>;
@@ -36,7 +40,10 @@ pub struct Run {
     pid: u32,
     host: String,
     /// Seconds since 1970, UTC.
-    started: u64,
+    pub(super) started: u64,
+    /// When it came to the end of its inputs; none if it was cut off, or is still at work.
+    #[serde(default)]
+    pub(super) finished: Option<u64>,
 }
 
 impl Run {
@@ -45,16 +52,22 @@ impl Run {
             omnidocs: env!("CARGO_PKG_VERSION").to_owned(),
             pid: process::id(),
             host: gethostname::gethostname().to_string_lossy().into_owned(),
-            started: SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs()),
+            started: now(),
+            finished: None,
         }
     }
 }
 
+/// Seconds since 1970, UTC.
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let minutes = Self::this().started.saturating_sub(self.started) / 60;
+        let minutes = now().saturating_sub(self.started) / 60;
         write!(f, "process {} on {}, started ", self.pid, self.host)?;
         match minutes {
             0 => f.write_str("just now"),
@@ -134,19 +147,15 @@ impl Meta {
     /// # Errors
     /// The folder can't be written to.
     pub fn write(&self, journal: &Path) -> Result<()> {
-        let path = Self::path(journal);
-        let folder = folder_of(journal);
-        let write = || -> Result<()> {
-            let mut file = NamedTempFile::new_in(folder)?;
-            let mut text = serde_json::to_string_pretty(self)?;
-            text.push('\n');
-            file.write_all(text.as_bytes())?;
-            file.as_file().sync_all()?;
-            file.persist(&path)?;
-            sync_folder(folder)?;
-            Ok(())
-        };
-        write().with_context(|| format!("can't write {}", path.display()))
+        put_whole(&Self::path(journal), |file| {
+            serde_json::to_writer_pretty(&mut *file, self)?;
+            Ok(file.write_all(b"\n")?)
+        })
+    }
+
+    /// Notes that the run has come to the end of its inputs.
+    pub fn finish(&mut self) {
+        self.run.finished = Some(now());
     }
 
     /// Refuses to go on with a journal of other settings.
@@ -158,20 +167,7 @@ impl Meta {
         journal: &Path,
         there: &OutputSettings,
     ) -> Result<(), SettingsDiffer> {
-        let names: BTreeSet<&String> = there.keys().chain(self.settings.keys()).collect();
-        let value =
-            |settings: &OutputSettings, name| settings.get(name).cloned().unwrap_or(Value::Null);
-        let differing: Vec<_> = names
-            .into_iter()
-            .map(|name| {
-                (
-                    name.clone(),
-                    value(there, name),
-                    value(&self.settings, name),
-                )
-            })
-            .filter(|(_, there, now)| there != now)
-            .collect();
+        let differing = differing(there, &self.settings);
         if differing.is_empty() {
             Ok(())
         } else {
@@ -181,6 +177,50 @@ impl Meta {
             })
         }
     }
+}
+
+/// The settings that are not the same: name, value in the one and in the other.
+pub(super) fn differing(
+    one: &OutputSettings,
+    other: &OutputSettings,
+) -> Vec<(String, Value, Value)> {
+    let names: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+    let value =
+        |settings: &OutputSettings, name| settings.get(name).cloned().unwrap_or(Value::Null);
+    names
+        .into_iter()
+        .map(|name| (name.clone(), value(one, name), value(other, name)))
+        .filter(|(_, one, other)| one != other)
+        .collect()
+}
+
+/// Puts what `write` writes in the place of a file at one stroke: whoever reads it sees the old one or the new one, whole,
+/// also after a power cut.
+pub(super) fn put_whole(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<&mut File>) -> Result<()>,
+) -> Result<()> {
+    let folder = folder_of(path);
+    let put = || -> Result<()> {
+        let mut file = new_beside(folder)?;
+        let mut buffered = BufWriter::new(file.as_file_mut());
+        write(&mut buffered)?;
+        buffered.flush()?;
+        drop(buffered);
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        sync_folder(folder)?;
+        Ok(())
+    };
+    put().with_context(|| format!("can't write {}", path.display()))
+}
+
+/// A file without a name of its own yet, which may be read by whoever may read other files that are made here.
+fn new_beside(folder: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder)
 }
 
 /// The file beside `journal` whose name is longer by `suffix`.
@@ -200,7 +240,7 @@ pub(super) fn folder_of(path: &Path) -> &Path {
 /// Makes new and renamed files survive a power cut; a folder can be opened for that on Unix alone.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) {
-        fs::File::open(folder)?.sync_all()
+        File::open(folder)?.sync_all()
     } else {
         Ok(())
     }

@@ -7,6 +7,7 @@
 
 mod hashes;
 mod lock;
+mod merge;
 mod meta;
 mod resume;
 mod scan;
@@ -25,7 +26,8 @@ use anyhow::{Context, Result};
 
 pub use self::{
     lock::Locked,
-    meta::{Meta, OutputSettings, Run, SettingsDiffer},
+    merge::{Gaps, Merge, SettingsDisagree},
+    meta::{Meta, OutputSettings, Run, SHARD, SettingsDiffer},
     resume::Resume,
     scan::{PageKey, Recorded, Scan, scan},
     target::Target,
@@ -89,6 +91,8 @@ fn read(path: &Path, file: &mut File, meta: &Meta) -> Result<Scan> {
 /// The open output of a run.
 pub struct Journal {
     target: Target,
+    /// None for one without a memory.
+    meta: Option<Meta>,
     storage: Box<dyn Storage>,
     /// Where the last whole line ends.
     end: u64,
@@ -124,7 +128,7 @@ impl Journal {
             Target::File(path) if target.is_stream() => Box::new(Stream(open_stream(path)?)),
             Target::File(path) => return Self::open_file(target, path, settings, restart),
         };
-        Ok((Self::new(target, stream, 0), Opened::default()))
+        Ok((Self::new(target, None, stream, 0), Opened::default()))
     }
 
     fn open_file(
@@ -147,12 +151,14 @@ impl Journal {
         }
         meta.write(path)?;
         (opened.recorded, opened.torn) = (found.recorded, found.torn);
-        Ok((Self::new(target, Box::new(file), found.end), opened))
+        let journal = Self::new(target, Some(meta), Box::new(file), found.end);
+        Ok((journal, opened))
     }
 
-    fn new(target: &Target, storage: Box<dyn Storage>, end: u64) -> Self {
+    fn new(target: &Target, meta: Option<Meta>, storage: Box<dyn Storage>, end: u64) -> Self {
         Self {
             target: target.clone(),
+            meta,
             storage,
             end,
             next_sync: Instant::now(),
@@ -198,6 +204,21 @@ impl Journal {
         self.synced = true;
         self.next_sync = Instant::now() + pause_after(begin.elapsed());
         Ok(())
+    }
+
+    /// Notes beside the file that the run has come to the end of its inputs.
+    ///
+    /// # Errors
+    /// The folder can't be written to.
+    pub fn finish(mut self) -> Result<()> {
+        self.sync()?;
+        match (&self.target, &mut self.meta) {
+            (Target::File(path), Some(meta)) => {
+                meta.finish();
+                meta.write(path)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn explain(&self, error: io::Error) -> anyhow::Error {
@@ -320,7 +341,7 @@ mod tests {
             error,
             cuts,
         };
-        let mut journal = Journal::new(&Target::File("out.jsonl".into()), Box::new(disk), 0);
+        let mut journal = Journal::new(&Target::File("out.jsonl".into()), None, Box::new(disk), 0);
         let mut written = 0;
         let failure = loop {
             journal.next_sync =

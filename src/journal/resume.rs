@@ -7,7 +7,7 @@ use super::{
     hashes::Hashes,
     scan::{PageKey, Recorded},
 };
-use crate::{document::Document, prepare::Done, record::Status};
+use crate::{document::Document, prepare::Done, record::Status, shard::Shard};
 
 /// The pages that a run leaves as they are.
 pub struct Resume {
@@ -16,6 +16,7 @@ pub struct Resume {
     /// The documents that this run has met.
     met: HashSet<PageKey>,
     hashes: Hashes,
+    shard: Shard,
 }
 
 impl Resume {
@@ -38,7 +39,14 @@ impl Resume {
             retry_failed,
             met: HashSet::new(),
             hashes,
+            shard: Shard::WHOLE,
         }
+    }
+
+    /// Leaves also all documents that are not in `shard`. One whose bytes can't be read goes by its path.
+    #[must_use]
+    pub fn of_shard(self, shard: Shard) -> Self {
+        Self { shard, ..self }
     }
 }
 
@@ -66,6 +74,10 @@ impl Done for Resume {
 
     fn page_count(&self, document: &Document) -> Option<u32> {
         self.recorded.page_count(&key_of(document, 0))
+    }
+
+    fn is_elsewhere(&self, document: &Document) -> bool {
+        !self.shard.has(&key_of(document, 0).document)
     }
 
     fn is_copy(&mut self, document: &Document) -> bool {

@@ -21,10 +21,10 @@ const PIECE: usize = 8 << 20;
 /// What a page of a journal is known by: the first half of its document's SHA-256 and its number.
 ///
 /// A document without bytes that can be read has no checksum; the one failed record that it has goes by its path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PageKey {
-    document: [u8; 16],
-    page: u32,
+    pub(super) document: [u8; 16],
+    pub(super) page: u32,
 }
 
 impl PageKey {
@@ -75,6 +75,13 @@ impl Recorded {
         self.page_counts.get(&key.document).copied()
     }
 
+    fn add(&mut self, line: &Line) {
+        self.pages.insert(line.key, line.status);
+        if let Some(count) = line.page_count {
+            self.page_counts.insert(line.key.document, count);
+        }
+    }
+
     /// Number of pages.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -111,14 +118,34 @@ struct Head<'a> {
     status: Status,
 }
 
+/// What is kept of a line.
+pub(super) struct Line<'a> {
+    pub(super) key: PageKey,
+    pub(super) path: Cow<'a, str>,
+    pub(super) page_count: Option<u32>,
+    pub(super) status: Status,
+    /// Where it stands in the file, in bytes, without its end.
+    pub(super) place: Range<u64>,
+}
+
 /// Reads a journal from its start, in bounded memory.
 ///
 /// # Errors
 /// The file can't be read, or a whole line is not a record: then the error names the line's number.
 pub fn scan(file: &mut File) -> Result<Scan> {
+    let mut recorded = Recorded::default();
+    let (end, torn) = each_line(file, |line| recorded.add(&line))?;
+    Ok(Scan {
+        recorded,
+        end,
+        torn,
+    })
+}
+
+/// Hands every whole line to `take`, in order. Says where the last one ends, and how many bytes are behind it.
+pub(super) fn each_line(file: &mut File, mut take: impl FnMut(Line)) -> Result<(u64, u64)> {
     file.seek(SeekFrom::Start(0))?;
-    let mut found = Scan::default();
-    let mut lines = 0;
+    let (mut lines, mut end) = (0, 0);
     let mut buffer = Vec::with_capacity(PIECE);
     loop {
         let read = file.by_ref().take(PIECE as u64).read_to_end(&mut buffer)?;
@@ -126,33 +153,29 @@ pub fn scan(file: &mut File) -> Result<Scan> {
             .iter()
             .rposition(|&byte| byte == b'\n')
             .map_or(0, |last| last + 1);
-        lines += add_lines(&buffer[..whole], lines, &mut found.recorded)?;
-        found.end += whole as u64;
+        lines += take_lines(&buffer[..whole], lines, end, &mut take)?;
+        end += whole as u64;
         buffer.drain(..whole);
         if read == 0 {
-            found.torn = buffer.len() as u64;
-            return Ok(found);
+            return Ok((end, buffer.len() as u64));
         }
     }
 }
 
-/// Adds the whole lines in `bytes`, which come after `before` others; says how many they are.
-fn add_lines(bytes: &[u8], before: usize, recorded: &mut Recorded) -> Result<usize> {
+/// Hands on the whole lines in `bytes`, which come after `before` others, at `start` in the file; says how many they are.
+fn take_lines(
+    bytes: &[u8],
+    before: usize,
+    start: u64,
+    take: &mut impl FnMut(Line),
+) -> Result<usize> {
     let lines = split_lines(bytes);
     let heads: Vec<Result<Line>> = lines
         .par_iter()
-        .map(|line| read_head(&bytes[line.clone()]))
+        .map(|line| read_head(&bytes[line.clone()], start + line.start as u64))
         .collect();
     for (i, head) in heads.into_iter().enumerate() {
-        let Line {
-            key,
-            page_count,
-            status,
-        } = head.with_context(|| format!("line {} is not a record", before + i + 1))?;
-        recorded.pages.insert(key, status);
-        if let Some(count) = page_count {
-            recorded.page_counts.insert(key.document, count);
-        }
+        take(head.with_context(|| format!("line {} is not a record", before + i + 1))?);
     }
     Ok(lines.len())
 }
@@ -168,14 +191,7 @@ fn split_lines(bytes: &[u8]) -> Vec<Range<usize>> {
         .collect()
 }
 
-/// What is kept of a line.
-struct Line {
-    key: PageKey,
-    page_count: Option<u32>,
-    status: Status,
-}
-
-fn read_head(line: &[u8]) -> Result<Line> {
+fn read_head(line: &[u8], start: u64) -> Result<Line<'_>> {
     let head: Head = serde_json::from_slice(line)?;
     anyhow::ensure!(
         head.schema == SCHEMA,
@@ -184,8 +200,10 @@ fn read_head(line: &[u8]) -> Result<Line> {
     );
     Ok(Line {
         key: PageKey::new(head.doc_id, &head.path, head.page),
+        path: head.path,
         page_count: head.page_count,
         status: head.status,
+        place: start..start + line.len() as u64,
     })
 }
 

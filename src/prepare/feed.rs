@@ -50,6 +50,7 @@ pub(super) struct Feeder {
 pub(super) struct PassedOver {
     pub(super) unselected_documents: AtomicU64,
     pub(super) copies: AtomicU64,
+    pub(super) elsewhere: AtomicU64,
     pub(super) done_documents: AtomicU64,
     pub(super) done_pages: AtomicU64,
 }
@@ -130,7 +131,8 @@ impl Feeder {
         ControlFlow::Continue(())
     }
 
-    /// Whether the file need not even be read: it was read before, has not changed since, and nothing of it is left to do.
+    /// Whether the file need not even be read: it was read before, has not changed since, and nothing of it is left to do
+    /// here.
     fn is_known_and_done(&mut self, document: &mut Document) -> bool {
         let checksum = fs::metadata(&document.path)
             .ok()
@@ -139,18 +141,21 @@ impl Feeder {
             return false;
         }
         document.doc_id = checksum;
-        if self
-            .left(document)
-            .is_some_and(|left| left.pages.is_empty())
-        {
+        let nothing = self.left(document).filter(|left| left.pages.is_empty());
+        if nothing.is_some() || self.done.is_elsewhere(document) {
             return self.pass_over_whole(document);
         }
         document.doc_id = None;
         false
     }
 
-    /// Passes over a document that was met before, or of which nothing is left to do, if that is known already.
+    /// Passes over a document that others read, that was met before, or of which nothing is left to do, if that is known
+    /// already.
     fn pass_over_whole(&mut self, document: &Document) -> bool {
+        if self.done.is_elsewhere(document) {
+            self.passed_over.elsewhere.fetch_add(1, Ordering::Relaxed);
+            return true;
+        }
         if self.done.is_copy(document) {
             let path = document.path.display();
             tracing::info!("{path} has the bytes of a document that was read before");
@@ -301,6 +306,7 @@ impl PassedOver {
         [
             &self.unselected_documents,
             &self.copies,
+            &self.elsewhere,
             &self.done_documents,
         ]
         .map(|count| count.load(Ordering::Relaxed))

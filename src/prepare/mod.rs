@@ -93,6 +93,11 @@ pub trait Done: Send {
         None
     }
 
+    /// Whether another run is to read the document. Its checksum is known by now, if it has one.
+    fn is_elsewhere(&self, _document: &Document) -> bool {
+        false
+    }
+
     /// Whether a document with the same bytes has been met before in this run. Called once for each document.
     fn is_copy(&mut self, _document: &Document) -> bool {
         false
@@ -194,6 +199,12 @@ impl Pages {
     #[must_use]
     pub fn copies(&self) -> u64 {
         self.passed_over.copies.load(Ordering::Relaxed)
+    }
+
+    /// How many documents so far were left to other runs.
+    #[must_use]
+    pub fn elsewhere(&self) -> u64 {
+        self.passed_over.elsewhere.load(Ordering::Relaxed)
     }
 
     /// How many documents so far gave no page since all of theirs are done.

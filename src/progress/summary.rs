@@ -84,8 +84,12 @@ impl Tally {
             1 => ", 1 of them a copy of another".to_owned(),
             copies => format!(", {} of them copies of others", number(copies)),
         };
-        let documents = documents + &copies;
-        let met = self.documents_met + self.done_before.0 + self.copies;
+        let elsewhere = match self.elsewhere {
+            0 => String::new(),
+            count => format!(", {} of them in other shards", number(count)),
+        };
+        let documents = documents + &elsewhere + &copies;
+        let met = self.documents_met + self.done_before.0 + self.copies + self.elsewhere;
         match self.documents.saturating_sub(met) {
             0 => documents,
             _ if self.interrupted => format!("{} of {documents}", number(met)),

@@ -31,6 +31,8 @@ pub struct Tally {
     pub done_before: (usize, usize),
     /// Documents that have the same bytes as others.
     pub copies: usize,
+    /// Documents that are in other shards.
+    pub elsewhere: usize,
     /// Whether the run was asked to end before its time.
     pub interrupted: bool,
     /// Documents that a page has been taken from, and the path of the latest.

@@ -9,6 +9,7 @@ fn help_is_short_with_one_dash_and_full_with_two() {
     insta::assert_snapshot!("help", help("--help"));
     insta::assert_snapshot!("extract_short_help", help("extract -h"));
     insta::assert_snapshot!("extract_help", help("extract --help"));
+    insta::assert_snapshot!("merge_help", help("merge --help"));
 }
 
 #[test]

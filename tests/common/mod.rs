@@ -43,7 +43,15 @@ impl Room {
             .current_dir(self.0.path())
             .args(args.split_whitespace());
         for (name, _) in env::vars_os() {
-            if name.to_string_lossy().starts_with("OMNIDOCS_") || name == "RUST_LOG" {
+            let settings = [
+                "OMNIDOCS_",
+                "RUST_LOG",
+                "SLURM_ARRAY_",
+                "JOB_COMPLETION_",
+                "AWS_BATCH_",
+            ];
+            let shown = name.to_string_lossy();
+            if settings.iter().any(|start| shown.starts_with(start)) {
                 command.env_remove(name);
             }
         }

@@ -1,0 +1,185 @@
+//! One of several disjoint parts of the documents, for runs that share the work and know nothing of each other.
+//!
+//! A document belongs to a part by its bytes alone, so that it stays there when it is renamed, or when others come and
+//! go. The parts have about as many documents each, and so about as many pages.
+
+use std::{fmt, str::FromStr};
+
+/// The most parts that there can be.
+const MOST: u32 = 100_000;
+
+/// The `index`-th of `count` parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Shard {
+    /// At least 1.
+    count: u32,
+    /// From 1 to `count`.
+    index: u32,
+}
+
+impl Shard {
+    /// All documents.
+    pub const WHOLE: Self = Self { count: 1, index: 1 };
+
+    /// The `index`-th of `count` parts, counted from 1.
+    ///
+    /// # Errors
+    /// There is no such part; the message says why.
+    pub fn new(index: u32, count: u32) -> Result<Self, String> {
+        match (index, count) {
+            (_, 0) => Err("there can't be 0 parts".to_owned()),
+            (_, MOST..) if count > MOST => {
+                Err(format!("{count} parts are too many; use {MOST} or less"))
+            }
+            (0, _) => Err("parts count from 1".to_owned()),
+            _ if index > count => Err(format!("there is no part {index} of {count}")),
+            _ => Ok(Self { count, index }),
+        }
+    }
+
+    /// How many parts there are.
+    #[must_use]
+    pub fn count(self) -> u32 {
+        self.count
+    }
+
+    /// All parts that there are with this one, itself included.
+    pub fn all(self) -> impl Iterator<Item = Self> {
+        let count = self.count;
+        (1..=count).map(move |index| Self { count, index })
+    }
+
+    /// Whether this part is everything.
+    #[must_use]
+    pub fn is_whole(self) -> bool {
+        self.count == 1
+    }
+
+    /// Whether a document is in this part. It goes by the first eight bytes of `key`, the document's SHA-256, as a
+    /// big-endian number modulo the number of parts.
+    #[must_use]
+    pub fn has(self, key: &[u8; 16]) -> bool {
+        let [a, b, c, d, e, f, g, h, ..] = *key;
+        let number = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+        number % u64::from(self.count) == u64::from(self.index - 1)
+    }
+
+    /// For names of files, which sort as the parts do: `02-of-16`.
+    #[must_use]
+    pub fn name(self) -> String {
+        let Self { count, index } = self;
+        let width = count.to_string().len();
+        format!("{index:0width$}-of-{count}")
+    }
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers = text
+            .split_once('/')
+            .and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
+        let (index, count) = numbers.ok_or("write the part and the number of parts, like 2/4")?;
+        Self::new(index, count)
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index, self.count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    fn key(document: usize) -> [u8; 16] {
+        let mut key = [0; 16];
+        key.copy_from_slice(&Sha256::digest(document.to_le_bytes())[..16]);
+        key
+    }
+
+    /// Pages as office documents have them: half of them 6 or less, 10 on average, one in a thousand more than 130.
+    /// Drawn from a log-normal distribution by the bytes of the key that no part goes by.
+    fn pages(key: &[u8; 16]) -> usize {
+        let uniform = |bytes: &[u8]| {
+            let number = bytes
+                .iter()
+                .fold(0, |sum, &byte| (sum << 8) | u32::from(byte));
+            (f64::from(number) + 0.5) / 2_f64.powi(32)
+        };
+        let (a, b) = (uniform(&key[8..12]), uniform(&key[12..]));
+        let normal = (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos();
+        normal.exp().mul_add(6.0, 0.5).clamp(1.0, 1000.0) as usize
+    }
+
+    /// By how much of an even share the pages of one part differ from it at most, among `count` parts.
+    fn imbalance(documents: &[[u8; 16]], count: u32) -> f64 {
+        let all: usize = documents.iter().map(pages).sum();
+        let even = all as f64 / f64::from(count);
+        let shares = Shard { count, index: 1 }.all().map(|part| {
+            let own = documents.iter().filter(|key| part.has(key));
+            own.map(pages).sum::<usize>() as f64 / even - 1.0
+        });
+        shares.fold(0.0, |worst, share| worst.max(share.abs()))
+    }
+
+    #[test]
+    fn ten_thousand_documents_have_their_pages_in_parts_of_about_equal_size() {
+        let collections: Vec<Vec<_>> = (0..20)
+            .map(|number| {
+                (0..10_000)
+                    .map(|document| key(number << 32 | document))
+                    .collect()
+            })
+            .collect();
+        for count in [2, 3, 4, 8, 16] {
+            let mut worst: Vec<f64> = collections
+                .iter()
+                .map(|documents| imbalance(documents, count))
+                .collect();
+            worst.sort_by(f64::total_cmp);
+            println!(
+                "{count:2} parts of 10,000 documents: {:.1} % off at most, in the middle one of 20 collections",
+                worst[10] * 100.0
+            );
+            // More parts have fewer documents, and by their bytes alone no more can be done.
+            assert!(count > 8 || worst[10] < 0.1, "{count} parts: {worst:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn each_document_is_in_exactly_one_part(key in any::<[u8; 16]>(), count in 1..200_u32) {
+            let parts = Shard { count, index: 1 }.all();
+            prop_assert_eq!(parts.filter(|part| part.has(&key)).count(), 1);
+        }
+
+        #[test]
+        fn what_is_printed_can_be_typed_and_no_text_makes_the_parser_panic(
+            index in 0..9_u32, count in 0..9_u32, text in "[0-9/]{0,12}|.{0,9}",
+        ) {
+            let made = Shard::new(index, count);
+            prop_assert_eq!(made.is_ok(), (1..=count).contains(&index));
+            prop_assert_eq!(format!("{index}/{count}").parse(), made);
+            if let Ok(shard) = text.parse::<Shard>() {
+                prop_assert_eq!(shard.to_string().parse(), Ok(shard));
+            }
+        }
+    }
+
+    #[test]
+    fn the_names_of_parts_sort_as_they_do() {
+        let names: Vec<_> = Shard::new(3, 12).unwrap().all().map(Shard::name).collect();
+        assert_eq!(
+            (names[0].as_str(), names[11].as_str()),
+            ("01-of-12", "12-of-12")
+        );
+        assert!(names.is_sorted());
+    }
+}
