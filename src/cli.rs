@@ -101,6 +101,8 @@ pub struct Extract {
     #[command(flatten)]
     pub model: ModelArgs,
     #[command(flatten)]
+    pub server: ServerArgs,
+    #[command(flatten)]
     pub pages: PageArgs,
     #[command(flatten)]
     pub run: RunArgs,
@@ -234,7 +236,7 @@ pub struct ModelArgs {
     ///
     /// An id like Qwen/Qwen3-VL-4B-Instruct, or Qwen/Qwen3-VL-4B-Instruct@REVISION, is fetched once and kept. A folder
     /// holds config.json, tokenizer.json and *.safetensors. Without this, Qwen/Qwen3-VL-8B-Instruct on CUDA and
-    /// Qwen/Qwen3-VL-2B-Instruct on a CPU.
+    /// Qwen/Qwen3-VL-2B-Instruct on a CPU. With --engine server, the server's name for its model [default: its only one].
     #[arg(long, value_name = "ID|DIR", env = "OMNIDOCS_MODEL")]
     pub model: Option<String>,
 
@@ -301,6 +303,32 @@ pub struct ModelArgs {
     pub seed: u64,
 }
 
+/// The server that reads, if one does.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Server")]
+pub struct ServerArgs {
+    /// Address of an OpenAI-compatible server for --engine server, like http://host:8000/v1
+    ///
+    /// That of vLLM, SGLang, TGI, llama.cpp, Ollama and others. If it wants a key, that goes into the environment variable
+    /// OMNIDOCS_SERVER_API_KEY; there is no option for it.
+    #[arg(long, value_name = "URL", env = "OMNIDOCS_SERVER_URL")]
+    pub server_url: Option<String>,
+
+    /// Requests at a time
+    ///
+    /// A server reads many pages together in little more time than one. Also raise --prefetch if pages are prepared too
+    /// slowly for it.
+    #[arg(long, value_name = "N", env = "OMNIDOCS_CONCURRENCY", default_value_t = config::CONCURRENCY)]
+    pub concurrency: usize,
+
+    /// Wait so long for a server that is not there, is busy or fails, before pages fail
+    ///
+    /// Counted from when it last answered anything. A request may take as long as --page-timeout, and what it took then
+    /// counts as waiting.
+    #[arg(long, value_name = "SECS", env = "OMNIDOCS_SERVER_WAIT", default_value_t = config::SERVER_WAIT, allow_negative_numbers = true)]
+    pub server_wait: f64,
+}
+
 /// How pages become pixels.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Page size")]
@@ -348,7 +376,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "I/N", env = "OMNIDOCS_SHARD")]
     pub shard: Option<Shard>,
 
-    /// Try a page N times more when a server or a worker process failed over it
+    /// Try a page N times more when a worker process failed over it or a server answered nonsense
     ///
     /// With 1 or more, a page whose answer runs in a loop or is cut off also gets a second look at a raised temperature,
     /// and keeps the better answer.

@@ -36,6 +36,7 @@
 //! - At most `--prefetch` pages are prepared ahead, so memory does not grow with the input: `tests/prepare`, and
 //!   `benches/run.rs` prints the figures.
 //! - What decodes a document may crash, hang or eat memory, and costs one page: `tests/cli/faults.rs`.
+//! - A server may do whatever it likes, and no page is lost or there twice: `tests/cli/server.rs`.
 //! - Shards are disjoint and make up the whole, and merged they are what one run writes: `tests/cli/shards.rs`,
 //!   `tests/cli/merge.rs`.
 //! - The output file is the checkpoint: what is in it is done, whenever the run was cut off, and nothing is done twice:

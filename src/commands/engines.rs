@@ -1,6 +1,6 @@
 //! The engines that were chosen: what must be known of them before they are there, and how they are made.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::{
     config::{
@@ -12,6 +12,7 @@ use crate::{
         fallback::Fallback,
         page_by_page::{PageByPage, Policy},
         qwen::{Hardware, QwenEngine, Task},
+        server::{ServerEngine, find_model},
         tesseract::Tesseract,
         text_layer::TextLayer,
     },
@@ -45,8 +46,14 @@ pub(super) struct EngineToBe {
 
 /// What makes a model's answers its own.
 pub(super) struct ModelFacts {
-    /// As the user named it.
+    /// As the user or the server named it.
     pub name: String,
+    /// None for a model that runs elsewhere.
+    pub files: Option<ModelFiles>,
+}
+
+/// What a model is read from, and how.
+pub(super) struct ModelFiles {
     /// Differs where the files differ.
     pub weights: String,
     pub dtype: &'static str,
@@ -57,11 +64,12 @@ impl EngineToBe {
     pub(super) fn new(settings: &Settings) -> Result<Self> {
         let first = match settings.engine {
             EngineChoice::Qwen => Self::qwen(settings)?,
+            EngineChoice::Server => Self::server(settings)?,
             EngineChoice::Tesseract => Self::tesseract("--engine", settings)?,
             EngineChoice::TextLayer => Self::text_layer(settings),
         };
         let second = match settings.fallback {
-            None | Some(EngineChoice::Qwen) => return Ok(first),
+            None | Some(EngineChoice::Qwen | EngineChoice::Server) => return Ok(first),
             Some(EngineChoice::Tesseract) => Self::tesseract("--fallback", settings)?,
             Some(EngineChoice::TextLayer) => Self::text_layer(settings),
         };
@@ -103,6 +111,26 @@ impl EngineToBe {
         })
     }
 
+    fn server(settings: &Settings) -> Result<Self> {
+        let server = settings.server.clone();
+        let server = server.context("--engine server needs --server-url")?;
+        let name = find_model(&server, settings.model.as_deref())?;
+        let task = task(settings, false);
+        let policy = policy(settings, PUBLISHED.factor);
+        Ok(Self {
+            name: ServerEngine::NAME,
+            model: Some(ModelFacts {
+                name: name.clone(),
+                files: None,
+            }),
+            program: None,
+            needs: ServerEngine::NEEDS,
+            reads_pixels: ServerEngine::NEEDS.pixels,
+            limits: PUBLISHED,
+            load: Box::new(move || Ok(Box::new(ServerEngine::new(&server, name, task, policy)))),
+        })
+    }
+
     fn qwen(settings: &Settings) -> Result<Self> {
         if let Some(threads) = settings.threads {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
@@ -118,26 +146,19 @@ impl EngineToBe {
             default.to_owned()
         });
         let folder = hub::model_folder(&name, fetch_progress(settings))?;
-        let task = Task {
-            prompt: settings.prompt.clone(),
-            output_format: settings.format,
-            sampling: Sampling {
-                max_new_tokens: settings.max_new_tokens,
-                temperature: settings.temperature,
-                seed: settings.seed,
-            },
-            // Sampled answers are not guessed, so the text layers need not be read for them.
-            drafts: settings.draft != DraftChoice::Off && settings.temperature == 0.0,
-            batch_size: settings.batch_size,
-        };
+        // Sampled answers are not guessed, so the text layers need not be read for them.
+        let drafts = settings.draft != DraftChoice::Off && settings.temperature == 0.0;
+        let task = task(settings, drafts);
         let limits = qwen_vl::config::pixel_budget(&folder)?;
         let policy = policy(settings, limits.factor);
+        let fingerprint = qwen_vl::weights::fingerprint(&folder)?;
         let model = ModelFacts {
             name: name.clone(),
-            weights: qwen_vl::weights::fingerprint(&folder)?,
-            dtype: hardware.dtype(),
+            files: Some(ModelFiles {
+                weights: fingerprint.clone(),
+                dtype: hardware.dtype(),
+            }),
         };
-        let fingerprint = model.weights.clone();
         Ok(Self {
             name: QwenEngine::NAME,
             model: Some(model),
@@ -150,6 +171,20 @@ impl EngineToBe {
                 Ok(page_by_page(reader, policy))
             }),
         })
+    }
+}
+
+fn task(settings: &Settings, drafts: bool) -> Task {
+    Task {
+        prompt: settings.prompt.clone(),
+        output_format: settings.format,
+        sampling: Sampling {
+            max_new_tokens: settings.max_new_tokens,
+            temperature: settings.temperature,
+            seed: settings.seed,
+        },
+        drafts,
+        batch_size: settings.batch_size,
     }
 }
 

@@ -172,8 +172,10 @@ fn output_settings(
     }
     if let Some(model) = &engine.model {
         set("model", model.name.as_str().into());
-        set("weights", model.weights.as_str().into());
-        set("dtype", model.dtype.into());
+        if let Some(files) = &model.files {
+            set("weights", files.weights.as_str().into());
+            set("dtype", files.dtype.into());
+        }
         set("prompt", settings.prompt.as_str().into());
         set("max_new_tokens", settings.max_new_tokens.into());
         set("temperature", settings.temperature.into());

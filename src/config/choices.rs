@@ -9,6 +9,8 @@ use clap::ValueEnum;
 pub enum EngineChoice {
     /// A Qwen3-VL model, from the page's pixels
     Qwen,
+    /// A model behind an OpenAI-compatible server, from the page's pixels
+    Server,
     /// The installed program `tesseract`, from the page's pixels
     Tesseract,
     /// The text that a PDF carries, without a model

@@ -3,6 +3,7 @@
 mod choices;
 mod prompt;
 mod scheduler;
+mod server;
 
 use std::{
     env,
@@ -16,6 +17,7 @@ pub use self::{
         DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, FallbackChoice, ProgressChoice,
     },
     scheduler::Assigned,
+    server::{API_KEY, ApiKey, CONCURRENCY, SERVER_WAIT, Server},
 };
 use crate::{
     cli,
@@ -77,6 +79,8 @@ pub struct Settings {
     pub prompt: String,
     pub engine: EngineChoice,
     pub fallback: Option<EngineChoice>,
+    /// None unless it was typed; always there for [`EngineChoice::Server`].
+    pub server: Option<Server>,
     pub tesseract_lang: String,
     /// As typed; none for the default of the device.
     pub model: Option<String>,
@@ -114,6 +118,7 @@ impl Settings {
             input,
             output,
             model,
+            server,
             pages,
             run,
             display,
@@ -121,6 +126,10 @@ impl Settings {
         let verbosity = verbosity(&display)?;
         check_model(&model)?;
         check_pages(&pages)?;
+        let server = Server::new(&server)?;
+        if model.engine == EngineChoice::Server && server.is_none() {
+            return wrong("--engine server needs --server-url, like http://host:8000/v1");
+        }
         check_run(&run)?;
         let workers = run
             .workers
@@ -148,6 +157,7 @@ impl Settings {
             format: output.format,
             engine: model.engine,
             fallback: model.fallback.map(Into::into),
+            server,
             tesseract_lang: model.tesseract_lang,
             model: model.model,
             device: model.device,

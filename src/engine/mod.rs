@@ -6,6 +6,7 @@
 pub mod fallback;
 pub mod page_by_page;
 pub mod qwen;
+pub mod server;
 pub mod tesseract;
 pub mod text_layer;
 mod together;

@@ -177,7 +177,7 @@ pub(super) fn is_whole(reason: FinishReason) -> bool {
 }
 
 /// Orders answers: whole ones before those that were cut off, and these before those that looped.
-fn worth(answer: &PageAnswer) -> u8 {
+pub(super) fn worth(answer: &PageAnswer) -> u8 {
     match answer.finish_reason {
         None | Some(FinishReason::Stop) => 2,
         Some(FinishReason::Length) => 1,

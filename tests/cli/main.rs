@@ -1,5 +1,7 @@
 //! What `omnidocs extract` promises to those who type it, shown on the real program.
 
+#[path = "../common/chat_server.rs"]
+mod chat_server;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../common/hub_server.rs"]
@@ -16,5 +18,6 @@ mod options;
 mod output;
 mod promises;
 mod reading;
+mod server;
 mod shards;
 mod tesseract;

@@ -185,7 +185,7 @@ fn what_cannot_be_meant_is_a_usage_error_that_names_the_flag_and_what_is_right()
         ("a.pdf --pages all", "write pages and ranges like 1-3,7"),
         (
             "a.pdf --engine magic",
-            "[possible values: qwen, tesseract, text-layer]",
+            "[possible values: qwen, server, tesseract, text-layer]",
         ),
         (
             "a.pdf --format docx",

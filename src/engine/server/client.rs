@@ -1,0 +1,346 @@
+//! The protocol: what is asked over HTTP, and what an answer, or none, means.
+
+use std::{
+    io,
+    time::{Duration, SystemTime},
+};
+
+use serde::Deserialize;
+use serde_json::Value;
+use ureq::{
+    Agent, Body, Timeout,
+    http::{Response, StatusCode, header::RETRY_AFTER},
+};
+
+use crate::{
+    config::{ApiKey, Server},
+    error::ErrorKind,
+};
+
+/// To connect takes no longer than this, or the server is not there.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Longer answers than this are none, in bytes.
+const LONGEST: u64 = 64 << 20;
+/// So much of a server's own words is told, in characters.
+const WORDS: usize = 400;
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The same request may be answered a little later: the server is not there, busy or broken.
+    Passing {
+        kind: ErrorKind,
+        message: String,
+        /// Whether it was the server that said so.
+        answered: bool,
+        /// How long the server wants to be left alone.
+        pause: Option<Duration>,
+    },
+    /// What came is no answer, though the server says that it is one.
+    Garbled(String),
+    /// The server does not want this request.
+    Refused(String),
+    /// The server does not want any request.
+    Final(String),
+    /// There is no such address, or no such model.
+    NotFound(String),
+}
+
+impl Failure {
+    pub(super) fn message(&self) -> &str {
+        match self {
+            Self::Passing { message, .. }
+            | Self::Garbled(message)
+            | Self::Refused(message)
+            | Self::Final(message)
+            | Self::NotFound(message) => message,
+        }
+    }
+}
+
+/// What a server wrote about a page.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    pub text: String,
+    /// The server's own word for why it stopped.
+    pub finish: Option<String>,
+    pub prompt_tokens: Option<usize>,
+    pub completion_tokens: Option<usize>,
+}
+
+/// Speaks to one server. Cheap to share: connections are kept and used again.
+#[derive(Debug)]
+pub(super) struct Client {
+    agent: Agent,
+    url: String,
+    key: Option<ApiKey>,
+}
+
+impl Client {
+    pub(super) fn new(server: &Server) -> Self {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_connect(Some(CONNECT))
+            .max_idle_connections(server.concurrency)
+            .max_idle_connections_per_host(server.concurrency)
+            .user_agent(concat!("omnidocs/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Self {
+            agent: config.new_agent(),
+            url: server.url.clone(),
+            key: server.key.clone(),
+        }
+    }
+
+    /// The names of the server's models.
+    pub(super) fn models(&self, timeout: Duration) -> Result<Vec<String>, Failure> {
+        #[derive(Deserialize)]
+        struct Models {
+            data: Vec<Model>,
+        }
+        #[derive(Deserialize)]
+        struct Model {
+            id: String,
+        }
+        let request = self.agent.get(format!("{}/models", self.url));
+        let request = match &self.key {
+            Some(key) => request.header("Authorization", key.header()),
+            None => request,
+        };
+        let answer = request
+            .config()
+            .timeout_global(Some(timeout))
+            .build()
+            .call();
+        let models: Models = self.parse(&self.body(answer)?)?;
+        Ok(models.data.into_iter().map(|model| model.id).collect())
+    }
+
+    /// Sends the JSON text of a chat completion's request, and waits for the answer.
+    pub(super) fn complete(&self, request: &[u8], timeout: Duration) -> Result<Written, Failure> {
+        let post = self.agent.post(format!("{}/chat/completions", self.url));
+        let post = post.header("Content-Type", "application/json");
+        let post = match &self.key {
+            Some(key) => post.header("Authorization", key.header()),
+            None => post,
+        };
+        let post = post.config().timeout_global(Some(timeout)).build();
+        let body = self.body(post.send(request))?;
+        let completion: Completion = self.parse(&body)?;
+        completion
+            .written()
+            .ok_or_else(|| self.garbled("it has no text", &body))
+    }
+
+    /// The body of an answer that says that all is well.
+    fn body(&self, answer: Result<Response<Body>, ureq::Error>) -> Result<Vec<u8>, Failure> {
+        let mut answer = answer.map_err(|error| self.no_answer(&error))?;
+        let body = answer.body_mut().with_config().limit(LONGEST).read_to_vec();
+        let body = match (answer.status(), body) {
+            (status, Ok(body)) if status.is_success() => return Ok(body),
+            (status, Err(error)) if status.is_success() => return Err(self.no_answer(&error)),
+            (_, body) => body.unwrap_or_default(),
+        };
+        Err(self.status(&answer, &body))
+    }
+
+    fn no_answer(&self, error: &ureq::Error) -> Failure {
+        let kind = match error {
+            ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => ErrorKind::Server,
+            ureq::Error::Timeout(_) => ErrorKind::Timeout,
+            ureq::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => ErrorKind::Timeout,
+            _ => ErrorKind::Server,
+        };
+        let message = match kind {
+            ErrorKind::Timeout => "gave no answer in time (see --page-timeout)".to_owned(),
+            _ => format!("can't be reached: {error}"),
+        };
+        Failure::Passing {
+            kind,
+            message: format!("the server at {} {message}", self.url),
+            answered: false,
+            pause: None,
+        }
+    }
+
+    fn status(&self, answer: &Response<Body>, body: &[u8]) -> Failure {
+        let status = answer.status();
+        let told = format!(
+            "the server at {} says {status}: {}",
+            self.url,
+            self.words(body)
+        );
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::Final(format!(
+                "{told} (the key that it wants goes into {})",
+                crate::config::API_KEY
+            )),
+            StatusCode::NOT_FOUND => Failure::NotFound(format!(
+                "{told} (look at --server-url, which ends in /v1 for most servers, and at --model)"
+            )),
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
+                passing(answer, told)
+            }
+            _ if status.is_server_error() => passing(answer, told),
+            _ => Failure::Refused(told),
+        }
+    }
+
+    fn parse<'a, T: Deserialize<'a>>(&self, body: &'a [u8]) -> Result<T, Failure> {
+        serde_json::from_slice(body).map_err(|error| self.garbled(&error.to_string(), body))
+    }
+
+    fn garbled(&self, why: &str, body: &[u8]) -> Failure {
+        Failure::Garbled(format!(
+            "the server at {} gave an answer that makes no sense ({why}): {}",
+            self.url,
+            self.words(body)
+        ))
+    }
+
+    /// The server's own words: those meant for people, if its answer has such.
+    fn words(&self, body: &[u8]) -> String {
+        let text = serde_json::from_slice(body).ok().and_then(|json: Value| {
+            let said = ["/error/message", "/error", "/message", "/detail"];
+            let said = said.iter().find_map(|place| json.pointer(place))?;
+            Some(
+                said.as_str()
+                    .map_or_else(|| said.to_string(), str::to_owned),
+            )
+        });
+        let text = text.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
+        let text = self
+            .key
+            .as_ref()
+            .map_or(text.clone(), |key| key.hidden_in(&text));
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        match text.char_indices().nth(WORDS) {
+            _ if text.is_empty() => "(nothing more)".to_owned(),
+            Some((end, _)) => format!("{} …", &text[..end]),
+            None => text,
+        }
+    }
+}
+
+fn passing(answer: &Response<Body>, message: String) -> Failure {
+    let pause = answer.headers().get(RETRY_AFTER);
+    Failure::Passing {
+        kind: ErrorKind::Server,
+        message,
+        answered: true,
+        pause: pause.and_then(|value| retry_after(value.to_str().ok()?, SystemTime::now())),
+    }
+}
+
+/// What `Retry-After` asks for: a number of seconds, or a date (RFC 9110, 10.2.3).
+fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    if let Ok(seconds) = value.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value.trim()).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+#[derive(Deserialize)]
+struct Completion {
+    choices: Vec<Choice>,
+    usage: Option<Usage>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    message: Message,
+    finish_reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    content: Option<Content>,
+}
+
+/// Most servers write one text; some write a list of parts.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Content {
+    Text(String),
+    Parts(Vec<Part>),
+}
+
+#[derive(Deserialize)]
+struct Part {
+    text: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Usage {
+    prompt_tokens: Option<usize>,
+    completion_tokens: Option<usize>,
+}
+
+impl Completion {
+    fn written(self) -> Option<Written> {
+        let choice = self.choices.into_iter().next()?;
+        let text = match choice.message.content? {
+            Content::Text(text) => text,
+            Content::Parts(parts) => parts.into_iter().filter_map(|part| part.text).collect(),
+        };
+        let usage = self.usage.as_ref();
+        Some(Written {
+            text,
+            finish: choice.finish_reason,
+            prompt_tokens: usage.and_then(|usage| usage.prompt_tokens),
+            completion_tokens: usage.and_then(|usage| usage.completion_tokens),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_asked_for_in_seconds_or_until_a_date() {
+        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        for (value, seconds) in [
+            ("120", Some(120)),
+            (" 0 ", Some(0)),
+            ("Sun, 06 Nov 1994 08:50:07 GMT", Some(30)),
+            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+        ] {
+            assert_eq!(
+                retry_after(value, now),
+                seconds.map(Duration::from_secs),
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_servers_write_is_understood_in_all_its_forms() {
+        let written = |content: &str| {
+            let text = format!(
+                r#"{{"id":"x","choices":[{{"index":0,"message":{{"role":"assistant","content":{content},"refusal":null}},"finish_reason":"stop"}}],"usage":{{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}}}}"#
+            );
+            serde_json::from_str::<Completion>(&text)
+                .ok()
+                .and_then(Completion::written)
+        };
+        let expected = Written {
+            text: "two words".to_owned(),
+            finish: Some("stop".to_owned()),
+            prompt_tokens: Some(9),
+            completion_tokens: Some(2),
+        };
+        let parts =
+            r#"[{"type":"text","text":"two "},{"type":"other"},{"type":"text","text":"words"}]"#;
+        assert_eq!(written(r#""two words""#).as_ref(), Some(&expected));
+        assert_eq!(written(parts).as_ref(), Some(&expected));
+        assert_eq!(written("null"), None);
+        assert_eq!(written("7"), None);
+        let bare = r#"{"choices":[{"message":{"content":""},"finish_reason":null}]}"#;
+        let bare: Completion = serde_json::from_str(bare).unwrap();
+        assert_eq!(bare.written().unwrap().prompt_tokens, None);
+    }
+}

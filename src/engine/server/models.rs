@@ -1,0 +1,75 @@
+//! Which of the server's models reads, and whether there is a server at all.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+use backon::BackoffBuilder;
+
+use super::client::{Client, Failure};
+use crate::{config::Server, retry::pauses};
+
+/// A list of models is a matter of moments.
+const LISTING: Duration = Duration::from_secs(30);
+
+/// The model that `--model` names, or else the only one that the server has. A server that is only just starting is waited
+/// for.
+///
+/// # Errors
+/// There is no server, it does not let us in, or it has not one model but none or several.
+pub fn find_model(server: &Server, wanted: Option<&str>) -> Result<String> {
+    let models = match (wait_for_models(server, wanted.is_none()), wanted) {
+        (Ok(models), _) => models,
+        (Err(failure), Some(_)) if needs_no_list(&failure) => Vec::new(),
+        (Err(failure), _) => bail!("{}", failure.message()),
+    };
+    match (wanted, &models[..]) {
+        (Some(name), _) => Ok(name.to_owned()),
+        (None, [only]) => Ok(only.clone()),
+        (None, []) => bail!(
+            "the server at {} has no model; name one with --model",
+            server.url
+        ),
+        (None, several) => bail!(
+            "the server at {} has several models; choose one with --model: {}",
+            server.url,
+            several.join(", ")
+        ),
+    }
+}
+
+/// Whether there is a server, though it has told no models. Not all can, and where the name is known they need not.
+fn needs_no_list(failure: &Failure) -> bool {
+    match failure {
+        Failure::Passing { answered, .. } => *answered,
+        Failure::Garbled(_) | Failure::Refused(_) | Failure::NotFound(_) => true,
+        Failure::Final(_) => false,
+    }
+}
+
+/// Asks until there is an answer; where no `list` is needed, of any kind.
+fn wait_for_models(server: &Server, list: bool) -> Result<Vec<String>, Failure> {
+    let client = Client::new(server);
+    let end = Instant::now() + server.wait;
+    for (number, pause) in pauses(u32::MAX).build().enumerate() {
+        let failure = match client.models(LISTING) {
+            Err(failure @ Failure::Passing { .. })
+                if Instant::now() < end && (list || !needs_no_list(&failure)) =>
+            {
+                failure
+            }
+            ended => return ended,
+        };
+        if number == 0 {
+            let seconds = server.wait.as_secs();
+            tracing::warn!(
+                "{}; waiting for it, for {seconds} s at most",
+                failure.message()
+            );
+        }
+        thread::sleep(pause.min(end.saturating_duration_since(Instant::now())));
+    }
+    client.models(LISTING)
+}
