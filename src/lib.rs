@@ -38,7 +38,7 @@
 //! - What decodes a document may crash, hang or eat memory, and costs one page: `tests/cli/faults.rs`.
 //! - A server may do whatever it likes, and no page is lost or there twice: `tests/cli/server.rs`.
 //! - Shards are disjoint and make up the whole, and merged they are what one run writes: `tests/cli/shards.rs`,
-//!   `tests/cli/merge.rs`.
+//!   `tests/cli/merge.rs`, and `tests/slurm.sh` on a real Slurm.
 //! - The output file is the checkpoint: what is in it is done, whenever the run was cut off, and nothing is done twice:
 //!   `tests/cli/promises.rs`, `tests/cli/kills.rs`, and the tests of [`journal`] for disks that fail.
 //! - Records go to the output and everything else to the standard error: `tests/cli/output.rs`.

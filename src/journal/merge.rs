@@ -9,7 +9,7 @@
 //!    sorts last.
 //!
 //! The files are read twice: once to see which pages they have, once to copy the records that count, by path and page. In
-//! between, a page is some fifty bytes in memory, and a document its path.
+//! between, a page takes some two hundred bytes of memory at most, and a document its path.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},

@@ -169,7 +169,7 @@ fn slow_bodies_are_waited_for_and_those_that_never_come_are_not() {
         _ => Reply::Drip(Duration::from_millis(300)),
     });
     let room = room(3);
-    ask(&room, &server, "--page-timeout 1").expect(0);
+    ask(&room, &server, "--page-timeout 2").expect(0);
     for record in all_read(&room, &server, 3) {
         assert_eq!(record.attempts, 2);
     }
