@@ -1,0 +1,400 @@
+"""Trains the reader in this folder on pages that it draws itself (`pages.py`).
+
+    python -m venv venv
+    venv/bin/pip install torch==2.15.0 torchvision==0.29.2 transformers==5.23.0 pillow==13.0.0 numpy==2.4.6
+    apt-get install fonts-dejavu fonts-liberation wamerican
+    venv/bin/python examples/reader/train.py OUT --init examples/reader/model.safetensors
+
+The shape of the model and its tokenizer are those of this folder; the weights start from `--init`, or at random.
+Every few minutes `OUT/checkpoint.pt` is replaced, and `OUT/reader`, a model folder that the program can run: the
+average of the latest weights, which reads much better than the latest weights themselves. Started again with the same
+OUT, the training goes on from there, with the options given then; SIGTERM makes it save and end.
+
+The rate is constant after a short warm-up, so the training has no end. `--cooldown-steps N` lets the rate fall to
+nothing over the next N steps and then ends: do it last, for the weights that are to be kept.
+
+The lines it prints: every 50 steps the loss per token by page size; every `--eval-steps` the share of characters that
+are wrong (edit distance over length of the truth, Markdown marks included), greedily, on held-out pages of each size,
+clean and spoiled ones.
+"""
+
+import argparse
+import copy
+import json
+import os
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch.utils.data import DataLoader, Dataset
+from transformers import DynamicCache, Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+import pages
+
+HERE = Path(__file__).resolve().parent
+PATCH, CELL = 16, 32  # pixels of a patch, and of the 2 x 2 patches that make one token
+SIZES = [(160, 32), (256, 64), (320, 128), (448, 224), (640, 448)]
+SHARES_FIRST = [0.12, 0.18, 0.25, 0.30, 0.15]  # of the steps, by size: at first, and from `--ramp-steps` on
+SHARES_LAST = [0.03, 0.06, 0.12, 0.34, 0.45]
+HARD_FIRST, HARD_LAST = 0.3, 0.9
+IGNORED = -100  # label of a token that is not trained
+
+
+# --- prompts -------------------------------------------------------------------------------------------------------
+
+# What the program asks by default, for each format (src/config/prompt.rs).
+DEFAULTS = {
+    "markdown": "Extract all text from this document image and return it in clean Markdown format. Preserve the "
+    "document structure including headings, lists, tables, and paragraphs. For tables, use Markdown table syntax. For "
+    "formulas, use LaTeX notation.",
+    "html": "Extract all text from this document image and return it as clean HTML with semantic tags. Preserve the "
+    "document structure including headings, lists, tables, and paragraphs: use h1 to h6, p, ul, ol, li, table, tr, "
+    "th, td, figure and figcaption. For formulas, use LaTeX notation.",
+    "text": "Extract all text from this document image and return it as plain text in reading order, without any "
+    "markup. Keep line breaks between paragraphs, list items and table rows.",
+}
+WRITERS = {"markdown": pages.markdown, "html": pages.as_html, "text": pages.plain}
+SHORT = {
+    "markdown": ["OCR", "OCR this page.", "Read this.", "What does this page say?", "qwenvl markdown", "Text?", "Go.",
+                 "Transcribe this page.", "Convert the page to Markdown. Output only the text.", "to markdown"],
+    "html": ["qwenvl html", "Convert this document page to clean HTML.", "HTML, please.", "to html"],
+    "text": ["Give me the plain text.", "Plain text only.", "Read the page as plain text, no markup."],
+}  # fmt: skip
+VERBS = ["Extract", "Transcribe", "Read", "Write down", "Return", "Copy", "Recognise", "Give me", "Output", "Get"]
+WHAT = ["the text", "all text", "all of the text", "everything", "the words", "the full text", "the content"]
+WHERE = ["of this page", "in the image", "on the page", "of this document", "from the scan", "in this picture", ""]
+AS = {
+    "markdown": ["", "", "as Markdown", "in Markdown", "in clean Markdown format", "as a Markdown document"],
+    "html": ["as HTML", "in clean HTML", "as HTML with semantic tags", "as an HTML fragment"],
+    "text": ["as plain text", "as plain text without any markup", "in plain text, without markup"],
+}
+MORE = ["Keep the reading order.", "Do not add anything.", "Output only the text.", "Keep the line breaks.",
+        "Do not explain.", "You are an OCR engine.", "Be exact.", "Keep headings, lists and tables.", "Thank you!",
+        "This is a scanned document.", "Leave out nothing.", "Use LaTeX for formulas.", "Preserve numbers exactly.",
+        "Preserve the document structure.", "Answer with the text alone.", "The page is in English."]  # fmt: skip
+
+
+def any_prompt(rng, default):
+    """A format, and one of very many ways to ask for it, or the program's own."""
+    form = rng.choices(("markdown", "html", "text"), (0.76, 0.12, 0.12))[0]
+    if default:
+        return form, DEFAULTS[form]
+    chance = rng.random()
+    if chance < 0.25:
+        return form, rng.choice(SHORT[form])
+    asked = [rng.choice(VERBS), rng.choice(WHAT), rng.choice(WHERE), rng.choice(AS[form])]
+    sentences = [" ".join(filter(None, asked)) + "."] + rng.sample(MORE, rng.choice((0, 0, 0, 1, 1, 2)))
+    if form == "markdown" and chance > 0.95:
+        sentences = [" ".join(pages.plain_word(rng, False) for _ in range(rng.randint(1, 20)))]
+    rng.shuffle(sentences)
+    prompt = " ".join(sentences)
+    return form, prompt.lower() if rng.random() < 0.1 else prompt
+
+
+# --- batches -------------------------------------------------------------------------------------------------------
+
+
+def any_size(rng, size):
+    """`size`, or often another one of about the same area, the program's pages being of all shapes."""
+    width, height = size
+    if rng.random() < 0.6:
+        return size
+    if height <= 64:
+        return CELL * rng.randint(160 // CELL, width // CELL + 4), height
+    columns = round(width * rng.uniform(0.55, 1.2) / CELL)
+    return columns * CELL, max(96, width * height // (columns * CELL) // CELL * CELL)
+
+
+class Pages(Dataset):
+    """Batch number `step` of the training: pages of one size, of about `tokens` tokens with their padding."""
+
+    def __init__(self, tokens, ramp, seed):
+        self.tokens, self.ramp, self.seed = tokens, ramp, seed
+        self.tokenizer = Tokenizer.from_file(str(HERE / "tokenizer.json"))
+
+    def __len__(self):
+        return 10**9
+
+    def __getitem__(self, step):
+        rng = random.Random(f"{self.seed} {step}")
+        along = min(1, step / self.ramp)
+        shares = [a + (b - a) * along for a, b in zip(SHARES_FIRST, SHARES_LAST)]
+        number = rng.choices(range(len(SIZES)), shares)[0]
+        size, hard = any_size(rng, SIZES[number]), HARD_FIRST + (HARD_LAST - HARD_FIRST) * along
+        default = rng.random() < 0.25  # for the whole batch, because these prompts are long
+        images, prompts, answers, longest = [], [], [], 0
+        while (len(images) + 1) * longest <= self.tokens:
+            # A page in three is clean, as most are that the reader will be asked to read.
+            image, blocks = pages.draw(rng, size, 0 if rng.random() < 0.33 else hard)
+            form, prompt = any_prompt(rng, default)
+            images.append(np.asarray(image))
+            prompts.append(self.tokenizer.encode(prompt).ids)
+            answers.append(self.tokenizer.encode(WRITERS[form](blocks) + "<|im_end|>").ids)
+            longest = max(longest, size[0] * size[1] // CELL**2 + len(prompts[-1]) + len(answers[-1]) + 12)
+        return number, sequences(self.tokenizer, np.stack(images), prompts, answers)
+
+
+def sequences(tokenizer, images, prompts, answers):
+    """What the model is given: pages (n, h, w, 3) u8, token ids of n prompts and n answers; padded at the end."""
+    height, width = images.shape[1] // CELL, images.shape[2] // CELL
+    before = tokenizer.encode("<|im_start|>user\n<|vision_start|>").ids
+    behind = tokenizer.encode("<|im_end|>\n<|im_start|>assistant\n").ids
+    end = tokenizer.token_to_id("<|vision_end|>")
+    image = [tokenizer.token_to_id("<|image_pad|>")] * (height * width)
+    rows = [(before + image + [end] + prompt + behind, answer) for prompt, answer in zip(prompts, answers)]
+    length = max(len(asked) + len(answer) for asked, answer in rows)
+    ids = torch.full((len(rows), length), tokenizer.token_to_id("<|endoftext|>"))
+    labels = torch.full((len(rows), length), IGNORED)
+    for n, (asked, answer) in enumerate(rows):
+        ids[n, : len(asked) + len(answer)] = torch.tensor(asked + answer)
+        labels[n, len(asked) : len(asked) + len(answer)] = torch.tensor(answer)
+    return {
+        "images": torch.from_numpy(images),
+        "input_ids": ids,
+        "labels": labels,
+        "position_ids": positions(len(before), height, width, length)[:, None].expand(-1, len(rows), -1),
+    }
+
+
+def positions(before, height, width, length):
+    """(3, length): of a sequence with an image of `height` x `width` tokens after `before` tokens."""
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    image = before + torch.stack([torch.zeros_like(rows), rows, columns]).flatten(1)
+    rest = length - before - height * width
+    text = torch.arange(rest) + before + max(height, width)
+    return torch.cat([torch.arange(before).expand(3, -1), image, text.expand(3, -1)], 1)
+
+
+def pixels(images):
+    """Patches (n * patches, 3 * 2 * 16 * 16) of pages (n, h, w, 3) u8, in the order of the vision tower; the grids."""
+    n, height, width, _ = images.shape
+    rows, columns = height // PATCH, width // PATCH
+    x = images.to(torch.float32) / 127.5 - 1
+    x = x.view(n, rows // 2, 2, PATCH, columns // 2, 2, PATCH, 3).permute(0, 1, 4, 2, 5, 7, 3, 6)
+    x = x.reshape(-1, 3, 1, PATCH * PATCH).expand(-1, 3, 2, -1).reshape(-1, 3 * 2 * PATCH * PATCH)
+    return {"pixel_values": x, "image_grid_thw": torch.tensor([[1, rows, columns]] * n)}
+
+
+# --- the model -----------------------------------------------------------------------------------------------------
+
+
+def build(init):
+    model = Qwen3VLForConditionalGeneration(Qwen3VLConfig.from_pretrained(HERE))
+    if init:
+        missing = model.load_state_dict(load_file(init), strict=False).missing_keys
+        if missing not in ([], ["lm_head.weight"]):
+            raise SystemExit(f"--init {init}: it lacks {missing}")
+    return model
+
+
+def optimizers(model):
+    """Muon for the matrices of the blocks; AdamW for embeddings, norms and biases."""
+    hidden = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
+    known = {id(p) for p in hidden}
+    others = [p for p in model.parameters() if id(p) not in known]
+    return [
+        torch.optim.Muon(hidden, weight_decay=0.05, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, betas=(0.9, 0.95), weight_decay=0.01),
+    ]
+
+
+def rate(args, step, started, cooling):
+    """The learning rate; `started`: the step at which this process began, `cooling`: at which the cool-down did."""
+    peak = args.lr * min(1, (step - started + 1) / args.warmup_steps)
+    return peak if cooling is None else peak * max(0, 1 - (step - cooling) / args.cooldown_steps)
+
+
+def loss_of(model, batch):
+    inputs = {name: batch[name] for name in ("input_ids", "labels", "position_ids")}
+    with torch.autocast("cpu", torch.bfloat16):
+        return model(**inputs, **pixels(batch["images"])).loss
+
+
+# --- how well it reads ---------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def read(model, tokenizer, images, prompt, limit):
+    """The greedy answers to one prompt on pages (n, h, w, 3) u8, of at most `limit` tokens."""
+    batch = sequences(tokenizer, images, [tokenizer.encode(prompt).ids] * len(images), [[]] * len(images))
+    end = tokenizer.token_to_id("<|im_end|>")
+    inputs = {"input_ids": batch["input_ids"], "position_ids": batch["position_ids"], **pixels(batch["images"])}
+    cache, answers, open_ = DynamicCache(config=model.config), [], torch.ones(len(images), dtype=torch.bool)
+    place = batch["position_ids"][:, :, -1:]
+    for _ in range(limit):
+        logits = model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
+        chosen = logits.argmax(-1)
+        answers.append(torch.where(open_, chosen, end))
+        open_ &= chosen != end
+        if not open_.any():
+            break
+        place = place + 1
+        inputs = {"input_ids": chosen[:, None], "position_ids": place}
+    return [tokenizer.decode(ids) for ids in torch.stack(answers, 1).tolist()]
+
+
+def distance(a, b):
+    """Edits that turn one text into the other (Myers' bit vectors, in Hyyrö's form)."""
+    if not a or not b:
+        return len(a) + len(b)
+    where = {}
+    for n, char in enumerate(a):
+        where[char] = where.get(char, 0) | 1 << n
+    full, last, score = (1 << len(a)) - 1, 1 << (len(a) - 1), len(a)
+    plus, minus = full, 0
+    for char in b:
+        match = where.get(char, 0)
+        zero = (((match & plus) + plus) ^ plus) | match | minus
+        across, along = minus | ~(zero | plus), plus & zero
+        score += bool(across & last) - bool(along & last)
+        across, along = across << 1 | 1, along << 1
+        plus, minus = (along | ~(zero | across)) & full, across & zero & full
+    return score
+
+
+def evaluate(model, tokenizer, count):
+    """Prints the share of wrong characters by page size, on `count` clean and `count` spoiled held-out pages each."""
+    model.eval()
+    for size in SIZES:
+        shares = []
+        for hard in (0, 1):
+            drawn = [pages.draw(random.Random(f"held out {size} {hard} {n}"), size, hard, True) for n in range(count)]
+            truth = [pages.markdown(blocks) for _, blocks in drawn]
+            limit = max(len(tokenizer.encode(text).ids) for text in truth) + 10
+            images = np.stack([np.asarray(image) for image, _ in drawn])
+            said = read(model, tokenizer, images, DEFAULTS["markdown"], limit)
+            shares.append(sum(map(distance, truth, said)) / sum(map(len, truth)))
+        print(f"  held out {size[0]}x{size[1]}: clean {shares[0]:.2%}, spoiled {shares[1]:.2%}", flush=True)
+    model.train()
+
+
+# --- what is kept --------------------------------------------------------------------------------------------------
+
+
+def replace(path, write):
+    """Writes a file that is either the old one or whole."""
+    part = path.with_name(path.name + ".part")
+    write(part)
+    os.replace(part, path)
+
+
+def publish(folder, model):
+    """The files of a model folder, as they are published."""
+    folder.mkdir(exist_ok=True)
+    for name in ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"):
+        replace(folder / name, lambda part: shutil.copyfile(HERE / name, part))
+    limits = json.loads((HERE / "preprocessor_config.json").read_text())
+    areas = [width * height for width, height in SIZES]
+    limits["size"] = {"longest_edge": max(areas), "shortest_edge": min(areas)}
+    replace(folder / "preprocessor_config.json", lambda part: part.write_text(json.dumps(limits, indent=1)))
+    weights = {name: t.to(torch.bfloat16) for name, t in model.state_dict().items() if name != "lm_head.weight"}
+    replace(folder / "model.safetensors", lambda part: save_file(weights, part, {"format": "pt"}))
+
+
+class Training:
+    """Everything that a checkpoint holds."""
+
+    def __init__(self, args):
+        self.model = build(args.init)
+        self.average = copy.deepcopy(self.model).requires_grad_(False)
+        self.optimizers = optimizers(self.model)
+        self.step, self.cooling = 0, None
+        self.file = args.out / "checkpoint.pt"
+        if self.file.exists():
+            self.restore(torch.load(self.file))
+        if args.cooldown_steps and self.cooling is None:
+            self.cooling = self.step
+
+    def restore(self, saved):
+        self.model.load_state_dict(saved["model"])
+        self.average.load_state_dict(saved["average"])
+        for optimizer, state in zip(self.optimizers, saved["optimizers"]):
+            optimizer.load_state_dict(state)
+        self.step, self.cooling = saved["step"], saved["cooling"]
+
+    def save(self):
+        saved = {
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "step": self.step,
+            "cooling": self.cooling,
+        }
+        replace(self.file, lambda part: torch.save(saved, part))
+        publish(self.file.parent / "reader", self.average)
+
+    def advance(self, batch, rate):
+        """One step; the loss before it."""
+        loss = loss_of(self.model, batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+            optimizer.zero_grad()
+        self.step += 1
+        keep = min(0.999, (self.step + 1) / (self.step + 10))
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - keep)
+        return loss.item()
+
+
+def options():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the checkpoint and the model")
+    parser.add_argument("--init", type=Path, help="model.safetensors to start from")
+    parser.add_argument("--lr", type=float, default=1.5e-3, help="learning rate (default %(default)s)")
+    parser.add_argument("--tokens", type=int, default=4096, help="tokens of a step (default %(default)s)")
+    parser.add_argument("--warmup-steps", type=int, default=100, help="after every start (default %(default)s)")
+    parser.add_argument("--ramp-steps", type=int, default=8000,
+                        help="until pages are as large and as hard as they get (default %(default)s)")  # fmt: skip
+    parser.add_argument("--cooldown-steps", type=int, help="let the rate fall to nothing over N steps, then end")
+    parser.add_argument("--eval-steps", type=int, default=1000, help="(default %(default)s)")
+    parser.add_argument("--eval-pages", type=int, default=16, help="per size, clean and spoiled (default %(default)s)")
+    parser.add_argument("--save-minutes", type=float, default=5, help="(default %(default)s)")
+    parser.add_argument("--max-steps", type=int, help="save and end at this step")
+    parser.add_argument("--threads", type=int, default=2, help="(default %(default)s)")
+    parser.add_argument("--seed", default="reader", help="of the pages and of random weights (default %(default)s)")
+    return parser.parse_args()
+
+
+def main():
+    args = options()
+    args.out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed.encode()[0])
+    data = Pages(args.tokens, args.ramp_steps, args.seed)
+    training = Training(args)
+    print(f"{sum(p.numel() for p in training.model.parameters()):,} parameters, from step {training.step}", flush=True)
+    stop = []
+    signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
+    started, saved, shown = training.step, time.time(), time.time()
+    losses = [[] for _ in SIZES]
+    batches = DataLoader(data, batch_size=None, sampler=range(started, len(data)), num_workers=1, prefetch_factor=6)
+    last = training.cooling + args.cooldown_steps if args.cooldown_steps else args.max_steps or len(data)
+    for number, batch in batches:
+        if stop or training.step >= last:
+            break
+        lr = rate(args, training.step, started, training.cooling)
+        losses[number].append(training.advance(batch, lr))
+        if training.step % 50 == 0:
+            shares = [f"{sum(x) / len(x):.3f}" if x else "-" for x in (part[-20:] for part in losses)]
+            took, shown = (time.time() - shown) / 50, time.time()
+            print(f"step {training.step} loss {' '.join(shares)} rate {lr:.1e} {took:.2f} s/step", flush=True)
+        if training.step % args.eval_steps == 0:
+            evaluate(training.average, data.tokenizer, args.eval_pages)
+        if time.time() - saved > args.save_minutes * 60:
+            training.save()
+            saved = time.time()
+    training.save()
+    evaluate(training.average, data.tokenizer, args.eval_pages)
+
+
+if __name__ == "__main__":
+    main()
