@@ -301,7 +301,7 @@ def table(sheet):
     rows = []
     for n in range(rng.randint(3, 6)):
         cells = [number_cell(rng) if numeric[c] and n else short_cell(sheet, column_room, n == 0) for c in range(columns)]
-        rows.append([c if sheet.measure(c, n == 0) <= column_room else rng.choice(("a", "7", "12")) for c in cells])
+        rows.append([c if sheet.measure(c, n == 0) <= column_room else digits(rng, 2) for c in cells])
     pitch = sheet.size * rng.uniform(1.35, 1.75)
     rows = rows[: max(0, int((sheet.height - 2 - sheet.y) / pitch))]
     if len(rows) < 2:
@@ -355,7 +355,7 @@ def draw(rng, size, hard=0.0, held_out=False):
         if sheet.fits():
             blocks.append(rng.choice((paragraph, paragraph, paragraph, items, items, table, table, price_list))(sheet))
         sheet.y += sheet.gap
-        if rng.random() < 0.08:
+        if rng.random() < 0.04:
             break  # the rest stays empty
     blocks = [block for block in blocks if block and block.rows]
     if not blocks or blocks[-1].kind in ("h1", "h2") and len(blocks) == 1:
