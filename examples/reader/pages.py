@@ -36,7 +36,7 @@ Monday Tuesday Wednesday Thursday Friday Saturday Sunday January February March 
 October November December morning evening tea coffee bread milk butter cheese apples water lunch dinner ticket room
 floor street road city train bus office bank store shop receipt cash card change balance customer service delivery
 please thank welcome notice meeting school house door key keep return call write read small large red green blue white
-black left right north south east west box paper book list plan team project test model data cost unit quantity weight
+black right north south east west box paper book list plan team project test model data cost unit quantity weight
 left size height width per cent pounds dollars minutes week month annual income sales profit loss rate share market
 government company public law power light water high low next help free check mail letter""".split()
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
@@ -103,7 +103,8 @@ def token(rng, held_out):
         return word + rng.choice(",,,,....:;!?")
     if chance < 0.22:
         other = plain_word(rng, held_out)
-        marks = ("({})", '"{}"', "'{}'", "{}-{}", "{}/{}", "{} & {}", "{} + {}", "{} = {}", "[{}]", "{} – {}", "“{}”")
+        marks = ("({})", '"{}"', "'{}'", "{}-{}", "{}/{}", "{} & {}", "{} + {}", "{} = {}", "[{}]", "{} – {}",
+                 "“{}”")  # fmt: skip
         return rng.choice(marks).format(word, other)
     return word
 
@@ -300,7 +301,7 @@ def table(sheet):
     column_room = (sheet.right - sheet.left) / columns - 2 * pad
     rows = []
     for n in range(rng.randint(3, 6)):
-        cells = [number_cell(rng) if numeric[c] and n else short_cell(sheet, column_room, n == 0) for c in range(columns)]
+        cells = [number_cell(rng) if n and right else short_cell(sheet, column_room, n == 0) for right in numeric]
         rows.append([c if sheet.measure(c, n == 0) <= column_room else digits(rng, 2) for c in cells])
     pitch = sheet.size * rng.uniform(1.35, 1.75)
     rows = rows[: max(0, int((sheet.height - 2 - sheet.y) / pitch))]

@@ -1,4 +1,4 @@
-"""Trains the reader in this folder on pages that it draws itself (`pages.py`).
+"""Trains the reader in this folder on pages that it draws itself (`pages.py`), asked in many ways (`prompts.py`).
 
     python -m venv venv
     venv/bin/pip install torch==2.15.0 torchvision==0.29.2 transformers==5.23.0 pillow==13.0.0 numpy==2.4.6
@@ -8,10 +8,12 @@
 The shape of the model and its tokenizer are those of this folder; the weights start from `--init`, or at random.
 Every few minutes `OUT/checkpoint.pt` is replaced, and `OUT/reader`, a model folder that the program can run: the
 average of the latest weights, which reads much better than the latest weights themselves. Started again with the same
-OUT, the training goes on from there, with the options given then; SIGTERM makes it save and end.
+OUT, the training goes on from there, with the options given then. SIGTERM, to this process alone and not to its
+group, makes it save and end; SIGSTOP and SIGCONT to the group pause it.
 
 The rate is constant after a short warm-up, so the training has no end. `--cooldown-steps N` lets the rate fall to
-nothing over the next N steps and then ends: do it last, for the weights that are to be kept.
+nothing over the next N steps and then ends: do it last, for the weights that are to be kept. Started again without
+it, the training goes on at the constant rate.
 
 The lines it prints: every 50 steps the loss per token by page size; every `--eval-steps` the share of characters that
 are wrong (edit distance over length of the truth, Markdown marks included), greedily, on held-out pages of each size,
@@ -36,6 +38,7 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import AttentionInterface, DynamicCache, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 import pages
+from prompts import DEFAULTS, any_prompt
 
 HERE = Path(__file__).resolve().parent
 PATCH, CELL = 16, 32  # pixels of a patch, and of the 2 x 2 patches that make one token
@@ -43,55 +46,8 @@ SIZES = [(160, 32), (256, 64), (320, 128), (448, 224), (640, 448)]
 SHARES_FIRST = [0.12, 0.18, 0.25, 0.30, 0.15]  # of the steps, by size: at first, and from `--ramp-steps` on
 SHARES_LAST = [0.03, 0.06, 0.12, 0.34, 0.45]
 HARD_FIRST, HARD_LAST = 0.3, 0.9
-IGNORED = -100  # label of a token that is not trained
-
-
-# --- prompts -------------------------------------------------------------------------------------------------------
-
-# What the program asks by default, for each format (src/config/prompt.rs).
-DEFAULTS = {
-    "markdown": "Extract all text from this document image and return it in clean Markdown format. Preserve the "
-    "document structure including headings, lists, tables, and paragraphs. For tables, use Markdown table syntax. For "
-    "formulas, use LaTeX notation.",
-    "html": "Extract all text from this document image and return it as clean HTML with semantic tags. Preserve the "
-    "document structure including headings, lists, tables, and paragraphs: use h1 to h6, p, ul, ol, li, table, tr, "
-    "th, td, figure and figcaption. For formulas, use LaTeX notation.",
-    "text": "Extract all text from this document image and return it as plain text in reading order, without any "
-    "markup. Keep line breaks between paragraphs, list items and table rows.",
-}
 WRITERS = {"markdown": pages.markdown, "html": pages.as_html, "text": pages.plain}
-SHORT = {
-    "markdown": ["OCR", "OCR this page.", "Read this.", "What does this page say?", "qwenvl markdown", "Text?", "Go.",
-                 "Transcribe this page.", "Convert the page to Markdown. Output only the text.", "to markdown"],
-    "html": ["qwenvl html", "Convert this document page to clean HTML.", "HTML, please.", "to html"],
-    "text": ["Give me the plain text.", "Plain text only.", "Read the page as plain text, no markup."],
-}  # fmt: skip
-VERBS = ["Extract", "Transcribe", "Read", "Write down", "Return", "Copy", "Recognise", "Give me", "Output", "Get"]
-WHAT = ["the text", "all text", "all of the text", "everything", "the words", "the full text", "the content"]
-WHERE = ["of this page", "in the image", "on the page", "of this document", "from the scan", "in this picture", ""]
-AS = {
-    "markdown": ["", "", "as Markdown", "in Markdown", "in clean Markdown format", "as a Markdown document"],
-    "html": ["as HTML", "in clean HTML", "as HTML with semantic tags", "as an HTML fragment"],
-    "text": ["as plain text", "as plain text without any markup", "in plain text, without markup"],
-}
-MORE = ["Keep the reading order.", "Do not add anything.", "Output only the text.", "Keep the line breaks.",
-        "Do not explain.", "You are an OCR engine.", "Be exact.", "Keep headings, lists and tables.", "Thank you!",
-        "This is a scanned document.", "Leave out nothing.", "Use LaTeX for formulas.", "Preserve numbers exactly.",
-        "Preserve the document structure.", "Answer with the text alone.", "The page is in English."]  # fmt: skip
-
-
-def any_prompt(rng, form):
-    """One of very many ways to ask for a format."""
-    chance = rng.random()
-    if chance < 0.25:
-        return rng.choice(SHORT[form])
-    asked = [rng.choice(VERBS), rng.choice(WHAT), rng.choice(WHERE), rng.choice(AS[form])]
-    sentences = [" ".join(filter(None, asked)) + "."] + rng.sample(MORE, rng.choice((0, 0, 0, 1, 1, 2)))
-    if form == "markdown" and chance > 0.95:
-        sentences = [" ".join(pages.plain_word(rng, False) for _ in range(rng.randint(1, 20)))]
-    rng.shuffle(sentences)
-    prompt = " ".join(sentences)
-    return prompt.lower() if rng.random() < 0.1 else prompt
+IGNORED = -100  # label of a token that is not trained
 
 
 # --- batches -------------------------------------------------------------------------------------------------------
@@ -223,9 +179,9 @@ def optimizers(model):
     ]
 
 
-def rate(args, step, started, cooling):
-    """The learning rate; `started`: the step at which this process began, `cooling`: at which the cool-down did."""
-    peak = args.lr * min(1, (step - started + 1) / args.warmup_steps)
+def rate(args, step, cooling):
+    """The learning rate; `cooling`: the step at which the cool-down began."""
+    peak = args.lr * min(1, (step + 1) / args.warmup_steps)
     return peak if cooling is None else peak * max(0, 1 - (step - cooling) / args.cooldown_steps)
 
 
@@ -327,7 +283,9 @@ class Training:
         self.file = args.out / "checkpoint.pt"
         if self.file.exists():
             self.restore(torch.load(self.file))
-        if args.cooldown_steps and self.cooling is None:
+        if not args.cooldown_steps:
+            self.cooling = None
+        elif self.cooling is None:
             self.cooling = self.step
 
     def restore(self, saved):
@@ -370,7 +328,7 @@ def options():
     parser.add_argument("--init", type=Path, help="model.safetensors to start from")
     parser.add_argument("--lr", type=float, default=1.5e-3, help="learning rate (default %(default)s)")
     parser.add_argument("--tokens", type=int, default=6144, help="tokens of a step (default %(default)s)")
-    parser.add_argument("--warmup-steps", type=int, default=100, help="after every start (default %(default)s)")
+    parser.add_argument("--warmup-steps", type=int, default=100, help="(default %(default)s)")
     parser.add_argument("--ramp-steps", type=int, default=8000,
                         help="until pages are as large and as hard as they get (default %(default)s)")  # fmt: skip
     parser.add_argument("--cooldown-steps", type=int, help="let the rate fall to nothing over N steps, then end")
@@ -387,20 +345,21 @@ def main():
     args = options()
     args.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed.encode()[0])
+    torch.manual_seed(random.Random(args.seed).getrandbits(32))
     data = Pages(args.tokens, args.ramp_steps, args.seed)
     training = Training(args)
     print(f"{sum(p.numel() for p in training.model.parameters()):,} parameters, from step {training.step}", flush=True)
     stop = []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
-    started, saved, shown = training.step, time.time(), time.time()
+    saved = shown = time.time()
     losses = [[] for _ in SIZES]
-    batches = DataLoader(data, batch_size=None, sampler=range(started, len(data)), num_workers=1, prefetch_factor=6)
+    steps = range(training.step, len(data))
+    batches = DataLoader(data, batch_size=None, sampler=steps, num_workers=1, prefetch_factor=6)
     last = training.cooling + args.cooldown_steps if args.cooldown_steps else args.max_steps or len(data)
     for number, batch in batches:
         if stop or training.step >= last:
             break
-        lr = rate(args, training.step, started, training.cooling)
+        lr = rate(args, training.step, training.cooling)
         losses[number].append(training.advance(batch, lr))
         if training.step % 50 == 0:
             shares = [f"{sum(x) / len(x):.3f}" if x else "-" for x in (part[-20:] for part in losses)]
@@ -412,7 +371,8 @@ def main():
             training.save()
             saved = time.time()
     training.save()
-    evaluate(training.average, data.tokenizer, args.eval_pages)
+    if not stop:
+        evaluate(training.average, data.tokenizer, args.eval_pages)
 
 
 if __name__ == "__main__":
