@@ -13,6 +13,7 @@ pub mod draft;
 pub mod elementwise;
 pub mod generate;
 pub mod linear;
+pub mod mapped;
 #[cfg(target_arch = "x86_64")]
 pub mod packed;
 pub mod patches;

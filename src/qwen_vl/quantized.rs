@@ -2,11 +2,10 @@
 
 use std::{
     borrow::Cow,
-    collections::HashMap,
     fs,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -16,18 +15,17 @@ use candle_core::{
     Device,
     quantized::{GgmlDType, QTensor},
 };
-use memmap2::Mmap;
-use safetensors::{Dtype, SafeTensors, View};
+use safetensors::{Dtype, View};
 use tempfile::NamedTempFile;
 
-use super::{linear::Matrix, weights};
+use super::{linear::Matrix, mapped::MappedTensors};
 
 /// The file of one model's quantized weights: safetensors of bytes, by the names that the weights have here and the form
 /// that they are in.
 pub struct QuantizedFile {
     path: PathBuf,
-    /// The file, if it is there and whole, and where in it each weight is.
-    kept: Option<(Arc<Mmap>, HashMap<String, usize>)>,
+    /// The file, if it is there and whole.
+    kept: Option<MappedTensors>,
     /// All that the file should hold.
     weights: Mutex<Vec<(String, Matrix)>>,
     /// Whether it does not hold some of them.
@@ -39,7 +37,7 @@ impl QuantizedFile {
     #[must_use]
     pub fn open(path: PathBuf) -> Self {
         Self {
-            kept: weights::map(&path).ok().and_then(index),
+            kept: MappedTensors::open(&path).ok(),
             path,
             weights: Mutex::default(),
             lacks: AtomicBool::new(false),
@@ -60,8 +58,9 @@ impl QuantizedFile {
     ) -> Result<Matrix> {
         let form = Matrix::form(shape, blocks, device);
         let key = format!("{name} {form} {}×{}", shape.0, shape.1);
-        let kept = self.kept.as_ref().and_then(|(file, places)| {
-            Matrix::mapped(file, *places.get(&key)?, shape, blocks, device)
+        let kept = self.kept.as_ref().and_then(|file| {
+            let start = file.place(&key)?.bytes.start;
+            Matrix::mapped(file.map(), start, shape, blocks, device)
         });
         let weight = if let Some(kept) = kept {
             kept
@@ -99,20 +98,6 @@ impl QuantizedFile {
     fn weights(&self) -> MutexGuard<'_, Vec<(String, Matrix)>> {
         self.weights.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Where in `file` each tensor begins; none if it is not a whole file of tensors.
-fn index(file: Mmap) -> Option<(Arc<Mmap>, HashMap<String, usize>)> {
-    let places = {
-        let tensors = SafeTensors::deserialize(&file).ok()?;
-        let start = file.as_ptr().addr();
-        let place = |view: &[u8]| view.as_ptr().addr() - start;
-        let tensors = tensors.iter();
-        tensors
-            .map(|(name, view)| (name.to_owned(), place(view.data())))
-            .collect()
-    };
-    Some((Arc::new(file), places))
 }
 
 /// What safetensors writes.

@@ -1,29 +1,26 @@
-//! Memory-mapped safetensors: one file or shards with an index, each tensor checked as it is taken.
-
-// Mapping a file is unsafe because someone else may shorten or change it while it is mapped. Model folders are
-// written once, and so are the files of quantized weights, which are replaced whole; copying 16 GB to be safe from that
-// would double the memory that the model needs.
-#![allow(unsafe_code)]
+//! The weights of a model: one file or shards with an index, each tensor checked as it is taken.
 
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    io::{self, Read, Seek, SeekFrom},
+    io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use candle_core::{DType, Device, Tensor, quantized::QTensor, safetensors::MmapedSafetensors};
-use memmap2::Mmap;
+use candle_core::{DType, Device, Tensor, quantized::QTensor};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::{config::read_json, linear::Matrix, precision::Precision, quantized::QuantizedFile};
+use super::{
+    config::read_json, linear::Matrix, mapped::MappedTensors, precision::Precision,
+    quantized::QuantizedFile,
+};
 
 /// The tensors of a model folder, by name.
 pub struct Weights {
     folder: PathBuf,
-    tensors: MmapedSafetensors,
+    files: Vec<MappedTensors>,
     device: Device,
     precision: Precision,
     quantized: Option<QuantizedFile>,
@@ -48,17 +45,18 @@ impl Weights {
         precision: Precision,
         quantized: Option<QuantizedFile>,
     ) -> Result<Self> {
-        let files = weight_files(folder)?;
-        // SAFETY: see the top of this file.
-        let tensors = unsafe { MmapedSafetensors::multi(&files) }.with_context(|| {
-            format!(
-                "the weights in {} are damaged; fetch them again",
-                folder.display()
-            )
-        })?;
+        let open = |path: PathBuf| {
+            MappedTensors::open(&path).with_context(|| {
+                format!(
+                    "the weights in {} are damaged; fetch them again",
+                    folder.display()
+                )
+            })
+        };
+        let files = weight_files(folder)?.into_iter().map(open);
         Ok(Self {
             folder: folder.to_owned(),
-            tensors,
+            files: files.collect::<Result<_>>()?,
             device: device.clone(),
             precision,
             quantized,
@@ -109,21 +107,24 @@ impl Weights {
     }
 
     fn load(&self, name: &str, shape: &[usize], dtype: DType, device: &Device) -> Result<Tensor> {
-        let Ok(view) = self.tensors.get(name) else {
+        let found = self
+            .files
+            .iter()
+            .find_map(|file| Some((file, file.place(name)?)));
+        let Some((file, place)) = found else {
             bail!(
                 "tensor {name} of shape {shape:?} is missing in the weights in {}",
                 self.folder.display()
             );
         };
         ensure!(
-            view.shape() == shape,
+            place.shape == shape,
             "tensor {name} in {} has shape {:?}, but config.json asks for {shape:?}",
             self.folder.display(),
-            view.shape()
+            place.shape
         );
-        let tensor = self
-            .tensors
-            .load(name, device)
+        let tensor = file
+            .load(place, device)
             .with_context(|| format!("can't load tensor {name}"))?;
         Ok(tensor.to_dtype(dtype)?)
     }
@@ -139,15 +140,6 @@ impl Weights {
     pub fn device(&self) -> &Device {
         &self.device
     }
-}
-
-/// The bytes of a file that is written once.
-///
-/// # Errors
-/// It can't be opened, or mapped.
-pub fn map(path: &Path) -> io::Result<Mmap> {
-    // SAFETY: see the top of this file.
-    unsafe { Mmap::map(&File::open(path)?) }
 }
 
 /// A checksum that tells models apart: of the folder's small files whole, and of the weights' sizes, headers and some
@@ -198,7 +190,7 @@ pub fn size(folder: &Path) -> Result<u64> {
     let sizes = weight_files(folder)?
         .into_iter()
         .map(|path| fs::metadata(path).map(|file| file.len()));
-    Ok(sizes.sum::<io::Result<u64>>()?)
+    Ok(sizes.sum::<std::io::Result<u64>>()?)
 }
 
 fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {

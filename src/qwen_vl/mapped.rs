@@ -1,0 +1,100 @@
+//! Files of tensors (safetensors), mapped into memory.
+
+// Mapping a file is unsafe because someone else may shorten or change it while it is mapped. Model folders are written
+// once, and so are the files of quantized weights, which are replaced whole; copying 16 GB to be safe from that would
+// double the memory that the model needs.
+#![allow(unsafe_code)]
+
+use std::{collections::HashMap, fs::File, ops::Range, path::Path, sync::Arc};
+
+use anyhow::Result;
+use candle_core::{Device, Tensor, safetensors::Load};
+use memmap2::Mmap;
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+
+/// One such file.
+pub struct MappedTensors {
+    map: Arc<Mmap>,
+    places: HashMap<String, Place>,
+}
+
+/// One of its tensors.
+pub struct Place {
+    /// Its numbers' type.
+    pub dtype: Dtype,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Where in the file its numbers are.
+    pub bytes: Range<usize>,
+}
+
+impl MappedTensors {
+    /// Maps the file at `path`.
+    ///
+    /// # Errors
+    /// It can't be read, or is not such a file, or not whole.
+    pub fn open(path: &Path) -> Result<Self> {
+        // SAFETY: see the top of this file.
+        let map = unsafe { Mmap::map(&File::open(path)?)? };
+        let start = map.as_ptr().addr();
+        let place = |view: &TensorView| {
+            let from = view.data().as_ptr().addr() - start;
+            Place {
+                dtype: view.dtype(),
+                shape: view.shape().to_vec(),
+                bytes: from..from + view.data().len(),
+            }
+        };
+        let tensors = SafeTensors::deserialize(&map)?;
+        let places = tensors
+            .iter()
+            .map(|(name, view)| (name.to_owned(), place(&view)))
+            .collect();
+        Ok(Self {
+            map: Arc::new(map),
+            places,
+        })
+    }
+
+    /// The whole file.
+    #[must_use]
+    pub fn map(&self) -> &Arc<Mmap> {
+        &self.map
+    }
+
+    /// Where the tensor `name` is, if it is there.
+    #[must_use]
+    pub fn place(&self, name: &str) -> Option<&Place> {
+        self.places.get(name)
+    }
+
+    /// Copies a tensor to `device`.
+    ///
+    /// # Errors
+    /// The device has no room, or Candle does not know numbers of this type.
+    pub fn load(&self, place: &Place, device: &Device) -> Result<Tensor> {
+        let bytes = &self.map[place.bytes.clone()];
+        let view = TensorView::new(place.dtype, place.shape.clone(), bytes)?;
+        let tensor = view.load(device)?;
+        self.release(place);
+        Ok(tensor)
+    }
+
+    /// Lets the system have back the memory that a tensor takes beside its copy; read again, it comes from the file.
+    fn release(&self, place: &Place) {
+        #[cfg(unix)]
+        {
+            use memmap2::UncheckedAdvice::DontNeed;
+            let Range { start, end } = place.bytes;
+            // SAFETY: nobody writes to this map, so there is nothing in it that the file doesn't have.
+            let advised = unsafe {
+                self.map
+                    .unchecked_advise_range(DontNeed, start, end - start)
+            };
+            // It would only have been kind.
+            advised.ok();
+        }
+        #[cfg(not(unix))]
+        let _ = place;
+    }
+}
