@@ -314,9 +314,10 @@ mod tests {
     fn gelu_and_swiglu_equal_candles() {
         let x = random((1, 40, 66)).squeeze(0).unwrap();
         let found = gelu_tanh(x.copy().unwrap()).unwrap();
-        assert!(difference(&found, &x.gelu().unwrap()) < 2e-6);
+        // Values go to 20 and their products to 400, of which f32 keeps seven digits.
+        assert!(difference(&found, &x.gelu().unwrap()) < 1e-5);
         let halves = x.chunk(2, 1).unwrap();
         let wanted = (halves[0].silu().unwrap() * &halves[1]).unwrap();
-        assert!(difference(&swiglu(&x).unwrap(), &wanted) < 1e-5);
+        assert!(difference(&swiglu(&x).unwrap(), &wanted) < 2e-4);
     }
 }
