@@ -6,12 +6,16 @@
     python3 benches/peers.py [--rounds 3] [--tokens 128] [--folder DIR]
 
 The page has one megapixel, the answer 128 tokens. Programs take turns, so that a machine whose speed drifts treats them
-alike; what is printed are medians, and ratios to `transformers` at its faster number type. Loading is not counted. Wants
-25 GB of disk and 16 GB of memory.
+alike; what is printed are medians, and ratios to `transformers` at its faster number type. Loading is not counted. Then
+come the memory that omnidocs takes, how much of the machine's memory bandwidth its decoding uses, and what decoding four
+pages at a time gives. With --llama a program of llama.cpp is compared too, on a GGUF model of the same shape. Wants 25 GB
+of disk and 16 GB of memory.
 """
 
 import argparse
 import json
+import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -56,12 +60,12 @@ def make_model(folder):
     (folder / "preprocessor_config.json").write_text(json.dumps(processor))
 
 
-def make_pages(folder):
-    """Two pages of bars, since the first page of a process also pays for packing the weights."""
+def make_pages(folder, count):
+    """Pages of bars."""
     from PIL import Image, ImageDraw
 
     pages = []
-    for number in range(2):
+    for number in range(count):
         page = Image.new("RGB", (SIDE, SIDE), "white")
         draw = ImageDraw.Draw(page)
         for line in range(40):
@@ -71,16 +75,74 @@ def make_pages(folder):
     return pages
 
 
-def omnidocs(model, pages, dtype, tokens):
-    """Seconds of (prefill, decode) of the second page."""
+def extract(model, pages, dtype, tokens, *options):
+    """The timings of each page, in seconds, and the most memory that the program took, in bytes."""
     command = [
         ROOT / "target/release/omnidocs", "extract", *pages, "--model", model, "--dtype", dtype, "--quiet",
-        "--max-new-tokens", str(tokens), "--retries", "0", "--draft", "off", "--page-timeout", "3600",
+        "--max-new-tokens", str(tokens), "--retries", "0", "--draft", "off", "--page-timeout", "3600", *options,
     ]
-    records = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-    record = json.loads(records[-1])
-    assert record["completion_tokens"] == tokens, "the random model ended its answer early"
-    return record["timings_ms"]["prefill"] / 1000, record["timings_ms"]["decode"] / 1000
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        records = [json.loads(line) for line in program.stdout]
+        _, status, usage = os.wait4(program.pid, 0)
+        program.returncode = os.waitstatus_to_exitcode(status)
+    assert program.returncode == 0, "omnidocs failed"
+    assert all(record["completion_tokens"] == tokens for record in records), "the random model ended its answer early"
+    timings = [{name: ms / 1000 for name, ms in record["timings_ms"].items()} for record in records]
+    return timings, usage.ru_maxrss * 1024
+
+
+def omnidocs(model, pages, dtype, tokens):
+    """Seconds of (prefill, decode) of the second page: the first one also finds the weights cold."""
+    page = extract(model, pages[:2], dtype, tokens)[0][-1]
+    return page["prefill"], page["decode"]
+
+
+def bandwidth():
+    """Bytes a second that all cores together read from memory."""
+    import torch
+
+    numbers = torch.ones(1 << 28)
+    times = []
+    for _ in range(7):
+        begin = time.perf_counter()
+        numbers.sum()
+        times.append(time.perf_counter() - begin)
+    return numbers.nbytes / min(times)
+
+
+def decoding(model, pages, tokens):
+    """Prints what decoding at q8_0 makes of the machine, one page and four pages at a time."""
+    config = json.loads((model / "config.json").read_text())["text_config"]
+    hidden, inner, heads = config["hidden_size"], config["intermediate_size"], config["head_dim"]
+    attention = hidden * heads * 2 * (config["num_attention_heads"] + config["num_key_value_heads"])
+    layers = config["num_hidden_layers"] * (attention + 3 * hidden * inner)
+    # Blocks of 32 bytes have a scale of two.
+    weights = (layers + hidden * config["vocab_size"]) * 34 / 32
+    before = bandwidth()
+    (alone,), memory = extract(model, pages[:1], "q8_0", tokens)
+    together, _ = extract(model, pages[:4], "q8_0", tokens, "--batch-size", "4")
+    available = (before + bandwidth()) / 2
+    rate = (tokens - 1) / alone["decode"]
+    # The page that comes last is decoded beside the three others all the time.
+    rate_of_four = 4 * (tokens - 1) / min(page["decode"] for page in together)
+    print(f"q8_0 takes {memory / 1e9:.2f} GB of memory at most.")
+    print(f"Decoding reads {weights * rate / 1e9:.1f} GB/s of weights; the machine reads {available / 1e9:.1f} GB/s "
+          f"({weights * rate / available:.0%}).")
+    print(f"One page at a time: {rate:.1f} tokens/s; four: {rate_of_four:.1f} tokens/s ({rate_of_four / rate:.2f} times).")
+
+
+def llama(program, gguf, mmproj, page, tokens):
+    """Seconds of (image and prompt, decode) as llama.cpp's llama-mtmd-cli tells them."""
+    command = [
+        program, "-m", gguf, "--mmproj", mmproj, "--image", page, "-p", "Read this page.", "-n", str(tokens),
+        "--temp", "0", "--ignore-eos",
+    ]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    seconds = {
+        name: float(re.search(rf"{name} time = *([0-9.]+) ms", told)[1]) / 1000 for name in ["prompt eval", " eval"]
+    }
+    image = sum(float(ms) for ms in re.findall(r"image (?:slice )?encoded in ([0-9]+) ms", told)) / 1000
+    return seconds["prompt eval"] + image, seconds[" eval"]
 
 
 def transformers_here(model, dtype, tokens):
@@ -127,6 +189,7 @@ def main():
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--folder", type=Path, help="keep the random model here")
     parser.add_argument("--programs", nargs="+", default=["omnidocs q8_0", "transformers bf16", "transformers f32"])
+    parser.add_argument("--llama", nargs=3, metavar=("PROGRAM", "MODEL", "MMPROJ"), help="llama-mtmd-cli and its GGUF files")
     parser.add_argument("--here", help=argparse.SUPPRESS)
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp())
@@ -135,13 +198,17 @@ def main():
         return transformers_here(model, options.here, options.tokens)
 
     make_model(model)
-    pages = make_pages(folder)
+    pages = make_pages(folder, 4)
+    if options.llama:
+        options.programs.append("llama.cpp Q8_0")
     figures = {program: [] for program in options.programs}
     for _ in range(options.rounds):
         for program in options.programs:
             name, dtype = program.split()
             if name == "omnidocs":
                 figures[program].append(omnidocs(model, pages, dtype, options.tokens))
+            elif name == "llama.cpp":
+                figures[program].append(llama(*options.llama, pages[1], options.tokens))
             else:
                 figures[program].append(transformers(model, dtype, options.tokens))
             print(program, [round(figure, 2) for figure in figures[program][-1]], file=sys.stderr)
@@ -156,6 +223,8 @@ def main():
         ratio = f"{totals[program] / best:.2f}" if best else ""
         rate = (options.tokens - 1) / decode
         print(f"| {program} | {prefill:.1f} s | {decode:.1f} s ({rate:.1f} tokens/s) | {totals[program]:.1f} s | {ratio} |")
+    print()
+    decoding(model, pages, options.tokens)
 
 
 if __name__ == "__main__":

@@ -78,17 +78,16 @@ pub(super) fn exp(x: f32) -> f32 {
     const LN_2_LOW: f32 = -2.121_944_4e-4;
 
     let x = x.clamp(-87.0, 88.0);
-    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let shifted = x.mul_add(std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
-    let r = (x - n * LN_2_HIGH) - n * LN_2_LOW;
-    let p = 1.0 / 5040.0;
-    let p = p * r + 1.0 / 720.0;
-    let p = p * r + 1.0 / 120.0;
-    let p = p * r + 1.0 / 24.0;
-    let p = p * r + 1.0 / 6.0;
-    let p = p * r + 0.5;
-    let p = p * r + 1.0;
-    let p = p * r + 1.0;
+    let r = n.mul_add(-LN_2_LOW, n.mul_add(-LN_2_HIGH, x));
+    let p = (1.0_f32 / 5040.0).mul_add(r, 1.0 / 720.0);
+    let p = p.mul_add(r, 1.0 / 120.0);
+    let p = p.mul_add(r, 1.0 / 24.0);
+    let p = p.mul_add(r, 1.0 / 6.0);
+    let p = p.mul_add(r, 0.5);
+    let p = p.mul_add(r, 1.0);
+    let p = p.mul_add(r, 1.0);
     let exponent = shifted.to_bits().wrapping_sub(ROUND.to_bits());
     p * f32::from_bits(exponent.wrapping_add(127) << 23)
 }
@@ -180,20 +179,26 @@ pub(super) fn softmax_row(row: &mut [f32]) {
     }
 }
 
-/// Folds values in sixteen lanes side by side, which is faster than in one, and closer where it is a sum.
+/// Folds values in lanes side by side, which is faster than one after the other, and closer where it is a sum. `start` must
+/// change nothing however often it is folded in.
 #[inline(always)]
 pub(super) fn fold(values: &[f32], start: f32, with: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut lanes = [start; 16];
-    let (whole, rest) = values.as_chunks::<16>();
+    let mut lanes = [start; 64];
+    let (whole, rest) = values.as_chunks::<64>();
     for chunk in whole {
         for (lane, &value) in lanes.iter_mut().zip(chunk) {
             *lane = with(*lane, value);
         }
     }
-    lanes
-        .into_iter()
-        .chain(rest.iter().copied())
-        .fold(start, with)
+    for (lane, &value) in lanes.iter_mut().zip(rest) {
+        *lane = with(*lane, value);
+    }
+    for half in [32, 16, 8, 4, 2, 1] {
+        for i in 0..half {
+            lanes[i] = with(lanes[i], lanes[i + half]);
+        }
+    }
+    lanes[0]
 }
 
 struct Gelu;

@@ -31,6 +31,10 @@ const SPAN: usize = 256;
 const BLOCKS: usize = SPAN / BLOCK;
 /// Rows of activations that a weight is read for at a time; more don't fit the registers.
 const ROWS: usize = 4;
+/// For so few rows, which wait for memory, so many stripes of weights are read side by side: a core gets more from memory
+/// in four streams than in two.
+const FEW: usize = 2;
+const STREAMS: usize = 4;
 /// Activations of so many bytes are multiplied with all weights before the next ones: they stay in the core's own cache.
 const CACHED: usize = 128 << 10;
 
@@ -184,8 +188,8 @@ impl Packed {
         let rows = x.len() / self.input;
         let activations = Activations::new(x, self.input);
         let mut out = vec![0.0; rows * self.output];
-        let pairs = self.output.div_ceil(2 * LANES);
-        let width = pairs.div_ceil(rayon::current_num_threads() * TASKS) * 2 * LANES;
+        let wide = self.output.div_ceil(STREAMS * LANES);
+        let width = wide.div_ceil(rayon::current_num_threads() * TASKS) * STREAMS * LANES;
         let parts = columns(&mut out, self.output, width);
         parts.into_par_iter().enumerate().for_each(|(i, mut part)| {
             let first = i * width;
@@ -276,14 +280,25 @@ fn multiply_part(tiles: &[Tile], x: &Activations, bias: Option<&[f32]>, out: &mu
     };
     for from in (0..out.len()).step_by(rows_cached) {
         let to = out.len().min(from + rows_cached);
-        for column in (0..columns).step_by(2 * LANES) {
-            let left = stripe(column);
-            if column + LANES < columns {
-                let tiles = [left, stripe(column + LANES)];
-                multiply_stripes(tiles, x, bias, out, column, from..to);
-            } else {
-                multiply_stripes([left], x, bias, out, column, from..to);
-            }
+        let mut column = 0;
+        while column < columns {
+            let at = |i: usize| stripe(column + i * LANES);
+            column += LANES
+                * match (out.len(), (columns - column) / LANES) {
+                    (..=FEW, STREAMS..) => {
+                        let tiles: [_; STREAMS] = array::from_fn(at);
+                        multiply_stripes(tiles, x, bias, out, column, from..to);
+                        STREAMS
+                    }
+                    (_, 2..) => {
+                        multiply_stripes([at(0), at(1)], x, bias, out, column, from..to);
+                        2
+                    }
+                    _ => {
+                        multiply_stripes([at(0)], x, bias, out, column, from..to);
+                        1
+                    }
+                };
         }
     }
 }

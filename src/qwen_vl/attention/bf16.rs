@@ -8,7 +8,8 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __m512, __m512bh, _mm512_add_ps, _mm512_dpbf16_ps, _mm512_set1_epi32, _mm512_setzero_ps,
+    __m512, __m512bh, _mm512_add_ps, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_set1_epi32,
+    _mm512_setzero_ps,
 };
 
 use bytemuck::cast;
@@ -260,9 +261,7 @@ fn attend(
                 let seen = seen(query).saturating_sub(first).min(KEYS);
                 let sums = &mut sums[row * dim..][..dim];
                 share(&mut scores[row], seen, sofar, row, sums);
-                for (word, two) in shares[row].iter_mut().zip(scores[row].as_chunks::<2>().0) {
-                    *word = pair(two[0], two[1]);
-                }
+                round(&scores[row], &mut shares[row]);
             }
             let values = packed
                 .values
@@ -300,6 +299,21 @@ fn share(scores: &mut [f32; KEYS], seen: usize, sofar: &mut Sofar, row: usize, s
         *score = exp(*score - most);
     }
     sofar.sum[row] += fold(seen, 0.0, |sum, score| sum + score);
+}
+
+/// The nearest bf16 of each score, two in a word.
+#[target_feature(enable = "avx512f,avx512bf16")]
+#[inline]
+fn round(scores: &[f32; KEYS], words: &mut [u32; KEYS / 2]) {
+    let scores = scores.as_chunks::<LANES>().0.as_chunks::<2>().0;
+    for (words, [low, high]) in words.as_chunks_mut::<LANES>().0.iter_mut().zip(scores) {
+        *words = words_of(_mm512_cvtne2ps_pbh(cast(*high), cast(*low)));
+    }
+}
+
+fn words_of(vector: __m512bh) -> [u32; LANES] {
+    // SAFETY: both are 64 bytes, of which each value is allowed.
+    unsafe { std::mem::transmute::<__m512bh, [u32; LANES]>(vector) }
 }
 
 fn bf16(words: [u32; LANES]) -> __m512bh {

@@ -3,12 +3,18 @@
 // What is called must be inlined into what is compiled for several processors.
 #![allow(clippy::inline_always, reason = "see above")]
 
+use std::array;
+
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::Rows;
 use crate::qwen_vl::elementwise::{columns, softmax_row};
+
+const LANES: usize = 16;
+/// Keys and values that are worked through together.
+const TOGETHER: usize = 4;
 
 /// Heads of queries are multiplied with a key while it is at hand.
 pub struct Few;
@@ -48,7 +54,8 @@ impl CustomOp3 for Few {
                     heads.map(move |(head, out)| Query {
                         q: q.row(kv_head * group + head, query),
                         out,
-                        scores: vec![0.0; seen],
+                        seen,
+                        scores: vec![0.0; keys],
                     })
                 });
                 arch.dispatch(Attending {
@@ -68,7 +75,9 @@ struct Query<'a> {
     q: &'a [f32],
     /// Zeros at first.
     out: &'a mut [f32],
-    /// One for each key that it sees.
+    /// How many keys it sees, the first ones.
+    seen: usize,
+    /// One for each key.
     scores: Vec<f32>,
 }
 
@@ -85,43 +94,83 @@ impl WithSimd for Attending<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, _: S) {
+        let keys = self.k.tokens;
+        let whole = keys / TOGETHER * TOGETHER;
+        for first in (0..whole).step_by(TOGETHER) {
+            self.score::<TOGETHER>(first);
+        }
+        (whole..keys).for_each(|key| self.score::<1>(key));
+        for query in &mut self.queries {
+            softmax_row(&mut query.scores[..query.seen]);
+            // Keys that are not seen.
+            query.scores[query.seen..].fill(0.0);
+        }
+        for first in (0..whole).step_by(TOGETHER) {
+            self.add::<TOGETHER>(first);
+        }
+        (whole..keys).for_each(|key| self.add::<1>(key));
+    }
+}
+
+impl Attending<'_> {
+    /// Scores of `N` keys from `first` on.
+    #[inline(always)]
+    fn score<const N: usize>(&mut self, first: usize) {
         let scale = (self.k.head_dim as f32).powf(-0.5);
-        for (i, k) in self.k.head(self.kv_head).enumerate() {
-            for query in &mut self.queries {
-                if let Some(score) = query.scores.get_mut(i) {
-                    *score = scale * dot(query.q, k);
-                }
+        let keys: [&[f32]; N] = array::from_fn(|i| self.k.row(self.kv_head, first + i));
+        for query in &mut self.queries {
+            let dots = dots(query.q, keys);
+            for (score, dot) in query.scores[first..].iter_mut().zip(dots) {
+                *score = scale * dot;
             }
         }
+    }
+
+    /// Adds the shares of `N` values from `first` on.
+    #[inline(always)]
+    fn add<const N: usize>(&mut self, first: usize) {
+        let values: [&[f32]; N] = array::from_fn(|i| self.v.row(self.kv_head, first + i));
         for query in &mut self.queries {
-            softmax_row(&mut query.scores);
-        }
-        for (i, v) in self.v.head(self.kv_head).enumerate() {
-            for query in &mut self.queries {
-                if let Some(share) = query.scores.get(i) {
-                    for (out, v) in query.out.iter_mut().zip(v) {
-                        *out += share * v;
+            let shares: [f32; N] = array::from_fn(|i| query.scores[first + i]);
+            let (chunks, rest) = query.out.as_chunks_mut::<LANES>();
+            for (c, out) in chunks.iter_mut().enumerate() {
+                for (share, value) in shares.iter().zip(values) {
+                    for (out, value) in out.iter_mut().zip(&value[c * LANES..][..LANES]) {
+                        *out = share.mul_add(*value, *out);
                     }
+                }
+            }
+            let from = self.v.head_dim - rest.len();
+            for (share, value) in shares.iter().zip(values) {
+                for (out, value) in rest.iter_mut().zip(&value[from..]) {
+                    *out = share.mul_add(*value, *out);
                 }
             }
         }
     }
 }
 
+/// The products of `q` with `N` keys.
 #[inline(always)]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0_f32; 16];
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
-    for (a, b) in a.iter().zip(b) {
-        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
-            *lane += a * b;
+fn dots<const N: usize>(q: &[f32], keys: [&[f32]; N]) -> [f32; N] {
+    let mut lanes = [[0.0_f32; LANES]; N];
+    let (chunks, rest) = q.as_chunks::<LANES>();
+    for (c, q) in chunks.iter().enumerate() {
+        for (lanes, key) in lanes.iter_mut().zip(keys) {
+            for ((lane, q), k) in lanes.iter_mut().zip(q).zip(&key[c * LANES..][..LANES]) {
+                *lane = q.mul_add(*k, *lane);
+            }
         }
     }
-    for half in [8, 4, 2, 1] {
-        for i in 0..half {
-            lanes[i] += lanes[i + half];
+    let from = q.len() - rest.len();
+    array::from_fn(|i| {
+        let lanes = &mut lanes[i];
+        for half in [8, 4, 2, 1] {
+            for i in 0..half {
+                lanes[i] += lanes[i + half];
+            }
         }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    lanes[0] + rest
+        let rest: f32 = rest.iter().zip(&keys[i][from..]).map(|(q, k)| q * k).sum();
+        lanes[0] + rest
+    })
 }

@@ -88,11 +88,6 @@ impl<'a> Rows<'a> {
     fn row(&self, head: usize, token: usize) -> &'a [f32] {
         &self.values[head * self.head_stride + token * self.token_stride..][..self.head_dim]
     }
-
-    fn head(&self, head: usize) -> impl Iterator<Item = &'a [f32]> {
-        let rows = *self;
-        (0..self.tokens).map(move |token| rows.row(head, token))
-    }
 }
 
 /// Heads and queries are worked through in tiles.
