@@ -12,7 +12,7 @@
 //! between, a page takes some two hundred bytes of memory at most, and a document its path.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::Entry},
     fmt,
     fs::{File, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
@@ -75,7 +75,7 @@ struct Input {
 #[derive(Clone, Copy)]
 struct Place {
     start: u64,
-    length: u32,
+    length: u64,
     input: u32,
     status: Status,
 }
@@ -148,7 +148,7 @@ impl Merge {
             note_document(documents, &line);
             let place = Place {
                 start: line.place.start,
-                length: (line.place.end - line.place.start) as u32,
+                length: line.place.end - line.place.start,
                 input: number,
                 status: line.status,
             };
@@ -281,16 +281,20 @@ impl Merge {
         meta.write(path)
     }
 
-    /// The records that count. What is known of a document that could not be opened is of no interest any more once it
-    /// has been.
+    /// The records that count. What is known of a document that could not be opened, or of a file that could not be read,
+    /// is of no interest any more once it has been.
     fn in_order(&self) -> Vec<PageInOrder<'_>> {
+        let opened = self.documents.values().filter(|document| document.opened);
+        let opened: HashSet<&str> = opened.map(|document| document.path.as_ref()).collect();
         let mut pages: Vec<_> = self
             .pages
             .iter()
             .filter_map(|(key, place)| {
                 let document = self.documents.get(&key.document)?;
                 let path = document.path.as_ref();
-                (key.page > 0 || !document.opened).then_some(PageInOrder { path, key, place })
+                let was_read = || *key == PageKey::new(None, path, 0) && opened.contains(path);
+                let counts = key.page > 0 || !(document.opened || was_read());
+                counts.then_some(PageInOrder { path, key, place })
             })
             .collect();
         pages.sort_unstable_by_key(|page| (page.path, page.key));

@@ -43,7 +43,8 @@ impl Resume {
         }
     }
 
-    /// Leaves also all documents that are not in `shard`. One whose bytes can't be read goes by its path.
+    /// Leaves also all documents that are not in `shard`. One whose bytes can't be read is in all: what fails here may be
+    /// read elsewhere and found to be in this shard, and then nobody would have told of it.
     #[must_use]
     pub fn of_shard(self, shard: Shard) -> Self {
         Self { shard, ..self }
@@ -77,7 +78,7 @@ impl Done for Resume {
     }
 
     fn is_elsewhere(&self, document: &Document) -> bool {
-        !self.shard.has(&key_of(document, 0).document)
+        document.doc_id.is_some() && !self.shard.has(&key_of(document, 0).document)
     }
 
     fn is_copy(&mut self, document: &Document) -> bool {

@@ -166,6 +166,36 @@ fn of_several_records_of_a_page_the_newer_counts_and_one_that_was_read_before_on
 }
 
 #[test]
+fn a_file_that_one_machine_could_not_read_is_missed_until_it_is_read() {
+    let room = room();
+    fs::remove_file(room.path("in/bad.pdf")).unwrap();
+    let names: Vec<String> = (0..12)
+        .map(|document| format!("in/{document:02}.pdf"))
+        .collect();
+    room.put("here.pdf", pdf(&["here"]))
+        .put("list", names.join("\n") + "\nhere.pdf");
+    let run = |shard: u32, args: &str| {
+        room.extract(&format!(
+            "--files-from list -o shard-{shard}-of-2.jsonl --shard {shard}/2 {args}"
+        ))
+    };
+    run(1, "").expect(0);
+    fs::rename(room.path("in"), room.path("away")).unwrap();
+    // Nothing tells which of the files are of this shard, so that all are missed.
+    run(2, "").expect(3);
+    fs::rename(room.path("away"), room.path("in")).unwrap();
+    let shards = "shard-1-of-2.jsonl shard-2-of-2.jsonl";
+    let merged = merge(&room, shards).expect(0).records();
+    let documents: BTreeSet<_> = merged.iter().map(|record| record.path.clone()).collect();
+    assert_eq!(documents.len(), 13);
+    assert!(merged.iter().any(|record| record.status == Status::Failed));
+    run(2, "--retry-failed").expect(0);
+    let merged = merge(&room, shards).expect(0).records();
+    assert_eq!(merged.len(), 31);
+    assert!(merged.iter().all(|record| record.status == Status::Ok));
+}
+
+#[test]
 fn settings_that_differ_are_named_and_nothing_is_written() {
     let room = room();
     room.extract("in/00.pdf -o a.jsonl").expect(0);
