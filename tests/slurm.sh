@@ -58,6 +58,7 @@ SlurmctldHost=$host(127.0.0.1)
 SlurmctldPort=$(free_port)
 SlurmdPort=$(free_port)
 SlurmUser=$(id -un)
+SlurmdUser=$(id -un)
 AuthType=auth/munge
 # A task that is requeued starts again as soon as its old credential has expired.
 AuthInfo=socket=$room/munge.socket,cred_expire=5
@@ -87,7 +88,8 @@ wait_until 30 is_idle
 for number in $(seq 60); do
   { cat examples/pages/receipts.pdf && echo "% $number"; } >"$room/in/$number.pdf"
 done
-export PATH=$root/target/release:$PATH OMNIDOCS_MODEL=$root/examples/reader
+programs=$(cd "${CARGO_TARGET_DIR:-target}/release" && pwd)
+export PATH=$programs:$PATH OMNIDOCS_MODEL=$root/examples/reader
 omnidocs extract "$room/in" -o "$room/one.jsonl" --quiet
 
 cd "$room/out"
