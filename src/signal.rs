@@ -22,8 +22,7 @@ impl Interrupt {
     ///
     /// # Errors
     /// The system does not let it.
-    pub fn install() -> Result<Self> {
-        let interrupt = Self::default();
+    pub fn install(&self) -> Result<()> {
         let asked_before = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
             let code = 128 + signal;
@@ -31,11 +30,11 @@ impl Interrupt {
             flag::register_conditional_shutdown(signal, code, Arc::clone(&asked_before))
                 .and_then(|_| flag::register(signal, Arc::clone(&asked_before)))
                 .and_then(|_| {
-                    flag::register_usize(signal, Arc::clone(&interrupt.signal), signal as usize)
+                    flag::register_usize(signal, Arc::clone(&self.signal), signal as usize)
                 })
                 .context("signals can't be handled")?;
         }
-        Ok(interrupt)
+        Ok(())
     }
 
     /// The signal that asked, if one has.

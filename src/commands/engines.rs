@@ -19,6 +19,7 @@ use crate::{
     hub::{self, FetchProgress},
     prepare::resize::PixelBudget,
     qwen_vl::{self, generate::Sampling},
+    signal::Interrupt,
 };
 
 /// The limits of published models, for engines that have none.
@@ -61,10 +62,10 @@ pub(super) struct ModelFiles {
 
 impl EngineToBe {
     /// Finds all that the chosen engines need, fetching it if need be; the weights of a model are not read yet.
-    pub(super) fn new(settings: &Settings) -> Result<Self> {
+    pub(super) fn new(settings: &Settings, interrupt: &Interrupt) -> Result<Self> {
         let first = match settings.engine {
             EngineChoice::Qwen => Self::qwen(settings)?,
-            EngineChoice::Server => Self::server(settings)?,
+            EngineChoice::Server => Self::server(settings, interrupt)?,
             EngineChoice::Tesseract => Self::tesseract("--engine", settings)?,
             EngineChoice::TextLayer => Self::text_layer(settings),
         };
@@ -111,12 +112,13 @@ impl EngineToBe {
         })
     }
 
-    fn server(settings: &Settings) -> Result<Self> {
+    fn server(settings: &Settings, interrupt: &Interrupt) -> Result<Self> {
         let server = settings.server.clone();
         let server = server.context("--engine server needs --server-url")?;
         let name = find_model(&server, settings.model.as_deref())?;
         let task = task(settings, false);
         let policy = policy(settings, PUBLISHED.factor);
+        let interrupt = interrupt.clone();
         Ok(Self {
             name: ServerEngine::NAME,
             model: Some(ModelFacts {
@@ -127,7 +129,10 @@ impl EngineToBe {
             needs: ServerEngine::NEEDS,
             reads_pixels: ServerEngine::NEEDS.pixels,
             limits: PUBLISHED,
-            load: Box::new(move || Ok(Box::new(ServerEngine::new(&server, name, task, policy)))),
+            load: Box::new(move || {
+                let engine = ServerEngine::new(&server, name, task, policy, interrupt);
+                Ok(Box::new(engine))
+            }),
         })
     }
 

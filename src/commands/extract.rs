@@ -36,7 +36,8 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
     progress.expect(found.sources.len(), settings.pages.clone());
     settings.output.check()?;
 
-    let engine = EngineToBe::new(&settings)?;
+    let interrupt = Interrupt::default();
+    let engine = EngineToBe::new(&settings, &interrupt)?;
     let budget = settings.pixel_budget(&engine.limits)?;
     let output_settings = output_settings(&settings, &engine, budget);
     let preparation = prepare::Settings {
@@ -66,7 +67,7 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
     let mut pages = prepare::pages_except(found.sources, preparation, Box::new(resume))?;
     let mut engine = progress.while_loading(engine.load)?;
     // Not before there are pages to finish: until then a signal may end the program as it always does.
-    let interrupt = Interrupt::install()?;
+    interrupt.install()?;
     let ended = run::run(
         &mut iter::from_fn(|| pages.next_unless(&|| interrupt.signal().is_some())),
         engine.as_mut(),

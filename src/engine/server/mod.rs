@@ -1,7 +1,8 @@
 //! The engine that asks a server with the interface of OpenAI's chat completions: vLLM, SGLang, TGI, llama.cpp, Ollama.
 //!
 //! Each page is one request, and a thread of its own for as long as that takes; there are never more than so many at a
-//! time. What becomes of a request that fails:
+//! time. Asked to end, the run takes the answers that are on their way, but a page that waits for a server that can't
+//! answer is left for the next run. What becomes of a request that fails:
 //!
 //! | what happened | what becomes of it |
 //! |---|---|
@@ -39,6 +40,7 @@ use crate::{
     config::Server,
     document::{Needs, PageId, PreparedPage},
     error::{ErrorKind, PageError, Stage},
+    signal::Interrupt,
 };
 
 /// If the server refuses so many pages and takes none, it is not the pages' fault.
@@ -68,9 +70,16 @@ impl ServerEngine {
         text: false,
     };
 
-    /// Will ask `server` for the answers of `model`, as it calls it.
+    /// Will ask `server` for the answers of `model`, as it calls it. After an `interrupt`, no page waits for a server that
+    /// can't answer.
     #[must_use]
-    pub fn new(server: &Server, model: String, task: Task, policy: Policy) -> Self {
+    pub fn new(
+        server: &Server,
+        model: String,
+        task: Task,
+        policy: Policy,
+        interrupt: Interrupt,
+    ) -> Self {
         Self {
             facts: EngineFacts {
                 engine: Self::NAME,
@@ -85,6 +94,7 @@ impl ServerEngine {
                 policy,
                 health: Health::new(server.wait),
                 stopped: AtomicBool::new(false),
+                interrupt,
             }),
         }
     }
@@ -156,6 +166,7 @@ impl ServerEngine {
         };
         match ended {
             Ended::Final(words) => bail!(words),
+            Ended::Undone => {}
             Ended::Page(result) => {
                 verdict.answers |= result.is_ok();
                 done(outcome(result))?;

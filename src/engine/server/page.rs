@@ -29,6 +29,7 @@ use crate::{
     error::{ErrorKind, PageError, Stage},
     qwen_vl::{generate::Sampling, repetition::LoopDetector},
     retry::pauses,
+    signal::Interrupt,
 };
 
 /// What all pages of a run share.
@@ -41,6 +42,8 @@ pub(super) struct Reader {
     pub health: Health,
     /// Nobody waits for answers any more.
     pub stopped: AtomicBool,
+    /// The run is to end after the pages in hand.
+    pub interrupt: Interrupt,
 }
 
 /// A server that asks to be left alone for less time than this is not taken at its word.
@@ -64,6 +67,8 @@ pub(super) enum Ended {
     Refused(String),
     /// The server wants no page.
     Final(String),
+    /// The run was to end while the server could not answer.
+    Undone,
 }
 
 impl Reader {
@@ -117,7 +122,8 @@ impl Reader {
             };
             tracing::debug!("{}", failure.message());
             match self.after(failure, sent, &mut trouble) {
-                ControlFlow::Continue(pause) => self.sleep(pause),
+                ControlFlow::Continue(pause) if self.sleep(pause) => {}
+                ControlFlow::Continue(_) => return (Ended::Undone, attempts),
                 ControlFlow::Break(ended) => return (ended, attempts),
             }
         }
@@ -161,7 +167,7 @@ impl Reader {
                 let own = *trouble.since.get_or_insert(since) + self.health.wait();
                 let until = own.min(self.health.failing(since));
                 let left = until.saturating_duration_since(now);
-                if left.is_zero() || self.stopped.load(Ordering::Relaxed) {
+                if left.is_zero() {
                     return ControlFlow::Break(Ended::Page(Err(server_error(kind, message))));
                 }
                 let pause = asked.map_or(pause, |asked| asked.max(LEAST_PAUSE));
@@ -170,16 +176,18 @@ impl Reader {
         }
     }
 
-    fn sleep(&self, pause: Duration) {
+    /// Says whether the run still goes on after the pause, which is cut short if not.
+    fn sleep(&self, pause: Duration) -> bool {
         const LOOK_UP: Duration = Duration::from_millis(50);
         let end = Instant::now() + pause;
-        while !self.stopped.load(Ordering::Relaxed) {
+        while !self.stopped.load(Ordering::Relaxed) && self.interrupt.signal().is_none() {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                break;
+                return true;
             }
             thread::sleep(left.min(LOOK_UP));
         }
+        false
     }
 
     /// A chat completion's request, as all servers take it: the image first, as the model was trained.
