@@ -92,16 +92,22 @@ fn base(typed: &str) -> Result<String, UsageError> {
             .filter(|&scheme| scheme == "http" || scheme == "https");
         Some((scheme?, uri.authority()?, uri.path().trim_end_matches('/')))
     });
+    let authority = parts.map_or(typed, |(_, authority, _)| authority.as_str());
+    if authority.contains('@') {
+        return wrong(format!(
+            "--server-url has a name or a password in it; put the server's key into {API_KEY} instead"
+        ));
+    }
+    if typed.contains(['?', '#']) {
+        return wrong(format!(
+            "--server-url ends at its path, without a ? or #; if the server wants a key, put that into {API_KEY}"
+        ));
+    }
     let Some((scheme, authority, path)) = parts else {
         return wrong(format!(
             "--server-url {typed:?} is no address of a server; write one like http://host:8000/v1"
         ));
     };
-    if authority.as_str().contains('@') {
-        return wrong(format!(
-            "--server-url has a name or a password in it; put the server's key into {API_KEY} instead"
-        ));
-    }
     let path = if path.is_empty() { "/v1" } else { path };
     Ok(format!("{scheme}://{authority}{path}"))
 }
@@ -149,11 +155,20 @@ mod tests {
                 "{typed}: {error}"
             );
         }
-        let error = base("http://me:secret@host/v1").unwrap_err();
-        assert!(
-            error.0.contains(API_KEY) && !error.0.contains("secret"),
-            "{error}"
-        );
+        for typed in [
+            "http://me:secret@host/v1",
+            "me:secret@host:8000",
+            "http://me:se/secret@host/v1",
+            "http://host/v1?key=secret",
+            "host/v1?key=secret",
+            "http://host/v1#secret",
+        ] {
+            let error = base(typed).unwrap_err();
+            assert!(
+                error.0.contains(API_KEY) && !error.0.contains("secret"),
+                "{typed}: {error}"
+            );
+        }
     }
 
     #[test]

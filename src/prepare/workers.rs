@@ -17,7 +17,10 @@ use super::{
     crashed,
     protocol::{self, PageHeader, Reply, Request},
 };
-use crate::error::{ErrorKind, PageError, Stage};
+use crate::{
+    config::API_KEY,
+    error::{ErrorKind, PageError, Stage},
+};
 
 /// The subcommand that makes this program a worker.
 pub const SUBCOMMAND: &str = "prepare-worker";
@@ -153,6 +156,8 @@ impl Worker {
         let mut command = Command::new(program);
         command
             .arg(SUBCOMMAND)
+            // What decodes files from anywhere need not know it.
+            .env_remove(API_KEY)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());

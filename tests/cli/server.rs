@@ -460,6 +460,16 @@ fn the_key_goes_to_the_server_and_nowhere_else() {
     ] {
         assert!(!text.contains(key), "{text}");
     }
+    // The words of the parser, which repeat what it has found.
+    let body = format!(r#"{{"choices":"{key}"}}"#);
+    let garbling = ChatServer::with(Duration::ZERO, move |_, _| Reply::Body(body.clone()));
+    let mut command = asking(&room, &garbling.url(), "--restart --retries 0");
+    Ran::of(command.env("OMNIDOCS_SERVER_API_KEY", key)).expect(3);
+    let records = room.read("out.jsonl");
+    assert!(
+        records.contains("[the key]") && !records.contains(key),
+        "{records}"
+    );
     let mut command = asking(&room, &server.url(), "");
     let ran = Ran::of(command.env("OMNIDOCS_SERVER_API_KEY", "two\nlines")).expect(2);
     assert!(
@@ -468,6 +478,32 @@ fn the_key_goes_to_the_server_and_nowhere_else() {
         ran.stderr
     );
     assert!(!ran.stderr.contains("lines"), "{}", ran.stderr);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_processes_that_decode_files_do_not_know_the_key() {
+    let room = room(4);
+    let server = ChatServer::with(Duration::from_secs(1), |_, _| Reply::Text);
+    let mut command = asking(&room, &server.url(), "--concurrency 1");
+    let run = spawn(command.env("OMNIDOCS_SERVER_API_KEY", "sk-very-secret"));
+    server.wait_for_requests(1);
+    let of = |process: &str, file: &str| {
+        let read = std::fs::read(format!("/proc/{process}/{file}"));
+        String::from_utf8_lossy(&read.unwrap_or_default()).into_owned()
+    };
+    let parent = format!("PPid:\t{}\n", run.id());
+    let workers: Vec<String> = std::fs::read_dir("/proc")
+        .unwrap()
+        .map(|process| process.unwrap().file_name().into_string().unwrap())
+        .filter(|process| of(process, "status").contains(&parent))
+        .map(|process| of(&process, "environ"))
+        .collect();
+    Ran::end_of(run).expect(0);
+    assert!(!workers.is_empty());
+    for environment in workers {
+        assert!(environment.contains("PATH=") && !environment.contains("sk-very-secret"));
+    }
 }
 
 #[test]
@@ -555,6 +591,69 @@ fn a_signal_lets_the_pages_in_flight_finish() {
     ask(&room, &server, "--concurrency 5").expect(0);
     all_read(&room, &server, 60);
     assert!(server.served().values().all(|&times| times == 1));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_leaves_pages_that_wait_for_a_dead_server_to_the_next_run() {
+    let room = room(20);
+    for outage in [
+        status(503, "Retry-After: 1000\r\n", "out of order"),
+        Reply::HangUp,
+    ] {
+        let server = ChatServer::with(Duration::ZERO, move |request, _| match request {
+            0..4 => Reply::Text,
+            _ => outage.clone(),
+        });
+        let run = spawn(&mut asking(
+            &room,
+            &server.url(),
+            "--restart --concurrency 2 --fallback text-layer",
+        ));
+        server.wait_for_requests(6);
+        let begin = Instant::now();
+        let kill = std::process::Command::new("kill")
+            .args(["-TERM", &run.id().to_string()])
+            .status();
+        assert!(kill.unwrap().success());
+        Ran::end_of(run).expect(143);
+        let took = begin.elapsed();
+        assert!(took < Duration::from_secs(10), "{took:?}");
+        let records = room.records("out.jsonl");
+        assert_eq!(records.len(), 4, "neither failed nor lost");
+        let healthy = ChatServer::new();
+        ask(&room, &healthy, "--fallback text-layer").expect(0);
+        assert_eq!(room.records("out.jsonl").len(), 20);
+        assert_eq!(healthy.served().len(), 16);
+    }
+}
+
+#[test]
+fn a_server_that_sends_on_to_another_is_not_followed() {
+    let elsewhere = ChatServer::new();
+    for code in [301, 307] {
+        let header = format!("Location: {}/chat/completions\r\n", elsewhere.url());
+        let server = ChatServer::with(Duration::ZERO, move |_, _| {
+            Reply::Status(code, header.clone(), String::new())
+        });
+        let room = room(1);
+        let ran = ask(&room, &server, "").expect(1);
+        for told in [&code.to_string(), &elsewhere.url(), "--server-url"] {
+            assert!(ran.stderr.contains(told), "{code}: {}", ran.stderr);
+        }
+        assert_eq!(elsewhere.requests().len(), 0);
+    }
+}
+
+#[test]
+fn nothing_in_a_servers_words_reaches_the_terminal_but_text() {
+    let server = ChatServer::with(Duration::ZERO, |_, _| {
+        Reply::Status(401, String::new(), "\u{1b}[2Jno\u{7}\r\nentry".to_owned())
+    });
+    let room = room(1);
+    let ran = ask(&room, &server, "").expect(1);
+    assert!(ran.stderr.contains("[2Jno entry"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains(['\u{1b}', '\u{7}']), "{}", ran.stderr);
 }
 
 #[test]

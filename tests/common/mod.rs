@@ -45,12 +45,17 @@ impl Room {
         for (name, _) in env::vars_os() {
             let settings = [
                 "OMNIDOCS_",
+                "HTTP_PROXY",
+                "HTTPS_PROXY",
+                "ALL_PROXY",
                 "RUST_LOG",
                 "SLURM_ARRAY_",
                 "JOB_COMPLETION_",
                 "AWS_BATCH_",
             ];
             let shown = name.to_string_lossy();
+            // Variables for proxies are mostly written small.
+            let shown = shown.to_ascii_uppercase();
             if settings.iter().any(|start| shown.starts_with(start)) {
                 command.env_remove(name);
             }

@@ -9,7 +9,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use ureq::{
     Agent, Body, Timeout,
-    http::{Response, StatusCode, header::RETRY_AFTER},
+    http::{
+        Response, StatusCode,
+        header::{LOCATION, RETRY_AFTER},
+    },
 };
 
 use crate::{
@@ -80,6 +83,8 @@ impl Client {
     pub(super) fn new(server: &Server) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
+            // Neither pages nor the key go where nobody has sent them.
+            .max_redirects(0)
             .timeout_connect(Some(CONNECT))
             .max_idle_connections(server.concurrency)
             .max_idle_connections_per_host(server.concurrency)
@@ -145,6 +150,9 @@ impl Client {
     }
 
     fn no_answer(&self, error: &ureq::Error) -> Failure {
+        if let ureq::Error::BodyExceedsLimit(limit) = error {
+            return self.garbled(&format!("it is longer than {limit} bytes"), b"");
+        }
         let kind = match error {
             ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => ErrorKind::Server,
             ureq::Error::Timeout(_) => ErrorKind::Timeout,
@@ -171,6 +179,14 @@ impl Client {
             self.words(body)
         );
         match status {
+            _ if status.is_redirection() => {
+                let place = answer.headers().get(LOCATION);
+                let place = place.and_then(|place| place.to_str().ok());
+                Failure::Final(format!(
+                    "{told} (it sends on to {:?}; give --server-url the address that answers)",
+                    self.shown(place.unwrap_or_default())
+                ))
+            }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::Final(format!(
                 "{told} (the key that it wants goes into {})",
                 crate::config::API_KEY
@@ -194,8 +210,23 @@ impl Client {
         Failure::Garbled(format!(
             "the server at {} gave an answer that makes no sense ({why}): {}",
             self.url,
-            self.words(body)
+            self.words(body),
+            why = self.shown(why),
         ))
+    }
+
+    /// What came from the server as it may be shown: without the key, on one line, and not longer than need be.
+    fn shown(&self, text: &str) -> String {
+        let hidden = self.key.as_ref().map(|key| key.hidden_in(text));
+        let text = hidden.as_deref().unwrap_or(text);
+        // A terminal would do what control characters tell it.
+        let is_blank = |c: char| c.is_whitespace() || c.is_control();
+        let text = text.split(is_blank).filter(|word| !word.is_empty());
+        let text = text.collect::<Vec<_>>().join(" ");
+        match text.char_indices().nth(WORDS) {
+            Some((end, _)) => format!("{} …", &text[..end]),
+            None => text,
+        }
     }
 
     /// The server's own words: those meant for people, if its answer has such.
@@ -209,16 +240,11 @@ impl Client {
             )
         });
         let text = text.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
-        let text = self
-            .key
-            .as_ref()
-            .map_or(text.clone(), |key| key.hidden_in(&text));
-        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        match text.char_indices().nth(WORDS) {
-            _ if text.is_empty() => "(nothing more)".to_owned(),
-            Some((end, _)) => format!("{} …", &text[..end]),
-            None => text,
+        let text = self.shown(&text);
+        if text.is_empty() {
+            return "(nothing more)".to_owned();
         }
+        text
     }
 }
 
