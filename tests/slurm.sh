@@ -79,8 +79,8 @@ NodeName=$host NodeAddr=127.0.0.1 CPUs=2 RealMemory=1000
 PartitionName=all Nodes=ALL Default=YES State=UP
 END
 export SLURM_CONF=$room/slurm.conf
-slurmctld
-slurmd
+slurmctld || fail 'slurmctld does not start'
+slurmd || fail 'slurmd does not start'
 is_idle() { [ "$(sinfo -h -o %t 2>/dev/null)" = idle ]; }
 wait_until 30 is_idle
 
