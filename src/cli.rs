@@ -240,9 +240,11 @@ pub struct ModelArgs {
     #[arg(long, value_name = "ID|DIR", env = "OMNIDOCS_MODEL")]
     pub model: Option<String>,
 
-    /// Where the model runs: auto, cpu, cuda or cuda:N
+    /// Where the model runs: auto, cpu, cuda, cuda:N or cuda:N,M,…
     ///
-    /// auto is the first CUDA device if there is one, else the CPU. N counts devices from 0.
+    /// auto is the first CUDA device if there is one, else the CPU. N counts devices from 0. With several devices, each
+    /// holds the model and reads other pages; if one of them is lost, the others go on. cpu:N is N instances of the model
+    /// on the CPU, which share its weights in memory and deal its cores out among them.
     #[arg(
         long,
         value_name = "DEVICE",

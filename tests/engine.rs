@@ -34,7 +34,7 @@ struct Call {
 }
 
 type Calls = Arc<Mutex<Vec<Call>>>;
-type Script = Box<dyn FnMut(&[PreparedPage], Attempt) -> Result<PageAnswer, PageError>>;
+type Script = Box<dyn FnMut(&[PreparedPage], Attempt) -> Result<PageAnswer, PageError> + Send>;
 
 /// An engine that does as its script says, for all pages that it gets together.
 struct Scripted {
@@ -52,7 +52,7 @@ struct Scripted {
 
 impl Scripted {
     fn new(
-        script: impl FnMut(&[PreparedPage], Attempt) -> Result<PageAnswer, PageError> + 'static,
+        script: impl FnMut(&[PreparedPage], Attempt) -> Result<PageAnswer, PageError> + Send + 'static,
     ) -> Self {
         Self {
             facts: EngineFacts {

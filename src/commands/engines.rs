@@ -13,6 +13,7 @@ use crate::{
         page_by_page::{PageByPage, Policy},
         qwen::{Hardware, QwenEngine, Task},
         server::{ServerEngine, find_model},
+        several::Several,
         tesseract::Tesseract,
         text_layer::TextLayer,
     },
@@ -42,8 +43,13 @@ pub(super) struct EngineToBe {
     pub reads_pixels: bool,
     /// The model's own limits.
     pub limits: PixelBudget,
-    pub load: Box<dyn FnOnce() -> Result<Box<dyn Engine>>>,
+    /// What the devices that it runs on are called; none if they are not its own.
+    devices: Vec<String>,
+    load: Load,
 }
+
+/// Makes an engine for each device.
+type Load = Box<dyn Fn() -> Result<Vec<Box<dyn Engine>>>>;
 
 /// What makes a model's answers its own.
 pub(super) struct ModelFacts {
@@ -76,9 +82,22 @@ impl EngineToBe {
         };
         Ok(Self {
             needs: first.needs.and(second.needs),
-            load: Box::new(|| Ok(Box::new(Fallback::new((first.load)()?, (second.load)()?)))),
+            load: with_fallback(first.load, second.load),
             ..first
         })
+    }
+
+    /// Makes the engine, which may take minutes.
+    pub(super) fn load(self) -> Result<Box<dyn Engine>> {
+        let mut engines = (self.load)()?;
+        match engines.pop() {
+            Some(engine) if engines.is_empty() => Ok(engine),
+            last => Ok(Box::new(Several::new(
+                self.devices
+                    .into_iter()
+                    .zip(engines.into_iter().chain(last)),
+            )?)),
+        }
     }
 
     fn text_layer(settings: &Settings) -> Self {
@@ -90,7 +109,8 @@ impl EngineToBe {
             needs: TextLayer::NEEDS,
             reads_pixels: TextLayer::NEEDS.pixels,
             limits: PUBLISHED,
-            load: Box::new(move || Ok(page_by_page(TextLayer::default(), policy))),
+            devices: Vec::new(),
+            load: Box::new(move || Ok(vec![page_by_page(TextLayer::default(), policy)])),
         }
     }
 
@@ -108,7 +128,8 @@ impl EngineToBe {
             needs: Tesseract::NEEDS,
             reads_pixels: Tesseract::NEEDS.pixels,
             limits: PUBLISHED,
-            load: Box::new(move || Ok(page_by_page(tesseract, policy))),
+            devices: Vec::new(),
+            load: Box::new(move || Ok(vec![page_by_page(tesseract.clone(), policy)])),
         })
     }
 
@@ -129,9 +150,11 @@ impl EngineToBe {
             needs: ServerEngine::NEEDS,
             reads_pixels: ServerEngine::NEEDS.pixels,
             limits: PUBLISHED,
+            devices: Vec::new(),
             load: Box::new(move || {
-                let engine = ServerEngine::new(&server, name, task, policy, interrupt);
-                Ok(Box::new(engine))
+                let (name, task) = (name.clone(), task.clone());
+                let engine = ServerEngine::new(&server, name, task, policy, interrupt.clone());
+                Ok(vec![Box::new(engine)])
             }),
         })
     }
@@ -141,9 +164,10 @@ impl EngineToBe {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
             pool.build_global()?;
         }
-        let hardware = Hardware::open(settings.device, settings.dtype)?;
+        let hardware = Hardware::open(&settings.device, settings.dtype)?;
+        let first = hardware.first().context("there is no device to read on")?;
         let name = settings.model.clone().unwrap_or_else(|| {
-            let default = if hardware.is_cuda() {
+            let default = if first.is_cuda() {
                 CUDA_MODEL
             } else {
                 CPU_MODEL
@@ -161,7 +185,7 @@ impl EngineToBe {
             name: name.clone(),
             files: Some(ModelFiles {
                 weights: fingerprint.clone(),
-                dtype: hardware.dtype(),
+                dtype: first.dtype(),
             }),
         };
         Ok(Self {
@@ -171,12 +195,28 @@ impl EngineToBe {
             needs: QwenEngine::needs_of(task.drafts),
             reads_pixels: true,
             limits,
+            devices: hardware.iter().map(|on| on.name().to_owned()).collect(),
             load: Box::new(move || {
-                let reader = QwenEngine::load(name, &folder, &fingerprint, &hardware, &task)?;
-                Ok(page_by_page(reader, policy))
+                let readers = QwenEngine::load_all(&name, &folder, &fingerprint, &hardware, &task)?;
+                let engines = readers.into_iter();
+                Ok(engines.map(|reader| page_by_page(reader, policy)).collect())
             }),
         })
     }
+}
+
+/// A second engine for each of the first.
+fn with_fallback(first: Load, second: Load) -> Load {
+    Box::new(move || {
+        let firsts = first()?.into_iter();
+        let both = firsts.map(|first| {
+            let seconds = second()?.into_iter();
+            Ok(seconds.fold(first, |first, second| {
+                Box::new(Fallback::new(first, second))
+            }))
+        });
+        both.collect()
+    })
 }
 
 fn task(settings: &Settings, drafts: bool) -> Task {

@@ -65,7 +65,7 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
     let resume = resume.of_shard(settings.shard());
     // Pages are prepared while the model is loaded.
     let mut pages = prepare::pages_except(found.sources, preparation, Box::new(resume))?;
-    let mut engine = progress.while_loading(engine.load)?;
+    let mut engine = progress.while_loading(|| engine.load())?;
     // Not before there are pages to finish: until then a signal may end the program as it always does.
     interrupt.install()?;
     let ended = run::run(
@@ -92,6 +92,7 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
     progress.tally().done_before = (pages.done_documents() as usize, pages.done_pages() as usize);
     progress.tally().copies = pages.copies() as usize;
     progress.tally().elsewhere = pages.elsewhere() as usize;
+    progress.tally().shares = engine.shares();
     progress.finish(&found.ignored, &settings.output, exit);
     Ok(exit)
 }

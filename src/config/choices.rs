@@ -36,39 +36,63 @@ impl From<FallbackChoice> for EngineChoice {
 }
 
 /// `--device`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeviceChoice {
     /// The first CUDA device if there is one, else the CPU.
     Auto,
-    /// The CPU.
-    Cpu,
-    /// The CUDA device with this number, from 0.
-    Cuda(usize),
+    /// The CPU, with its cores dealt out to so many instances, at least one.
+    Cpu(usize),
+    /// The CUDA devices with these numbers, from 0: at least one, none twice.
+    Cuda(Vec<usize>),
 }
+
+/// More than any machine has cores.
+const MOST_INSTANCES: usize = 1024;
 
 impl FromStr for DeviceChoice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "cpu" => Ok(Self::Cpu),
-            "cuda" => Ok(Self::Cuda(0)),
-            _ => text
-                .strip_prefix("cuda:")
-                .and_then(|number| number.parse().ok())
-                .map(Self::Cuda)
-                .ok_or_else(|| "write auto, cpu, cuda or cuda:N, where N counts from 0".to_owned()),
+        match text.split_once(':').unwrap_or((text, "")) {
+            _ if text.ends_with(':') => Err(HOW.to_owned()),
+            ("auto", "") => Ok(Self::Auto),
+            ("cpu", "") => Ok(Self::Cpu(1)),
+            ("cuda", "") => Ok(Self::Cuda(vec![0])),
+            ("cpu", count) => match count.parse() {
+                Ok(count @ 1..=MOST_INSTANCES) => Ok(Self::Cpu(count)),
+                Ok(_) => Err(format!("cpu:N is for 1 to {MOST_INSTANCES} instances")),
+                Err(_) => Err(HOW.to_owned()),
+            },
+            ("cuda", numbers) => cuda(numbers),
+            _ => Err(HOW.to_owned()),
         }
     }
+}
+
+const HOW: &str = "write auto, cpu, cpu:N for N instances, cuda, or cuda:N or cuda:N,M,… for devices counted from 0";
+
+fn cuda(numbers: &str) -> Result<DeviceChoice, String> {
+    let mut devices = Vec::new();
+    for number in numbers.split(',') {
+        let number = number.parse().map_err(|_| HOW.to_owned())?;
+        if devices.contains(&number) {
+            return Err(format!("the device {number} is there twice"));
+        }
+        devices.push(number);
+    }
+    Ok(DeviceChoice::Cuda(devices))
 }
 
 impl fmt::Display for DeviceChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Auto => f.write_str("auto"),
-            Self::Cpu => f.write_str("cpu"),
-            Self::Cuda(number) => write!(f, "cuda:{number}"),
+            Self::Cpu(1) => f.write_str("cpu"),
+            Self::Cpu(count) => write!(f, "cpu:{count}"),
+            Self::Cuda(numbers) => {
+                let numbers: Vec<_> = numbers.iter().map(usize::to_string).collect();
+                write!(f, "cuda:{}", numbers.join(","))
+            }
         }
     }
 }

@@ -445,14 +445,16 @@ mod tests {
     fn devices_are_parsed_and_printed() {
         for (typed, device) in [
             ("auto", DeviceChoice::Auto),
-            ("cpu", DeviceChoice::Cpu),
-            ("cuda:0", DeviceChoice::Cuda(0)),
-            ("cuda:3", DeviceChoice::Cuda(3)),
+            ("cpu", DeviceChoice::Cpu(1)),
+            ("cpu:2", DeviceChoice::Cpu(2)),
+            ("cuda:0", DeviceChoice::Cuda(vec![0])),
+            ("cuda:3", DeviceChoice::Cuda(vec![3])),
+            ("cuda:2,0,11", DeviceChoice::Cuda(vec![2, 0, 11])),
         ] {
-            assert_eq!(typed.parse(), Ok(device));
             assert_eq!(device.to_string(), typed);
+            assert_eq!(typed.parse(), Ok(device));
         }
-        assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
+        assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(vec![0])));
     }
 
     #[test]

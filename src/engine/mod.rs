@@ -7,6 +7,7 @@ pub mod fallback;
 pub mod page_by_page;
 pub mod qwen;
 pub mod server;
+pub mod several;
 pub mod tesseract;
 pub mod text_layer;
 mod together;
@@ -85,8 +86,21 @@ pub struct PageOutcome {
     pub warnings: Vec<Warning>,
 }
 
+/// What one of several engines has done of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// Where it reads: `cuda:0`.
+    pub device: String,
+    /// Pages that it answered for.
+    pub pages: usize,
+    /// From the run's start to its last page.
+    pub time: Duration,
+    /// Whether it broke, so that others went on without it.
+    pub lost: bool,
+}
+
 /// Reads pages. An implementation decides how many it holds at a time and in which order it finishes them.
-pub trait Engine {
+pub trait Engine: Send {
     /// Who answers, unless an outcome says otherwise.
     fn facts(&self) -> &EngineFacts;
 
@@ -101,6 +115,11 @@ pub trait Engine {
         pages: &mut dyn Iterator<Item = PreparedPage>,
         done: &mut dyn FnMut(PageOutcome) -> Result<()>,
     ) -> Result<()>;
+
+    /// What each has done, if this is several engines.
+    fn shares(&self) -> Vec<Share> {
+        Vec::new()
+    }
 }
 
 /// One try at a page.
@@ -113,7 +132,7 @@ pub struct Attempt {
 }
 
 /// Reads a page when it is given one.
-pub trait PageReader {
+pub trait PageReader: Send {
     /// Who answers.
     fn facts(&self) -> &EngineFacts;
 

@@ -1,8 +1,8 @@
 //! The in-process engine: one Qwen3-VL on one device, a page or several at a time.
 
-use std::{mem, path::Path};
+use std::{mem, path::Path, thread};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
 use image::RgbImage;
 
@@ -26,17 +26,25 @@ use crate::{
 /// Where the model runs, and in which numbers.
 #[derive(Debug, Clone)]
 pub struct Hardware {
+    /// As a person calls it: `cuda:1`, or `cpu 2` for the second instance there.
+    name: String,
     device: Device,
     precision: Precision,
 }
 
 impl Hardware {
-    /// Opens the device.
+    /// Opens the devices, which are all CUDA devices or all the CPU; at least one.
     ///
     /// # Errors
     /// A CUDA device was asked for, and can't be used or is not part of this build.
-    pub fn open(device: DeviceChoice, dtype: DTypeChoice) -> Result<Self> {
-        let device = open_device(device)?;
+    pub fn open(choice: &DeviceChoice, dtype: DTypeChoice) -> Result<Vec<Self>> {
+        let devices = open_devices(choice)?.into_iter();
+        Ok(devices
+            .map(|(name, device)| Self::new(name, device, dtype))
+            .collect())
+    }
+
+    fn new(name: String, device: Device, dtype: DTypeChoice) -> Self {
         let precision = match dtype {
             DTypeChoice::Auto if device.is_cuda() => DType::BF16.into(),
             DTypeChoice::Auto | DTypeChoice::Q8_0 => Precision::Q8_0,
@@ -45,7 +53,17 @@ impl Hardware {
             DTypeChoice::Bf16 => DType::BF16.into(),
             DTypeChoice::F16 => DType::F16.into(),
         };
-        Ok(Self { device, precision })
+        Self {
+            name,
+            device,
+            precision,
+        }
+    }
+
+    /// What a person calls it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Whether it is a GPU.
@@ -124,19 +142,56 @@ impl QwenEngine {
         }
     }
 
+    /// Loads the model for each of `hardware`: once for all instances on the CPU, at the same time on all GPUs. Otherwise
+    /// as [`load`](Self::load).
+    ///
+    /// # Errors
+    /// As there, for any of them.
+    pub fn load_all(
+        name: &str,
+        folder: &Path,
+        fingerprint: &str,
+        hardware: &[Hardware],
+        task: &Task,
+    ) -> Result<Vec<Self>> {
+        let load = |hardware: &Hardware| Self::load(name, folder, fingerprint, hardware, task);
+        if let [first, others @ ..] = hardware
+            && !first.is_cuda()
+        {
+            let first = load(first)?;
+            let mut engines: Vec<_> = others.iter().map(|_| first.share()).collect();
+            engines.push(first);
+            return Ok(engines);
+        }
+        thread::scope(|scope| {
+            let load = &load;
+            let start = |hardware| scope.spawn(move || load(hardware));
+            let threads: Vec<_> = hardware.iter().map(start).collect();
+            let loaded = threads.into_iter().zip(hardware).map(|(thread, on)| {
+                let loaded = thread.join();
+                loaded
+                    .unwrap_or_else(|_| bail!("the thread that loads it failed; this is a bug"))
+                    .with_context(|| format!("--device {} can't be used", on.name))
+            });
+            loaded.collect()
+        })
+    }
+
     /// Loads the model in `folder`, which records call `name`; takes from seconds to minutes. `fingerprint` is that of
     /// [`weights::fingerprint`].
     ///
     /// # Errors
     /// The model's files are missing, damaged or don't fit each other.
     pub fn load(
-        name: String,
+        name: &str,
         folder: &Path,
         fingerprint: &str,
         hardware: &Hardware,
         task: &Task,
     ) -> Result<Self> {
-        let Hardware { device, precision } = hardware;
+        let Hardware {
+            device, precision, ..
+        } = hardware;
         let quantized = hardware.quantized_file(folder, fingerprint);
         let model = QwenVl::load_with(folder, device, *precision, quantized)
             .map_err(too_large)
@@ -146,7 +201,7 @@ impl QwenEngine {
         Ok(Self {
             facts: EngineFacts {
                 engine: Self::NAME,
-                model: Some(name),
+                model: Some(name.to_owned()),
                 output_format: task.output_format,
             },
             model,
@@ -157,6 +212,20 @@ impl QwenEngine {
             held: Vec::new(),
             lost: None,
         })
+    }
+
+    /// The same engine once more, with the same weights in memory.
+    fn share(&self) -> Self {
+        Self {
+            facts: self.facts.clone(),
+            model: self.model.share(),
+            prompt: self.prompt.clone(),
+            sampling: self.sampling,
+            drafts: self.drafts,
+            slots: self.slots,
+            held: Vec::new(),
+            lost: None,
+        }
     }
 
     /// What the model is asked about a page.
@@ -310,17 +379,32 @@ fn page_error(error: &anyhow::Error) -> PageError {
     PageError::new(kind, Stage::Engine, message)
 }
 
-fn open_device(choice: DeviceChoice) -> Result<Device> {
+/// The devices, and what a person calls them.
+fn open_devices(choice: &DeviceChoice) -> Result<Vec<(String, Device)>> {
+    let cpu = || ("cpu".to_owned(), Device::Cpu);
     match choice {
-        DeviceChoice::Cpu => Ok(Device::Cpu),
-        DeviceChoice::Auto if !cfg!(feature = "cuda") => Ok(Device::Cpu),
-        DeviceChoice::Auto => Ok(open_cuda(0).unwrap_or_else(|error| {
-            tracing::warn!("no CUDA device can be used, so the CPU is: {error}");
-            Device::Cpu
-        })),
-        DeviceChoice::Cuda(index) => open_cuda(index).with_context(|| {
-            format!("--device cuda:{index} can't be used (--device cpu needs no GPU)")
-        }),
+        DeviceChoice::Cpu(1) => Ok(vec![cpu()]),
+        DeviceChoice::Cpu(count) => Ok((1..=*count)
+            .map(|number| (format!("cpu {number}"), Device::Cpu))
+            .collect()),
+        DeviceChoice::Auto if !cfg!(feature = "cuda") => Ok(vec![cpu()]),
+        DeviceChoice::Auto => Ok(vec![match open_cuda(0) {
+            Ok(device) => ("cuda:0".to_owned(), device),
+            Err(error) => {
+                tracing::warn!("no CUDA device can be used, so the CPU is: {error}");
+                cpu()
+            }
+        }]),
+        DeviceChoice::Cuda(numbers) => {
+            let open = |&number| {
+                let name = format!("cuda:{number}");
+                let device = open_cuda(number).with_context(|| {
+                    format!("--device {name} can't be used (--device cpu needs no GPU)")
+                })?;
+                Ok((name, device))
+            };
+            numbers.iter().map(open).collect()
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use indicatif::HumanCount;
 use super::tally::{Failure, Tally};
 use crate::{
     discover::Ignored,
+    engine::Share,
     journal::Target,
     record::{Record, Status},
 };
@@ -63,6 +64,10 @@ impl Tally {
             line("warnings", &self.warnings_told());
         }
         line("pace", &self.pace_told(elapsed));
+        for (place, share) in self.shares.iter().enumerate() {
+            let label = if place == 0 { "devices" } else { "" };
+            line(label, &share_told(share));
+        }
         line("time", &self.time_told(elapsed));
         if !ignored.0.is_empty() {
             line("ignored", &ignored.to_string());
@@ -161,6 +166,18 @@ impl Tally {
         let decimals = if pages < 10.0 { 2 } else { 0 };
         format!("{pages:.decimals$} pages/s")
     }
+}
+
+fn share_told(share: &Share) -> String {
+    let minutes = share.time.as_secs_f64() / 60.0;
+    let pace = share.pages as f64 / minutes.max(1e-9);
+    let decimals = if pace < 100.0 { 1 } else { 0 };
+    let lost = if share.lost { ", then lost" } else { "" };
+    format!(
+        "{}: {}, {pace:.decimals$} a minute{lost}",
+        share.device,
+        counted(share.pages, "page", "pages")
+    )
 }
 
 fn failure_told(failure: &Failure) -> String {

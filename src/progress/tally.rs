@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     document::PageSelection,
+    engine::Share,
     record::{Record, Status, Warning},
 };
 
@@ -33,6 +34,8 @@ pub struct Tally {
     pub copies: usize,
     /// Documents that are in other shards.
     pub elsewhere: usize,
+    /// What each device has done, if there are several.
+    pub shares: Vec<Share>,
     /// Whether the run was asked to end before its time.
     pub interrupted: bool,
     /// Documents that a page has been taken from, and the path of the latest.

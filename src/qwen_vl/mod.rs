@@ -28,7 +28,7 @@ pub mod trouble;
 pub mod vision;
 pub mod weights;
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use anyhow::Result;
 use candle_core::{DType, Device};
@@ -47,11 +47,11 @@ pub struct QwenVl {
     /// What the folder's JSON files say.
     pub config: Config,
     /// Makes prompts and decodes answers.
-    pub tokenizer: ChatTokenizer,
+    pub tokenizer: Arc<ChatTokenizer>,
     /// Pixels to embeddings.
-    pub vision: VisionTower,
+    pub vision: Arc<VisionTower>,
     /// Embeddings to logits.
-    pub text: TextModel,
+    pub text: Arc<TextModel>,
     /// Of answers that are done, for those to come.
     spare: Vec<KvCache>,
     device: Device,
@@ -82,16 +82,30 @@ impl QwenVl {
         let weights = Weights::open(folder, device, precision, quantized)?;
         let dtype = precision.activations();
         let model = Self {
-            vision: VisionTower::load(&weights, &config.vision)?,
-            text: TextModel::load(&weights, &config.text)?,
+            vision: Arc::new(VisionTower::load(&weights, &config.vision)?),
+            text: Arc::new(TextModel::load(&weights, &config.text)?),
             spare: Vec::new(),
             config,
-            tokenizer,
+            tokenizer: Arc::new(tokenizer),
             device: device.clone(),
             dtype,
         };
         weights.keep_quantized();
         Ok(model)
+    }
+
+    /// The same model once more, for another thread: it has the same weights in memory, and its own caches.
+    #[must_use]
+    pub fn share(&self) -> Self {
+        Self {
+            config: self.config.clone(),
+            tokenizer: Arc::clone(&self.tokenizer),
+            vision: Arc::clone(&self.vision),
+            text: Arc::clone(&self.text),
+            spare: Vec::new(),
+            device: self.device.clone(),
+            dtype: self.dtype,
+        }
     }
 
     /// A cache for one sequence.
