@@ -2,6 +2,8 @@
 //!
 //! Drafts: on born-digital pages, guesses from the text layer must save two of three runs of the decoder. Workers: two worker processes must prepare at least 1.7 times as many pages a second as one. Resume: a run over an
 //! output of a million records must begin within 3 s and 300 MB.
+//! Scaling: two instances on the CPU, with a thread each, must read at least 1.6 times as many pages a second as one; and
+//! four shards at a time are compared with one run.
 //! Memory: a document of 500 pages must peak within 1.2 times of one of 20 pages. Overlap: over 100 pages, the wall
 //! time must be within 1.05 times of the engine's own time, since pages are prepared while it works.
 
@@ -35,6 +37,7 @@ fn main() {
     resume(&room);
     memory(&room);
     overlap(&room);
+    scaling(&room);
 }
 
 fn drafts(room: &Room) {
@@ -209,6 +212,70 @@ fn overlap(room: &Room) {
     let ratio = wall / engine;
     println!("overlap: wall {wall:.2} s, engine {engine:.2} s, ratio {ratio:.3} (at most 1.05)");
     assert!(ratio <= 1.05, "the engine waits for pages");
+}
+
+fn scaling(room: &Room) {
+    const PAGES: usize = 48;
+    for number in 0..PAGES {
+        let text = format!("note number {number}");
+        room.put(&format!("notes/{number:02}.pdf"), common::pdf(&[&text]));
+    }
+    let read = |device: &str, threads: &str, shard: &str| {
+        let output = format!("{device}-{shard}.jsonl").replace(['/', ':'], "-");
+        let args = [
+            "notes",
+            "-o",
+            &output,
+            "--restart",
+            "--device",
+            device,
+            "--threads",
+            threads,
+            "--shard",
+            shard,
+            "--workers",
+            "1",
+            "--max-new-tokens",
+            "24",
+            "--retries",
+            "0",
+        ];
+        run(room, &args);
+        room.records(&output).len()
+    };
+    let pace = |read: &dyn Fn() -> usize| {
+        let begin = Instant::now();
+        assert_eq!(read(), PAGES);
+        PAGES as f64 / begin.elapsed().as_secs_f64()
+    };
+    let four = || {
+        thread::scope(|scope| {
+            let shards = ["1/4", "2/4", "3/4", "4/4"];
+            let runs = shards.map(|shard| scope.spawn(move || read("cpu", "1", shard)));
+            runs.into_iter()
+                .map(|run| run.join().expect("the run ends"))
+                .sum()
+        })
+    };
+    let (mut one, mut two, mut wide, mut shards) = (vec![], vec![], vec![], vec![]);
+    for _ in 0..3 {
+        one.push(pace(&|| read("cpu", "1", "1/1")));
+        two.push(pace(&|| read("cpu:2", "2", "1/1")));
+        wide.push(pace(&|| read("cpu", "2", "1/1")));
+        shards.push(pace(&four));
+    }
+    let [one, two, wide, shards] = [one, two, wide, shards].map(median);
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let ratio = two / one;
+    println!(
+        "scaling on {cores} cores: one instance with a thread {one:.1} pages/s, two {two:.1}, ratio {ratio:.2} (at least \
+         1.6); one with two threads {wide:.1}; four shards at a time, a thread each {shards:.1}, ratio {:.2}",
+        shards / one
+    );
+    assert!(
+        cores < 2 || ratio >= 1.6,
+        "a second instance is not worth its while"
+    );
 }
 
 /// A PDF whose pages differ.

@@ -18,6 +18,7 @@
 //! | files → pages as pixels or text, a few ahead | [`prepare`]: worker processes with PDFium and image decoders |
 //! | which of the documents this run is for | [`shard`] |
 //! | pages → text | [`engine`] and its implementations |
+//! | several devices, and who gets the next page | [`engine::several`] |
 //! | what becomes of a page that an engine fails on | [`engine::page_by_page`], [`engine::fallback`], [`retry`] |
 //! | the model, and all the code that knows tensors | [`qwen_vl`] |
 //! | models by name | [`hub`] |
@@ -36,6 +37,7 @@
 //! - At most `--prefetch` pages are prepared ahead, so memory does not grow with the input: `tests/prepare`, and
 //!   `benches/run.rs` prints the figures.
 //! - What decodes a document may crash, hang or eat memory, and costs one page: `tests/cli/faults.rs`.
+//! - A device may be lost, and the others read its pages: `tests/several.rs`.
 //! - A server may do whatever it likes, and no page is lost or there twice: `tests/cli/server.rs`.
 //! - Shards are disjoint and make up the whole, and merged they are what one run writes: `tests/cli/shards.rs`,
 //!   `tests/cli/merge.rs`, and `tests/slurm.sh` on a real Slurm.

@@ -332,6 +332,16 @@ mod tests {
                 Err("the page can't be rendered"),
             );
         }
+        tally.shares = [(3_990, 3_990, false), (14, 600, true)]
+            .into_iter()
+            .zip(0..)
+            .map(|((pages, seconds, lost), number)| Share {
+                device: format!("cuda:{number}"),
+                pages,
+                time: Duration::from_secs(seconds),
+                lost,
+            })
+            .collect();
         let ignored = Ignored(BTreeMap::from([
             (".txt".to_owned(), 10),
             (".docx".to_owned(), 2),
@@ -341,6 +351,8 @@ mod tests {
         read      1,003 documents, 1 without any of the pages asked for
         pages     4,000 ok, 4 failed; 12,000 words
         pace      1.00 pages/s; 2.0 s a page (median), 4.0 s (95th percentile)
+        devices   cuda:0: 3,990 pages, 60.0 a minute
+                  cuda:1: 14 pages, 1.4 a minute, then lost
         time      1h 06m: 3.1 s loading the model, 20m 00s prefill, 40m 00s decode, 7.0 s waiting for pages; pages were prepared in 2m 40s beside it
         ignored   12 other files (.txt 10, .docx 2)
         failed    pdfs/locked.pdf: the PDF wants a password

@@ -189,6 +189,39 @@ fn promise_8_a_second_signal_ends_the_run_at_once_and_leaves_a_valid_file() {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn promise_8_a_signal_lets_each_of_two_instances_finish_the_page_in_hand() {
+    let room = Room::new();
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+    let extract = || {
+        // Each page takes a second or so.
+        let mut command = room.omnidocs(
+            "extract -o out.jsonl --device cpu:2 --min-pixels 700000 --max-pixels 700000 --max-new-tokens 9 --retries 0",
+        );
+        command.arg(format!("--model={examples}/reader"));
+        command.arg(format!("{examples}/pages"));
+        command
+    };
+    let child = spawn(&mut extract());
+    while recorded(&room).is_empty() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    // One has written its first page, and the other has one in hand.
+    signal("TERM", &child);
+    let ran = Ran::end_of(child).expect(143);
+    let pages = recorded(&room);
+    assert!((2..7).contains(&pages.len()), "{pages:?}");
+    for nothing in ["cpu 1: 0 pages", "cpu 2: 0 pages"] {
+        assert!(!ran.stderr.contains(nothing), "{}", ran.stderr);
+    }
+    Ran::of(&mut extract()).expect(0);
+    let all = recorded(&room);
+    assert_eq!(all[..pages.len()], pages);
+    assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), 7);
+    assert_eq!(all.len(), 7);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn a_full_disk_ends_the_run_with_a_sentence_on_a_whole_line_and_the_same_command_goes_on() {
     let room = room();
     let command = room.text_layer(ARGS);

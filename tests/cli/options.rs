@@ -193,9 +193,18 @@ fn what_cannot_be_meant_is_a_usage_error_that_names_the_flag_and_what_is_right()
         ),
         (
             "a.pdf --device tpu",
-            "'--device <DEVICE>': write auto, cpu, cuda or cuda:N",
+            "'--device <DEVICE>': write auto, cpu, cpu:N for N instances, cuda, or cuda:N",
         ),
-        ("a.pdf --device cuda:x", "write auto, cpu, cuda or cuda:N"),
+        ("a.pdf --device cuda:x", "write auto, cpu, cpu:N"),
+        ("a.pdf --device cuda:", "write auto, cpu, cpu:N"),
+        ("a.pdf --device cuda:0,,1", "write auto, cpu, cpu:N"),
+        ("a.pdf --device cuda:0,1,", "write auto, cpu, cpu:N"),
+        ("a.pdf --device cpu:two", "write auto, cpu, cpu:N"),
+        (
+            "a.pdf --device cuda:0,1,0",
+            "'--device <DEVICE>': the device 0 is there twice",
+        ),
+        ("a.pdf --device cpu:0", "cpu:N is for 1 to 1024 instances"),
         (
             "a.pdf --dtype int3",
             "[possible values: auto, f32, bf16, f16, q8_0, q4_k]",

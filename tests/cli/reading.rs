@@ -69,6 +69,29 @@ fn pages_read_together_have_the_records_that_they_have_alone() {
     }
 }
 
+#[test]
+fn two_instances_write_the_records_that_one_writes_and_the_summary_tells_what_each_did() {
+    for args in ["", "--batch-size 2 --threads 3", "--fallback text-layer"] {
+        let read = |device: &str| {
+            let args = format!("--dtype f32 {args} --device {device}");
+            Ran::of(&mut reading("", &args)).expect(0)
+        };
+        let (one, two) = (read("cpu"), read("cpu:2"));
+        assert_eq!(by_page(two.records()), by_page(one.records()), "{args}");
+        assert!(!one.stderr.contains("devices"), "{}", one.stderr);
+        let pages: Vec<usize> = ["cpu 1: ", "cpu 2: "]
+            .into_iter()
+            .map(|device| {
+                let (_, told) = two.stderr.split_once(device).expect(&two.stderr);
+                assert!(told.contains(" a minute\n"), "{told}");
+                told.split(' ').next().unwrap().parse().unwrap()
+            })
+            .collect();
+        assert_eq!(pages.iter().sum::<usize>(), two.records().len());
+        assert!(!pages.contains(&0), "{pages:?}");
+    }
+}
+
 #[derive(Deserialize)]
 struct Truth {
     file: String,

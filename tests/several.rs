@@ -1,0 +1,273 @@
+//! Several engines as one: who gets which page, and what becomes of the pages of one that is lost.
+
+use std::{
+    cell::Cell,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+use omnidocs::{
+    document::{Needs, OutputFormat, PageId, PreparedPage},
+    engine::{Engine, EngineFacts, PageAnswer, PageOutcome, several::Several},
+};
+
+/// An engine that does as its script says.
+struct Scripted<F> {
+    facts: EngineFacts,
+    script: F,
+}
+
+type Pages<'a> = dyn Iterator<Item = PreparedPage> + 'a;
+type Done<'a> = dyn FnMut(PageOutcome) -> Result<()> + 'a;
+
+impl<F: FnMut(&mut Pages, &mut Done) -> Result<()> + Send> Engine for Scripted<F> {
+    fn facts(&self) -> &EngineFacts {
+        &self.facts
+    }
+
+    fn needs(&self) -> Needs {
+        Needs {
+            pixels: true,
+            text: false,
+        }
+    }
+
+    fn run(
+        &mut self,
+        pages: &mut dyn Iterator<Item = PreparedPage>,
+        done: &mut dyn FnMut(PageOutcome) -> Result<()>,
+    ) -> Result<()> {
+        (self.script)(pages, done)
+    }
+}
+
+fn scripted(
+    script: impl FnMut(&mut Pages, &mut Done) -> Result<()> + Send + 'static,
+) -> Box<dyn Engine> {
+    let facts = EngineFacts {
+        engine: "scripted",
+        model: None,
+        output_format: OutputFormat::Markdown,
+    };
+    Box::new(Scripted { facts, script })
+}
+
+/// Answers each page after some milliseconds.
+fn steady(milliseconds: u64) -> Box<dyn Engine> {
+    scripted(move |pages, done| {
+        for page in pages {
+            thread::sleep(Duration::from_millis(milliseconds));
+            done(answer(&page))?;
+        }
+        Ok(())
+    })
+}
+
+fn page(number: u64) -> PreparedPage {
+    PreparedPage {
+        id: PageId(number),
+        pixels: None,
+        original: None,
+        blank: false,
+        text: None,
+    }
+}
+
+fn answer(page: &PreparedPage) -> PageOutcome {
+    PageOutcome {
+        id: page.id,
+        result: Ok(PageAnswer::default()),
+        by: EngineFacts {
+            engine: "scripted",
+            model: None,
+            output_format: OutputFormat::Markdown,
+        },
+        attempts: 1,
+        size: None,
+        warnings: Vec::new(),
+    }
+}
+
+fn several<const N: usize>(engines: [Box<dyn Engine>; N]) -> Several {
+    let named = engines.into_iter().enumerate();
+    Several::new(named.map(|(place, engine)| (format!("cuda:{place}"), engine))).unwrap()
+}
+
+/// Reads pages 1 to `count`; how the run ended, and the pages that were answered, in their order.
+fn run(engine: &mut Several, count: u64) -> (Result<()>, Vec<u64>) {
+    let mut answered = Vec::new();
+    let ended = engine.run(&mut (1..=count).map(page), &mut |outcome| {
+        answered.push(outcome.id.0);
+        Ok(())
+    });
+    answered.sort_unstable();
+    (ended, answered)
+}
+
+/// Waits until `value` is `wanted`.
+fn wait_for(value: &AtomicUsize, wanted: usize) {
+    let late = Instant::now() + Duration::from_secs(20);
+    while value.load(SeqCst) != wanted {
+        assert!(Instant::now() < late, "it is never {wanted}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn each_engine_has_a_page_at_the_same_time() {
+    let met = Arc::new(AtomicUsize::new(0));
+    let engine = || {
+        let met = Arc::clone(&met);
+        scripted(move |pages, done| {
+            for page in pages {
+                met.fetch_add(1, SeqCst);
+                wait_for(&met, 3);
+                done(answer(&page))?;
+            }
+            Ok(())
+        })
+    };
+    let mut engine = several([engine(), engine(), engine()]);
+    let (ended, answered) = run(&mut engine, 3);
+    ended.unwrap();
+    assert_eq!(answered, [1, 2, 3]);
+    for share in engine.shares() {
+        assert_eq!((share.pages, share.lost), (1, false), "{share:?}");
+    }
+}
+
+#[test]
+fn no_page_is_taken_before_an_engine_is_free_and_the_faster_one_gets_more() {
+    let mut engine = several([steady(20), steady(1)]);
+    let in_hand = Cell::new(0);
+    let mut pages = (1..=60).map(page).inspect(|_| {
+        assert!(in_hand.get() < 2, "both engines have a page");
+        in_hand.set(in_hand.get() + 1);
+    });
+    let mut answered = 0;
+    let ended = engine.run(&mut pages, &mut |_| {
+        in_hand.set(in_hand.get() - 1);
+        answered += 1;
+        Ok(())
+    });
+    ended.unwrap();
+    assert_eq!(answered, 60);
+    let pages: Vec<_> = engine.shares().iter().map(|share| share.pages).collect();
+    assert!(pages[1] > 2 * pages[0], "{pages:?}");
+    assert_eq!(pages[0] + pages[1], 60);
+}
+
+#[test]
+fn a_lost_engine_leaves_its_pages_to_the_others() {
+    // It holds three pages, and is lost over the first of them.
+    let lost = scripted(|pages, done| {
+        let held: Vec<_> = pages.take(3).collect();
+        done(answer(&held[0]))?;
+        bail!("the GPU can't be used any more")
+    });
+    let mut engine = several([lost, steady(2)]);
+    let (ended, answered) = run(&mut engine, 40);
+    ended.unwrap();
+    assert_eq!(answered, (1..=40).collect::<Vec<_>>());
+    let told: Vec<_> = engine
+        .shares()
+        .into_iter()
+        .map(|share| (share.device, share.pages, share.lost))
+        .collect();
+    assert_eq!(
+        told,
+        [("cuda:0".into(), 1, true), ("cuda:1".into(), 39, false)]
+    );
+}
+
+#[test]
+fn an_engine_lost_after_the_others_have_ended_leaves_its_pages_to_them_too() {
+    let (begun, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (seen, over) = (Arc::clone(&begun), Arc::clone(&ended));
+    let lost = scripted(move |pages, _| {
+        let _held = pages.next();
+        seen.store(1, SeqCst);
+        wait_for(&over, 1);
+        bail!("the GPU can't be used any more")
+    });
+    let last = scripted(move |pages, done| {
+        wait_for(&begun, 1);
+        for page in pages {
+            done(answer(&page))?;
+        }
+        ended.fetch_add(1, SeqCst);
+        Ok(())
+    });
+    let (ended, answered) = run(&mut several([lost, last]), 5);
+    ended.unwrap();
+    assert_eq!(answered, [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn a_panic_in_an_engine_is_the_loss_of_it_alone() {
+    let lost = scripted(|pages, _| {
+        let _held = pages.next();
+        panic!("index out of bounds")
+    });
+    let mut engine = several([lost, steady(1)]);
+    let (ended, answered) = run(&mut engine, 5);
+    ended.unwrap();
+    assert_eq!(answered, [1, 2, 3, 4, 5]);
+    assert!(engine.shares()[0].lost);
+}
+
+#[test]
+fn when_all_are_lost_the_run_ends_with_the_last_ones_words_and_keeps_what_was_read() {
+    let lost = |after: usize, words: &'static str| {
+        scripted(move |pages, done| {
+            for page in pages.take(after) {
+                thread::sleep(Duration::from_millis(5));
+                done(answer(&page))?;
+            }
+            bail!(words)
+        })
+    };
+    let mut engine = several([lost(1, "the first is lost"), lost(9, "the last is lost")]);
+    let (ended, answered) = run(&mut engine, 40);
+    assert_eq!(ended.unwrap_err().to_string(), "the last is lost");
+    assert_eq!(answered, (1..=10).collect::<Vec<_>>());
+    assert!(engine.shares().iter().all(|share| share.lost));
+}
+
+#[test]
+fn an_output_that_fails_ends_the_run() {
+    let mut engine = several([steady(1), steady(1)]);
+    let mut written = 0;
+    let ended = engine.run(&mut (1..).map(page), &mut |_| {
+        written += 1;
+        if written == 5 {
+            bail!("the disk is full");
+        }
+        Ok(())
+    });
+    assert_eq!(ended.unwrap_err().to_string(), "the disk is full");
+    assert_eq!(written, 5);
+}
+
+#[test]
+fn engines_share_the_threads_and_each_works_on_its_own() {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(5).build();
+    let counted = Arc::new(AtomicUsize::new(0));
+    let engine = || {
+        let counted = Arc::clone(&counted);
+        scripted(move |_, _| {
+            counted.fetch_add(rayon::current_num_threads(), SeqCst);
+            assert!((1..=2).contains(&rayon::current_num_threads()));
+            Ok(())
+        })
+    };
+    let engines = [engine(), engine(), engine()];
+    let mut engine = pool.unwrap().install(|| several(engines));
+    run(&mut engine, 0).0.unwrap();
+    assert_eq!(counted.load(SeqCst), 5);
+}
