@@ -270,7 +270,7 @@ pub struct ModelArgs {
     )]
     pub batch_size: usize,
 
-    /// Threads that the model runs on, on a CPU [default: one for each core]
+    /// Threads that the model runs on, on a CPU; several instances share them [default: one for each core]
     #[arg(long, value_name = "N", env = "OMNIDOCS_THREADS")]
     pub threads: Option<usize>,
 

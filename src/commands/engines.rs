@@ -10,8 +10,9 @@ use crate::{
     engine::{
         Engine, PageReader,
         fallback::Fallback,
+        hardware::Hardware,
         page_by_page::{PageByPage, Policy},
-        qwen::{Hardware, QwenEngine, Task},
+        qwen::{QwenEngine, Task},
         server::{ServerEngine, find_model},
         several::Several,
         tesseract::Tesseract,

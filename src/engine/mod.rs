@@ -4,6 +4,7 @@
 //! same for all of them, in [`page_by_page`].
 
 pub mod fallback;
+pub mod hardware;
 pub mod page_by_page;
 pub mod qwen;
 pub mod server;

@@ -157,20 +157,26 @@ impl Dealer<'_, '_> {
                     tracing::warn!("going on without {device}: {error:#}");
                 }
                 None => {
-                    let Some(place) = free.pop_front() else {
-                        continue;
-                    };
-                    match (self.next(), &doors[place]) {
-                        (Some(page), Some(door)) => {
-                            self.dealt.insert(page.id, (place, page.clone()));
-                            // If it has ended, its word on that is on the way.
-                            let _ = door.send(page);
-                        }
-                        _ => doors[place] = None,
+                    if let Some(place) = free.pop_front() {
+                        self.serve(place, &mut doors[place]);
                     }
                 }
             }
         }
+    }
+
+    /// Hands the engine at `place` a page, or closes its door if there is none.
+    fn serve(&mut self, place: usize, door: &mut Option<SyncSender<PreparedPage>>) {
+        let Some(open) = door else {
+            return;
+        };
+        let Some(page) = self.next() else {
+            *door = None;
+            return;
+        };
+        self.dealt.insert(page.id, (place, page.clone()));
+        // If the engine has ended, its word on that is on the way.
+        let _ = open.send(page);
     }
 
     fn next(&mut self) -> Option<PreparedPage> {
