@@ -184,6 +184,11 @@ pub fn pdf(pages: &[&str]) -> Vec<u8> {
             drawn.len()
         ));
     }
+    pdf_of(&objects)
+}
+
+/// A PDF of these objects, numbered from 1; the first is the catalogue.
+pub fn pdf_of(objects: &[String]) -> Vec<u8> {
     let mut file = "%PDF-1.4\n".to_owned();
     let mut offsets = Vec::new();
     for (index, object) in objects.iter().enumerate() {

@@ -1,0 +1,97 @@
+//! The figures of `cargo bench --bench quality` mean what they say.
+
+#[path = "../benches/quality/scores.rs"]
+mod scores;
+
+use scores::{Share, cells, characters, differences, headings, printed, with_interval, words};
+
+const TABLE: &str = "| item | cost |\n|---|---|\n| tea | 2.50 |";
+
+fn share(part: u8, whole: u8) -> Share {
+    let (part, whole) = (part.into(), whole.into());
+    Share { part, whole }
+}
+
+#[test]
+fn characters_that_are_replaced_left_out_or_invented_are_wrong_and_space_is_all_the_same() {
+    assert_eq!(characters("kitten", "sitting"), share(3, 6));
+    assert_eq!(characters("# über\n\n two", "# über two"), share(0, 10));
+    assert_eq!(characters("four", ""), share(4, 4));
+    assert_eq!(
+        characters(TABLE, &TABLE.replace("---", " :--- ")),
+        share(0, 37)
+    );
+}
+
+#[test]
+fn a_word_is_right_or_wrong_as_a_whole() {
+    assert_eq!(words("# a fine day", "# a fime  day"), share(1, 4));
+    assert_eq!(words("two words", "two more\nwords"), share(1, 2));
+    assert_eq!(words("two words", ""), share(2, 2));
+}
+
+#[test]
+fn marks_of_markdown_and_bullets_are_not_printed() {
+    assert_eq!(
+        printed("# Tea\n\n- one\n- two", "Tea\n• one\ntwo"),
+        share(0, 11)
+    );
+    assert_eq!(printed(TABLE, "item cost\ntea 2.60"), share(1, 18));
+}
+
+#[test]
+fn a_heading_counts_with_its_level_and_each_once() {
+    let truth = "# Tea\n\ntext\n\n## Cake\n\n## Cake";
+    assert_eq!(headings(truth, truth), share(6, 6));
+    assert_eq!(headings(truth, "# Tea\n## Cake"), share(4, 5));
+    assert_eq!(headings(truth, "## Tea\n#Cake"), share(0, 4));
+    assert_eq!(headings("text", "text"), share(0, 0));
+}
+
+#[test]
+fn a_cell_counts_at_its_place_alone() {
+    assert_eq!(cells(TABLE, TABLE), share(4, 4));
+    assert_eq!(
+        cells(TABLE, "| item | cost |\n| --- | --- |\n|tea|2.5|"),
+        share(3, 4)
+    );
+    assert_eq!(
+        cells(TABLE, "| cost | item |\n|---|---|\n| tea | 2.50 |"),
+        share(2, 4)
+    );
+    assert_eq!(cells(&format!("{TABLE}\n\n{TABLE}"), TABLE), share(4, 8));
+    assert_eq!(cells(TABLE, "item cost\ntea 2.50"), share(0, 4));
+}
+
+#[test]
+fn an_interval_is_as_wide_as_the_pages_differ() {
+    let (share_of_all, interval) = with_interval(&[share(1, 10); 20]).unwrap();
+    assert!((share_of_all - 0.1).abs() < 1e-9 && interval.end - interval.start < 1e-9);
+    // Of 100 fair coins, 95 % of all throws show 40 to 60 heads.
+    let coins: Vec<Share> = (0..100).map(|coin| share(coin % 2, 1)).collect();
+    let (share_of_all, interval) = with_interval(&coins).unwrap();
+    assert!((share_of_all - 0.5).abs() < 1e-9);
+    assert!((0.38..0.42).contains(&interval.start), "{interval:?}");
+    assert!((0.58..0.62).contains(&interval.end), "{interval:?}");
+    assert_eq!(with_interval(&[share(0, 0)]), None);
+}
+
+#[test]
+fn pages_are_weighed_by_their_length_and_compared_one_by_one() {
+    let (plain, other) = ([share(1, 10), share(3, 90)], [share(2, 10), share(3, 90)]);
+    let (of_plain, _) = with_interval(&plain).unwrap();
+    let (more, _) = with_interval(&differences(&plain, &other)).unwrap();
+    assert!((of_plain - 0.04).abs() < 1e-9 && (more - 0.01).abs() < 1e-9);
+}
+
+#[test]
+fn every_word_of_the_pages_is_held_out_of_the_training() {
+    let words: Vec<&str> = include_str!("../benches/quality/words.txt")
+        .split_whitespace()
+        .collect();
+    assert!(words.len() > 300);
+    // The rule of `examples/reader/pages.py`.
+    for word in words {
+        assert_eq!(crc32fast::hash(word.as_bytes()) % 20, 0, "{word}");
+    }
+}
