@@ -19,7 +19,7 @@ fn characters_that_are_replaced_left_out_or_invented_are_wrong_and_space_is_all_
     assert_eq!(characters("four", ""), share(4, 4));
     assert_eq!(
         characters(TABLE, &TABLE.replace("---", " :--- ")),
-        share(0, 37)
+        share(0, 36)
     );
 }
 
@@ -37,6 +37,7 @@ fn marks_of_markdown_and_bullets_are_not_printed() {
         share(0, 11)
     );
     assert_eq!(printed(TABLE, "item cost\ntea 2.60"), share(1, 18));
+    assert_eq!(printed("two - three", "- two three"), share(2, 11));
 }
 
 #[test]

@@ -23,9 +23,14 @@ struct Writer<'a> {
     y: f64,
 }
 
-/// A page of `width` × `height` points. One that is at most 64 points high has a line of text for each 32 of them.
+/// Whether a page of this height holds a line for each 32 points of it, and nothing else.
+pub fn is_strip(height: u32) -> bool {
+    height <= 64
+}
+
+/// A page of `width` × `height` points.
 pub fn page(rng: &mut Rng, width: u32, height: u32) -> Page {
-    let strip = height <= 64;
+    let strip = is_strip(height);
     let size = between(rng, 16.0, if strip { 21.0 } else { 24.0 });
     let mut writer = Writer {
         face: if rng.bool() { 0 } else { 2 },
@@ -178,12 +183,8 @@ impl Writer<'_> {
     /// Words that fill a line of `room` points, or a little less.
     fn words(&mut self, face: usize, size: f64, room: f64) -> String {
         let mut line = self.token();
-        // A long word may leave no room for itself, in which case a shorter one will.
-        while measure(face, size, &line) > room {
-            line = self.rng.u32(10..1000).to_string();
-            if line.len() <= 2 {
-                break;
-            }
+        if measure(face, size, &line) > room {
+            line = self.rng.u32(10..100).to_string();
         }
         loop {
             let longer = format!("{line} {}", self.token());

@@ -118,18 +118,15 @@ fn is_rule(line: &str) -> bool {
 /// Markdown's marks for headings, items and cells, and a printed bullet, are left out.
 fn without_marks(markdown: &str) -> String {
     let lines = markdown.lines().filter(|line| !is_rule(line));
-    lines
-        .map(|line| {
-            let words = line.split_whitespace();
-            words
-                .enumerate()
-                .filter(|&(at, word)| word != "|" && !(at == 0 && is_mark(word)))
-                .map(|(_, word)| word)
-                .collect::<Vec<_>>()
-                .join(" ")
-        })
-        .collect::<Vec<_>>()
-        .join("\n")
+    let lines = lines.map(|line| {
+        let line = line.replace('|', " ");
+        let line = line.trim();
+        match line.split_once(' ') {
+            Some((first, rest)) if is_mark(first) => rest.to_owned(),
+            _ => line.to_owned(),
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn is_mark(word: &str) -> bool {
