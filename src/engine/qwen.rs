@@ -93,7 +93,7 @@ impl QwenEngine {
                 let loaded = thread.join();
                 loaded
                     .unwrap_or_else(|_| bail!("the thread that loads it failed; this is a bug"))
-                    .with_context(|| format!("--device {} can't be used", on.name))
+                    .with_context(|| format!("--device {} can't be used", on.name()))
             });
             loaded.collect()
         })

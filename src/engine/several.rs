@@ -73,7 +73,7 @@ impl Several {
 enum Word {
     /// It is free for a page.
     Free,
-    Done(PageOutcome),
+    Done(Box<PageOutcome>),
     Ended(Result<()>),
 }
 
@@ -144,7 +144,7 @@ impl Dealer<'_, '_> {
                     self.dealt.remove(&outcome.id);
                     shares[place].pages += 1;
                     shares[place].time = self.started.elapsed();
-                    (self.done)(outcome)?;
+                    (self.done)(*outcome)?;
                 }
                 Some((_, Word::Ended(Ok(())))) => {}
                 Some((place, Word::Ended(Err(error)))) => {
@@ -209,7 +209,7 @@ impl Worker {
             tell(Word::Free).ok()?;
             self.pages.recv().ok()
         });
-        let mut done = |outcome| tell(Word::Done(outcome));
+        let mut done = |outcome| tell(Word::Done(Box::new(outcome)));
         let run = AssertUnwindSafe(|| engine.run(&mut pages.fuse(), &mut done));
         let ended = catch_unwind(run)
             .unwrap_or_else(|_| Err(anyhow!("the engine's thread failed; this is a bug")));

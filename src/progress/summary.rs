@@ -171,7 +171,7 @@ impl Tally {
 fn share_told(share: &Share) -> String {
     let minutes = share.time.as_secs_f64() / 60.0;
     let pace = share.pages as f64 / minutes.max(1e-9);
-    let decimals = if pace < 100.0 { 1 } else { 0 };
+    let decimals = usize::from(pace < 100.0);
     let lost = if share.lost { ", then lost" } else { "" };
     format!(
         "{}: {}, {pace:.decimals$} a minute{lost}",
