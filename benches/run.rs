@@ -254,7 +254,7 @@ fn scaling(room: &Room) {
             let runs = shards.map(|shard| scope.spawn(move || read("cpu", "1", shard)));
             runs.into_iter()
                 .map(|run| run.join().expect("the run ends"))
-                .sum()
+                .sum::<usize>()
         })
     };
     let (mut one, mut two, mut wide, mut shards) = (vec![], vec![], vec![], vec![]);

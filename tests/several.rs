@@ -223,16 +223,24 @@ fn a_panic_in_an_engine_is_the_loss_of_it_alone() {
 
 #[test]
 fn when_all_are_lost_the_run_ends_with_the_last_ones_words_and_keeps_what_was_read() {
-    let lost = |after: usize, words: &'static str| {
-        scripted(move |pages, done| {
-            for page in pages.take(after) {
-                thread::sleep(Duration::from_millis(5));
-                done(answer(&page))?;
-            }
-            bail!(words)
-        })
-    };
-    let mut engine = several([lost(1, "the first is lost"), lost(9, "the last is lost")]);
+    let over = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&over);
+    let first = scripted(move |pages, done| {
+        for page in pages.take(1) {
+            done(answer(&page))?;
+        }
+        over.store(1, SeqCst);
+        bail!("the first is lost")
+    });
+    let last = scripted(move |pages, done| {
+        for page in pages.take(9) {
+            done(answer(&page))?;
+        }
+        wait_for(&seen, 1);
+        thread::sleep(Duration::from_millis(200));
+        bail!("the last is lost")
+    });
+    let mut engine = several([first, last]);
     let (ended, answered) = run(&mut engine, 40);
     assert_eq!(ended.unwrap_err().to_string(), "the last is lost");
     assert_eq!(answered, (1..=10).collect::<Vec<_>>());

@@ -201,8 +201,9 @@ fn promise_8_a_signal_lets_each_of_two_instances_finish_the_page_in_hand() {
         command.arg(format!("{examples}/pages"));
         command
     };
-    let child = spawn(&mut extract());
+    let mut child = spawn(&mut extract());
     while recorded(&room).is_empty() {
+        assert_eq!(child.try_wait().unwrap(), None, "it is at work");
         thread::sleep(Duration::from_millis(5));
     }
     // One has written its first page, and the other has one in hand.
