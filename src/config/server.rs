@@ -92,8 +92,8 @@ fn base(typed: &str) -> Result<String, UsageError> {
             .filter(|&scheme| scheme == "http" || scheme == "https");
         Some((scheme?, uri.authority()?, uri.path().trim_end_matches('/')))
     });
-    let authority = parts.map_or(typed, |(_, authority, _)| authority.as_str());
-    if authority.contains('@') {
+    // Anywhere: a password with a slash in it looks like a path.
+    if typed.contains('@') {
         return wrong(format!(
             "--server-url has a name or a password in it; put the server's key into {API_KEY} instead"
         ));
