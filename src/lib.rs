@@ -32,6 +32,7 @@
 //! - The model computes what the reference implementation computes: `tests/model/parity.rs`.
 //! - A page's text depends on its pixels and the settings alone, not on the pages before it: `tests/model/parity.rs`.
 //! - What is guessed of an answer before it is written changes nothing about it: `tests/model/drafts.rs`.
+//! - Pages that are read together come out as they do alone: `tests/model/together.rs`.
 //! - Weights of few bits stay close to those in f32: `tests/model/quantized.rs`.
 //! - Every page of every input has a record, whatever is wrong with it: `tests/prepare`, `tests/cli/bad_input.rs`.
 //! - At most `--prefetch` pages are prepared ahead, so memory does not grow with the input: `tests/prepare`, and

@@ -1,5 +1,7 @@
 //! The vision tower: patches in, one embedding for each image token out, plus the deepstack features.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use anyhow::Result;
 use candle_core::{Result as CandleResult, Tensor};
 use rayon::prelude::*;
@@ -23,12 +25,22 @@ pub struct VisionOutput {
     pub deepstack: Vec<Tensor>,
 }
 
+/// What depends on a page's size alone.
+struct Places {
+    grid: Grid,
+    /// `(patches, hidden)`: added to the embeddings.
+    learned: Tensor,
+    rope: RopeTables,
+}
+
 /// The tower.
 pub struct VisionTower {
     config: VisionConfig,
     patch_embed: Linear,
     /// `(side², hidden)`.
     positions: Tensor,
+    /// Of the latest page: most pages of a run have one size.
+    places: Mutex<Option<Arc<Places>>>,
     blocks: Vec<Block>,
     merger: Merger,
     deepstack_mergers: Vec<Merger>,
@@ -54,6 +66,7 @@ impl VisionTower {
                 &format!("{prefix}.pos_embed.weight"),
                 &[positions, config.hidden_size],
             )?,
+            places: Mutex::default(),
             blocks: (0..config.depth)
                 .into_par_iter()
                 .map(block)
@@ -68,14 +81,11 @@ impl VisionTower {
 
     /// `patches` as [`patchify`](super::patches::patchify) makes them, `(patches, channels · patch²)`.
     pub fn forward(&self, patches: &Tensor, grid: Grid) -> CandleResult<VisionOutput> {
-        let merge = self.config.spatial_merge_size;
-        let positions =
-            stretched_positions(&self.positions, self.config.position_side, grid, merge)?;
-        let rope = vision_tables(grid, &self.config, patches.device(), patches.dtype())?;
-        let mut hidden = (self.patch_embed.forward(patches)? + positions)?;
+        let places = self.places(patches, grid)?;
+        let mut hidden = (self.patch_embed.forward(patches)? + &places.learned)?;
         let mut deepstack = Vec::with_capacity(self.deepstack_mergers.len());
         for (i, block) in self.blocks.iter().enumerate() {
-            hidden = block.forward(&hidden, &rope)?;
+            hidden = block.forward(&hidden, &places.rope)?;
             if let Ok(tap) = self.config.deepstack_visual_indexes.binary_search(&i) {
                 deepstack.push(self.deepstack_mergers[tap].forward(&hidden)?);
             }
@@ -84,6 +94,21 @@ impl VisionTower {
             embeddings: self.merger.forward(&hidden)?,
             deepstack,
         })
+    }
+
+    fn places(&self, patches: &Tensor, grid: Grid) -> CandleResult<Arc<Places>> {
+        let mut latest = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(places) = latest.as_ref().filter(|places| places.grid == grid) {
+            return Ok(Arc::clone(places));
+        }
+        let (side, merge) = (self.config.position_side, self.config.spatial_merge_size);
+        let places = Arc::new(Places {
+            grid,
+            learned: stretched_positions(&self.positions, side, grid, merge)?,
+            rope: vision_tables(grid, &self.config, patches.device(), patches.dtype())?,
+        });
+        *latest = Some(Arc::clone(&places));
+        Ok(places)
     }
 }
 
