@@ -229,6 +229,10 @@ fn scaling(room: &Room) {
             "--restart",
             "--device",
             device,
+            // In few bits the reader's narrow layers go to a pool that Candle has for the whole process, over which
+            // instances would fight; those of published models are wide enough not to.
+            "--dtype",
+            "f32",
             "--threads",
             threads,
             "--shard",
