@@ -12,6 +12,8 @@ use candle_core::{
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::zeros::zeros;
+
 /// Values are worked through in pieces of this many.
 const PIECE: usize = 1 << 14;
 
@@ -245,7 +247,7 @@ impl CustomOp1 for SwiGlu {
         let (rows, size) = layout.shape().dims2()?;
         let size = size / 2;
         let arch = Arch::new();
-        let mut out = vec![0.0; rows * size];
+        let mut out = zeros(rows * size);
         out.par_chunks_mut(size)
             .zip(values.par_chunks(2 * size))
             .for_each(|(out, row)| {

@@ -27,6 +27,7 @@ pub mod tokenizer;
 pub mod trouble;
 pub mod vision;
 pub mod weights;
+mod zeros;
 
 use std::{path::Path, sync::Arc};
 

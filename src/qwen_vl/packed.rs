@@ -16,9 +16,9 @@ use half::f16;
 use memmap2::Mmap;
 use rayon::prelude::*;
 
-use super::elementwise::columns;
+use super::{elementwise::columns, zeros::zeros};
 use std::arch::x86_64::{
-    __m512, __m512i, _mm512_add_ps, _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_dpbusd_epi32,
+    __m512, _mm512_add_ps, _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_dpbusd_epi32,
     _mm512_fmadd_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
 };
 
@@ -31,10 +31,10 @@ const SPAN: usize = 256;
 const BLOCKS: usize = SPAN / BLOCK;
 /// Rows of activations that a weight is read for at a time; more don't fit the registers.
 const ROWS: usize = 4;
-/// For so few rows, which wait for memory, so many stripes of weights are read side by side: a core gets more from memory
-/// in four streams than in two.
+/// For so few rows, which wait for memory, more stripes of weights are read side by side: a core gets more from memory in
+/// four or eight streams than in two.
 const FEW: usize = 2;
-const STREAMS: usize = 4;
+const STREAMS: usize = 8;
 /// Activations of so many bytes are multiplied with all weights before the next ones: they stay in the core's own cache.
 const CACHED: usize = 128 << 10;
 
@@ -187,7 +187,7 @@ impl Packed {
     pub fn multiply(&self, x: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
         let rows = x.len() / self.input;
         let activations = Activations::new(x, self.input);
-        let mut out = vec![0.0; rows * self.output];
+        let mut out = zeros(rows * self.output);
         let wide = self.output.div_ceil(STREAMS * LANES);
         let width = wide.div_ceil(rayon::current_num_threads() * TASKS) * STREAMS * LANES;
         let parts = columns(&mut out, self.output, width);
@@ -205,125 +205,111 @@ impl Packed {
 
 /// Rows of activations in 8 bits.
 struct Activations {
-    input: usize,
-    /// Four in a word.
-    words: Vec<i32>,
+    /// In a row.
+    spans: usize,
+    all: Vec<Span>,
+}
+
+/// Activations that share a scale.
+struct Span {
+    scale: f32,
     /// What the 128 that is added to each weight of a block adds to its dot product, negated.
-    offsets: Vec<i32>,
-    /// One for each span.
-    scales: Vec<f32>,
+    offsets: [i32; BLOCKS],
+    /// Four activations in each.
+    words: [[i32; BLOCK / 4]; BLOCKS],
 }
 
 impl Activations {
     fn new(x: &[f32], input: usize) -> Self {
-        let mut made = Self {
-            input,
-            words: vec![0; x.len() / 4],
-            offsets: vec![0; x.len() / BLOCK],
-            scales: vec![0.0; x.len() / SPAN],
-        };
-        let rows = x.par_chunks_exact(input);
-        rows.zip(made.words.par_chunks_exact_mut(input / 4))
-            .zip(made.offsets.par_chunks_exact_mut(input / BLOCK))
-            .zip(made.scales.par_chunks_exact_mut(input / SPAN))
-            .with_min_len(ROWS)
+        let spans = input / SPAN;
+        let all = x.as_chunks().0.par_iter().with_min_len(ROWS * spans);
+        Self {
+            spans,
             // SAFETY: there is a `Packed` only where `suits` found the instructions.
-            .for_each(|(((x, words), offsets), scales)| unsafe {
-                quantize(x, words, offsets, scales);
-            });
-        made
-    }
-
-    fn row(&self, row: usize) -> (&[i32], &[i32], &[f32]) {
-        let words = &self.words[row * (self.input / 4)..][..self.input / 4];
-        let offsets = &self.offsets[row * (self.input / BLOCK)..][..self.input / BLOCK];
-        let scales = &self.scales[row * (self.input / SPAN)..][..self.input / SPAN];
-        (words, offsets, scales)
+            all: all.map(|x| unsafe { quantize(x) }).collect(),
+        }
     }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn quantize(x: &[f32], words: &mut [i32], offsets: &mut [i32], scales: &mut [f32]) {
+fn quantize(x: &[f32; SPAN]) -> Span {
     /// Adding this rounds to whole numbers, which then are the low bits.
     const ROUND: f32 = 12_582_912.0;
 
-    let spans = x.chunks_exact(SPAN).zip(words.chunks_exact_mut(SPAN / 4));
-    let spans = spans.zip(offsets.chunks_exact_mut(BLOCKS)).zip(scales);
-    for (((x, words), offsets), scale) in spans {
-        let mut lanes = [0_f32; LANES];
-        for chunk in x.as_chunks::<LANES>().0 {
-            for (lane, value) in lanes.iter_mut().zip(chunk) {
-                *lane = lane.max(value.abs());
-            }
+    let mut lanes = [0_f32; LANES];
+    for chunk in x.as_chunks::<LANES>().0 {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane = lane.max(value.abs());
         }
-        let most = lanes.into_iter().fold(0.0, f32::max);
-        *scale = most / 127.0;
-        let inverse = if most > 0.0 { 127.0 / most } else { 0.0 };
-        let bytes: &mut [i8] = bytemuck::cast_slice_mut(words);
+    }
+    let most = lanes.into_iter().fold(0.0, f32::max);
+    let inverse = if most > 0.0 { 127.0 / most } else { 0.0 };
+    let mut span = Span {
+        scale: most / 127.0,
+        offsets: [0; BLOCKS],
+        words: [[0; BLOCK / 4]; BLOCKS],
+    };
+    let blocks = x.as_chunks::<BLOCK>().0.iter().zip(&mut span.words);
+    for ((x, words), offset) in blocks.zip(&mut span.offsets) {
+        let mut bytes = [0_i8; BLOCK];
         for (byte, value) in bytes.iter_mut().zip(x) {
             *byte = (value * inverse + ROUND).to_bits() as i8;
         }
-        for (offset, bytes) in offsets.iter_mut().zip(bytes.chunks_exact(BLOCK)) {
-            *offset = -128 * bytes.iter().map(|&byte| i32::from(byte)).sum::<i32>();
-        }
+        *offset = -128 * bytes.iter().map(|&byte| i32::from(byte)).sum::<i32>();
+        *words = cast(bytes);
     }
+    span
 }
+
+/// The tiles of sixteen rows, as spans.
+type Stripe<'a> = &'a [[Tile; BLOCKS]];
 
 /// Fills `out`, the rows of some columns, of which `tiles` and `bias` begin with the first.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn multiply_part(tiles: &[Tile], x: &Activations, bias: Option<&[f32]>, out: &mut [&mut [f32]]) {
     let columns = out.first().map_or(0, |row| row.len());
-    let rows_cached = (CACHED / x.input).next_multiple_of(ROWS);
-    let stripe = |column: usize| {
-        let row = x.input / BLOCK;
-        &tiles[column / LANES * row..][..row]
-    };
+    let rows_cached = (CACHED / (x.spans * SPAN)).next_multiple_of(ROWS);
+    let (tiles, _) = tiles.as_chunks();
     for from in (0..out.len()).step_by(rows_cached) {
         let to = out.len().min(from + rows_cached);
         let mut column = 0;
         while column < columns {
-            let at = |i: usize| stripe(column + i * LANES);
+            let tiles = &tiles[column / LANES * x.spans..];
+            let rows = from..to;
             column += LANES
                 * match (out.len(), (columns - column) / LANES) {
-                    (..=FEW, STREAMS..) => {
-                        let tiles: [_; STREAMS] = array::from_fn(at);
-                        multiply_stripes(tiles, x, bias, out, column, from..to);
-                        STREAMS
-                    }
-                    (_, 2..) => {
-                        multiply_stripes([at(0), at(1)], x, bias, out, column, from..to);
-                        2
-                    }
-                    _ => {
-                        multiply_stripes([at(0)], x, bias, out, column, from..to);
-                        1
-                    }
+                    (1, 8..) => multiply_stripes::<8>(tiles, x, bias, out, column, rows),
+                    (..=FEW, 4..) => multiply_stripes::<4>(tiles, x, bias, out, column, rows),
+                    (_, 2..) => multiply_stripes::<2>(tiles, x, bias, out, column, rows),
+                    _ => multiply_stripes::<1>(tiles, x, bias, out, column, rows),
                 };
         }
     }
 }
 
-/// Fills `rows` of the columns of `T` stripes of tiles, of which the first is `column`.
+/// Fills `rows` of the columns of the first `T` stripes of `tiles`, of which the first is `column`. Returns `T`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn multiply_stripes<const T: usize>(
-    tiles: [&[Tile]; T],
+    tiles: Stripe,
     x: &Activations,
     bias: Option<&[f32]>,
     out: &mut [&mut [f32]],
     column: usize,
     rows: std::ops::Range<usize>,
-) {
+) -> usize {
+    let stripes = consecutive(tiles, 0, x.spans);
     let mut row = rows.start;
     while row < rows.end {
         let out = &mut out[row..rows.end];
         match out.len() {
-            1 => store(&dot::<1, T>(tiles, x, row), bias, out, column),
-            2 => store(&dot::<2, T>(tiles, x, row), bias, out, column),
-            3 => store(&dot::<3, T>(tiles, x, row), bias, out, column),
-            _ => store(&dot::<ROWS, T>(tiles, x, row), bias, out, column),
+            1 => store(&dot::<1, T>(stripes, x, row), bias, out, column),
+            2 => store(&dot::<2, T>(stripes, x, row), bias, out, column),
+            3 => store(&dot::<3, T>(stripes, x, row), bias, out, column),
+            _ => store(&dot::<ROWS, T>(stripes, x, row), bias, out, column),
         }
         row += ROWS;
     }
+    T
 }
 
 /// The products of `R` rows of activations, from `row` on, with `T` stripes of tiles. What it computes for a row does not
@@ -331,23 +317,27 @@ fn multiply_stripes<const T: usize>(
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 #[inline]
 fn dot<const R: usize, const T: usize>(
-    tiles: [&[Tile]; T],
+    stripes: [Stripe; T],
     x: &Activations,
     row: usize,
 ) -> [[__m512; T]; R] {
-    let rows: [_; R] = array::from_fn(|r| x.row(row + r));
+    let rows: [_; R] = consecutive(&x.all, row, x.spans);
     let mut sums = [[_mm512_setzero_ps(); T]; R];
-    for span in 0..x.input / SPAN {
+    for i in 0..x.spans {
+        let (tiles, spans) = (each(stripes, i), each(rows, i));
         let mut part = [[_mm512_setzero_ps(); T]; R];
-        for block in span * BLOCKS..(span + 1) * BLOCKS {
+        for block in 0..BLOCKS {
             let mut dots = [[_mm512_setzero_si512(); T]; R];
-            for (dots, (_, offsets, _)) in dots.iter_mut().zip(rows) {
-                dots.fill(_mm512_set1_epi32(offsets[block]));
+            for (dots, span) in dots.iter_mut().zip(spans) {
+                dots.fill(_mm512_set1_epi32(span.offsets[block]));
             }
             for group in 0..BLOCK / 4 {
-                let weights: [__m512i; T] = tiles.map(|tiles| cast(tiles[block].quants[group]));
-                for (dots, (words, ..)) in dots.iter_mut().zip(rows) {
-                    let word = _mm512_set1_epi32(words[block * (BLOCK / 4) + group]);
+                let mut weights = [_mm512_setzero_si512(); T];
+                for (weights, tiles) in weights.iter_mut().zip(tiles) {
+                    *weights = cast(tiles[block].quants[group]);
+                }
+                for (dots, span) in dots.iter_mut().zip(spans) {
+                    let word = _mm512_set1_epi32(span.words[block][group]);
                     for (dot, weights) in dots.iter_mut().zip(weights) {
                         *dot = _mm512_dpbusd_epi32(*dot, weights, word);
                     }
@@ -360,14 +350,28 @@ fn dot<const R: usize, const T: usize>(
                 }
             }
         }
-        for ((sums, part), (.., scales)) in sums.iter_mut().zip(part).zip(rows) {
-            let scale = _mm512_set1_ps(scales[span]);
+        for ((sums, part), span) in sums.iter_mut().zip(part).zip(spans) {
+            let scale = _mm512_set1_ps(span.scale);
             for (sum, part) in sums.iter_mut().zip(part) {
                 *sum = _mm512_fmadd_ps(part, scale, *sum);
             }
         }
     }
     sums
+}
+
+// A closure can't be inlined into what is called from a function for certain processors; so these two are not there.
+
+/// `N` pieces of `all`, each of `size`, from piece `first` on.
+#[inline]
+fn consecutive<T, const N: usize>(all: &[T], first: usize, size: usize) -> [&[T]; N] {
+    array::from_fn(|i| &all[(first + i) * size..][..size])
+}
+
+/// Element `i` of each.
+#[inline]
+fn each<T, const N: usize>(all: [&[T]; N], i: usize) -> [&T; N] {
+    all.map(|one| &one[i])
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]

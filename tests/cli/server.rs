@@ -505,7 +505,7 @@ fn the_processes_that_decode_files_do_not_know_the_key() {
             .collect()
     };
     let found = (0..500).map(|_| workers()).find(|found| {
-        std::thread::sleep(Duration::from_millis(2));
+        thread::sleep(Duration::from_millis(2));
         !found.is_empty()
     });
     Ran::end_of(run).expect(0);

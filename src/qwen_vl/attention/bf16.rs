@@ -8,8 +8,9 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __m512, __m512bh, _mm512_add_ps, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_set1_epi32,
-    _mm512_setzero_ps,
+    __m512, __m512bh, _mm512_add_ps, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_fmadd_ps,
+    _mm512_max_ps, _mm512_reduce_add_ps, _mm512_reduce_max_ps, _mm512_roundscale_ps,
+    _mm512_scalef_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_sub_ps,
 };
 
 use bytemuck::cast;
@@ -17,10 +18,7 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape};
 use rayon::prelude::*;
 
 use super::Rows;
-use crate::qwen_vl::{
-    elementwise::{columns, exp, fold},
-    rope::RopeTables,
-};
+use crate::qwen_vl::{elementwise::columns, rope::RopeTables, zeros::zeros};
 
 /// Numbers in a vector of f32.
 const LANES: usize = 16;
@@ -77,7 +75,7 @@ impl CustomOp3 for Bf16<'_> {
             .into_par_iter()
             .map(|head| unsafe { Packed::new(&k, &v, head, keys, dim, tables) })
             .collect();
-        let mut out = vec![0.0; queries * heads * head_dim];
+        let mut out = zeros(queries * heads * head_dim);
         let parts = columns(&mut out, heads * head_dim, head_dim);
         parts
             .into_par_iter()
@@ -97,7 +95,8 @@ impl CustomOp3 for Bf16<'_> {
                         keys
                     }
                 };
-                let scale = (head_dim as f32).powf(-0.5);
+                // Shares are then powers of 2.
+                let scale = std::f32::consts::LOG2_E * (head_dim as f32).powf(-0.5);
                 let words = pack_queries(&q, head, first..first + out.len(), dim, scale, tables);
                 let packed = &packed[head / (heads / kv_heads)];
                 unsafe { attend(&words, packed, dim, &seen, &mut out) }
@@ -260,8 +259,7 @@ fn attend(
                 let query = (group * ROWS + row).min(out.len() - 1);
                 let seen = seen(query).saturating_sub(first).min(KEYS);
                 let sums = &mut sums[row * dim..][..dim];
-                share(&mut scores[row], seen, sofar, row, sums);
-                round(&scores[row], &mut shares[row]);
+                share(&mut scores[row], seen, sofar, row, sums, &mut shares[row]);
             }
             let values = packed
                 .values
@@ -280,35 +278,68 @@ fn attend(
     }
 }
 
-/// Makes shares of the first `seen` scores and zeros of the others, and scales what came before.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+/// Makes shares of the first `seen` scores and nothing of the others, as the nearest bf16, two in a word; and scales what
+/// came before. Of the first block of keys every query sees some.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
 #[inline]
-fn share(scores: &mut [f32; KEYS], seen: usize, sofar: &mut Sofar, row: usize, sums: &mut [f32]) {
-    let (seen, unseen) = scores.split_at_mut(seen);
-    unseen.fill(0.0);
-    let most = fold(seen, sofar.most[row], f32::max);
+fn share(
+    scores: &mut [f32; KEYS],
+    seen: usize,
+    sofar: &mut Sofar,
+    row: usize,
+    sums: &mut [f32],
+    words: &mut [u32; KEYS / 2],
+) {
+    scores[seen..].fill(f32::NEG_INFINITY);
+    let vectors = scores.as_chunks::<LANES>().0.as_chunks::<2>().0;
+    let mut most = [_mm512_set1_ps(sofar.most[row]); 2];
+    for scores in vectors {
+        for (most, scores) in most.iter_mut().zip(scores) {
+            *most = _mm512_max_ps(*most, cast(*scores));
+        }
+    }
+    let most = _mm512_reduce_max_ps(_mm512_max_ps(most[0], most[1]));
     if most > sofar.most[row] {
-        let scale = exp(sofar.most[row] - most);
+        let scale = (sofar.most[row] - most).exp2();
         sofar.sum[row] *= scale;
         for sum in sums {
             *sum *= scale;
         }
         sofar.most[row] = most;
     }
-    for score in &mut *seen {
-        *score = exp(*score - most);
+    let most = _mm512_set1_ps(most);
+    let mut sum = [_mm512_setzero_ps(); 2];
+    for (words, scores) in words.as_chunks_mut::<LANES>().0.iter_mut().zip(vectors) {
+        let low = exp2(_mm512_sub_ps(cast(scores[0]), most));
+        let high = exp2(_mm512_sub_ps(cast(scores[1]), most));
+        sum = [_mm512_add_ps(sum[0], low), _mm512_add_ps(sum[1], high)];
+        *words = words_of(_mm512_cvtne2ps_pbh(high, low));
     }
-    sofar.sum[row] += fold(seen, 0.0, |sum, score| sum + score);
+    sofar.sum[row] += _mm512_reduce_add_ps(_mm512_add_ps(sum[0], sum[1]));
 }
 
-/// The nearest bf16 of each score, two in a word.
-#[target_feature(enable = "avx512f,avx512bf16")]
+/// 2 to the power of what is not positive, within 3 millionths of it, and 2⁻¹²⁶ for what is lower: the whole part goes to
+/// the exponent, the rest through the series of `exp(x · ln 2)`.
+#[target_feature(enable = "avx512f")]
 #[inline]
-fn round(scores: &[f32; KEYS], words: &mut [u32; KEYS / 2]) {
-    let scores = scores.as_chunks::<LANES>().0.as_chunks::<2>().0;
-    for (words, [low, high]) in words.as_chunks_mut::<LANES>().0.iter_mut().zip(scores) {
-        *words = words_of(_mm512_cvtne2ps_pbh(cast(*high), cast(*low)));
+fn exp2(x: __m512) -> __m512 {
+    const SERIES: [f32; 6] = {
+        let (ln, mut term, mut series, mut i) = (std::f32::consts::LN_2, 1.0, [1.0; 6], 1);
+        while i < 6 {
+            term *= ln / i as f32;
+            series[i] = term;
+            i += 1;
+        }
+        series
+    };
+    let x = _mm512_max_ps(x, _mm512_set1_ps(-126.0));
+    let whole = _mm512_roundscale_ps::<0>(x);
+    let rest = _mm512_sub_ps(x, whole);
+    let mut power = _mm512_set1_ps(SERIES[5]);
+    for term in SERIES[..5].iter().rev() {
+        power = _mm512_fmadd_ps(power, rest, _mm512_set1_ps(*term));
     }
+    _mm512_scalef_ps(power, whole)
 }
 
 fn words_of(vector: __m512bh) -> [u32; LANES] {
