@@ -105,19 +105,22 @@ impl WithSimd for Attending<'_> {
             v,
             kv_head,
         } = self;
-        let scale = 1.0 / (k.head_dim as f32).sqrt();
         let stretches = (0..k.tokens).step_by(STREAMS * APART).flat_map(|block| {
             let stretches = (block..block + APART).step_by(STRETCH);
             stretches.map(|first| first..first + STRETCH)
         });
         for stretch in stretches.clone() {
-            for Query { q, scores, .. } in &mut queries {
-                for key in stretch.clone() {
-                    let dots = dots(simd, q, streams(k, kv_head, key));
-                    for (stream, dot) in dots.into_iter().enumerate() {
-                        scores[key + stream * APART] = scale * dot;
-                    }
-                }
+            let keys = Stretch {
+                rows: k,
+                kv_head,
+                tokens: stretch,
+            };
+            let (pairs, rest) = queries.as_chunks_mut::<2>();
+            for pair in pairs {
+                keys.score(simd, pair);
+            }
+            for query in rest.as_chunks_mut::<1>().0 {
+                keys.score(simd, query);
             }
         }
         for Query { seen, scores, .. } in &mut queries {
@@ -125,104 +128,130 @@ impl WithSimd for Attending<'_> {
             scores[*seen..].fill(0.0);
         }
         for stretch in stretches {
-            for Query { out, scores, .. } in &mut queries {
-                let values = Values {
-                    shares: scores,
-                    v,
-                    kv_head,
-                    stretch: stretch.clone(),
-                };
-                let mut at = 0;
-                while at + VECTORS * S::F32_LANES <= out.len() {
-                    at = values.add::<_, VECTORS>(simd, out, at);
-                }
-                while at + S::F32_LANES <= out.len() {
-                    at = values.add::<_, 1>(simd, out, at);
-                }
-                values.add_rest(out, at);
+            let values = Stretch {
+                rows: v,
+                kv_head,
+                tokens: stretch,
+            };
+            let (pairs, rest) = queries.as_chunks_mut::<2>();
+            for pair in pairs {
+                values.add(simd, pair);
+            }
+            for query in rest.as_chunks_mut::<1>().0 {
+                values.add(simd, query);
             }
         }
     }
 }
 
-/// The rows of the token `first` and of those that are read beside it; instead of any beyond the last one, that one.
-#[inline(always)]
-fn streams(rows: Rows<'_>, head: usize, first: usize) -> [&[f32]; STREAMS] {
-    let mut streams = [&[][..]; STREAMS];
-    for (stream, row) in streams.iter_mut().enumerate() {
-        *row = rows.row(head, (first + stream * APART).min(rows.tokens - 1));
-    }
-    streams
-}
-
-/// The products of `q` with some keys.
-#[inline(always)]
-fn dots<S: Simd>(simd: S, q: &[f32], keys: [&[f32]; STREAMS]) -> [f32; STREAMS] {
-    let (whole, rest) = S::as_simd_f32s(q);
-    let mut vectors = [(whole, rest); STREAMS];
-    for (vectors, key) in vectors.iter_mut().zip(keys) {
-        *vectors = S::as_simd_f32s(&key[..q.len()]);
-    }
-    let mut sums = [simd.splat_f32s(0.0); STREAMS];
-    for (i, q) in whole.iter().enumerate() {
-        for (sum, (key, _)) in sums.iter_mut().zip(vectors) {
-            *sum = simd.mul_add_f32s(*q, key[i], *sum);
-        }
-    }
-    let mut dots = [0.0; STREAMS];
-    for ((dot, sum), (_, key)) in dots.iter_mut().zip(sums).zip(vectors) {
-        *dot = simd.reduce_sum_f32s(sum);
-        for (q, k) in rest.iter().zip(key) {
-            *dot += q * k;
-        }
-    }
-    dots
-}
-
-/// Some values of a head and a query's shares of them.
-struct Values<'a> {
-    /// One for each token, 0 beyond the last one.
-    shares: &'a [f32],
-    v: Rows<'a>,
+/// Keys or values of a head that are worked through by all queries before the next ones are.
+struct Stretch<'a> {
+    rows: Rows<'a>,
     kv_head: usize,
-    /// Tokens of the first stream.
-    stretch: Range<usize>,
+    /// Those of the first stream.
+    tokens: Range<usize>,
 }
 
-impl Values<'_> {
-    /// Adds the shares to `N` vectors of `out`, of which the first begins `at`. Returns where the last one ends.
+impl Stretch<'_> {
+    /// Where a token of the first stream and those beside it have their scores, and their rows: instead of any beyond the
+    /// last token, that of the last one.
     #[inline(always)]
-    fn add<S: Simd, const N: usize>(&self, simd: S, out: &mut [f32], at: usize) -> usize {
-        let end = at + N * S::F32_LANES;
-        let (out, _) = S::as_mut_simd_f32s(&mut out[at..end]);
-        let mut sums = [simd.splat_f32s(0.0); N];
-        for token in self.stretch.clone() {
-            let values = streams(self.v, self.kv_head, token);
-            for (stream, value) in values.into_iter().enumerate() {
-                let share = simd.splat_f32s(self.shares[token + stream * APART]);
-                let (value, _) = S::as_simd_f32s(&value[at..end]);
-                for (sum, value) in sums.iter_mut().zip(value) {
-                    *sum = simd.mul_add_f32s(share, *value, *sum);
+    fn streams(&self, token: usize) -> [(usize, &[f32]); STREAMS] {
+        let mut streams = [(0, &[][..]); STREAMS];
+        for (i, stream) in streams.iter_mut().enumerate() {
+            let token = token + i * APART;
+            *stream = (
+                token,
+                self.rows.row(self.kv_head, token.min(self.rows.tokens - 1)),
+            );
+        }
+        streams
+    }
+
+    /// The scores of these keys with `N` queries.
+    #[inline(always)]
+    fn score<S: Simd, const N: usize>(&self, simd: S, queries: &mut [Query; N]) {
+        let head_dim = self.rows.head_dim;
+        let scale = 1.0 / (head_dim as f32).sqrt();
+        let (whole, _) = S::as_simd_f32s(queries[0].q);
+        let rest = whole.len() * S::F32_LANES..head_dim;
+        let vectors = whole.len();
+        for token in self.tokens.clone() {
+            let streams = self.streams(token);
+            let mut sums = [[simd.splat_f32s(0.0); STREAMS]; N];
+            for i in 0..vectors {
+                for (key, (_, row)) in streams.iter().enumerate() {
+                    let key_vector = S::as_simd_f32s(row).0[i];
+                    for (sums, query) in sums.iter_mut().zip(&*queries) {
+                        let q = S::as_simd_f32s(query.q).0[i];
+                        sums[key] = simd.mul_add_f32s(q, key_vector, sums[key]);
+                    }
+                }
+            }
+            for (sums, query) in sums.into_iter().zip(&mut *queries) {
+                for (sum, (token, row)) in sums.into_iter().zip(streams) {
+                    let mut dot = simd.reduce_sum_f32s(sum);
+                    for (q, k) in query.q[rest.clone()].iter().zip(&row[rest.clone()]) {
+                        dot += q * k;
+                    }
+                    query.scores[token] = scale * dot;
                 }
             }
         }
-        for (out, sum) in out.iter_mut().zip(sums) {
-            *out = simd.add_f32s(*out, sum);
+    }
+
+    /// Adds the shares of these values to what `N` queries have.
+    #[inline(always)]
+    fn add<S: Simd, const N: usize>(&self, simd: S, queries: &mut [Query; N]) {
+        let mut at = 0;
+        while at + VECTORS * S::F32_LANES <= self.rows.head_dim {
+            at = self.add_vectors::<_, N, VECTORS>(simd, queries, at);
+        }
+        while at + S::F32_LANES <= self.rows.head_dim {
+            at = self.add_vectors::<_, N, 1>(simd, queries, at);
+        }
+        for token in self.tokens.clone() {
+            for (token, row) in self.streams(token) {
+                for query in &mut *queries {
+                    let share = query.scores[token];
+                    for (out, value) in query.out[at..].iter_mut().zip(&row[at..]) {
+                        *out += share * value;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Of `V` vectors of each value, the first of which begins `at`. Returns where the last one ends.
+    #[inline(always)]
+    fn add_vectors<S: Simd, const N: usize, const V: usize>(
+        &self,
+        simd: S,
+        queries: &mut [Query; N],
+        at: usize,
+    ) -> usize {
+        let end = at + V * S::F32_LANES;
+        let mut sums = [[simd.splat_f32s(0.0); V]; N];
+        for token in self.tokens.clone() {
+            for (token, row) in self.streams(token) {
+                let mut shares = [simd.splat_f32s(0.0); N];
+                for (share, query) in shares.iter_mut().zip(&*queries) {
+                    *share = simd.splat_f32s(query.scores[token]);
+                }
+                let (values, _) = S::as_simd_f32s(&row[at..end]);
+                for (i, value) in values.iter().enumerate().take(V) {
+                    for (sums, share) in sums.iter_mut().zip(shares) {
+                        sums[i] = simd.mul_add_f32s(share, *value, sums[i]);
+                    }
+                }
+            }
+        }
+        for (sums, query) in sums.into_iter().zip(queries) {
+            let (out, _) = S::as_mut_simd_f32s(&mut query.out[at..end]);
+            for (out, sum) in out.iter_mut().zip(sums) {
+                *out = simd.add_f32s(*out, sum);
+            }
         }
         end
-    }
-
-    /// Adds the shares to what is left of `out`, where no vector fits.
-    #[inline(always)]
-    fn add_rest(&self, out: &mut [f32], at: usize) {
-        for token in self.stretch.clone() {
-            let values = streams(self.v, self.kv_head, token);
-            for (stream, value) in values.into_iter().enumerate() {
-                let share = self.shares[token + stream * APART];
-                for (out, value) in out[at..].iter_mut().zip(&value[at..]) {
-                    *out += share * value;
-                }
-            }
-        }
     }
 }
