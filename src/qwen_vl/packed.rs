@@ -18,8 +18,10 @@ use rayon::prelude::*;
 
 use super::{elementwise::columns, zeros::zeros};
 use std::arch::x86_64::{
-    __m512, _mm512_add_ps, _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_dpbusd_epi32,
-    _mm512_fmadd_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
+    __m512, _mm512_abs_ps, _mm512_add_epi32, _mm512_add_ps, _mm512_cvtepi32_epi8,
+    _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_cvtps_epi32, _mm512_dpbusd_epi32, _mm512_fmadd_ps,
+    _mm512_max_ps, _mm512_mul_ps, _mm512_reduce_add_epi32, _mm512_reduce_max_ps, _mm512_set1_epi32,
+    _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
 };
 
 /// Output rows that stand side by side.
@@ -231,32 +233,26 @@ impl Activations {
     }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[target_feature(enable = "avx512f")]
 fn quantize(x: &[f32; SPAN]) -> Span {
-    /// Adding this rounds to whole numbers, which then are the low bits.
-    const ROUND: f32 = 12_582_912.0;
-
-    let mut lanes = [0_f32; LANES];
-    for chunk in x.as_chunks::<LANES>().0 {
-        for (lane, value) in lanes.iter_mut().zip(chunk) {
-            *lane = lane.max(value.abs());
-        }
+    let (vectors, _) = x.as_chunks::<LANES>();
+    let mut most = _mm512_setzero_ps();
+    for &x in vectors {
+        most = _mm512_max_ps(most, _mm512_abs_ps(cast(x)));
     }
-    let most = lanes.into_iter().fold(0.0, f32::max);
-    let inverse = if most > 0.0 { 127.0 / most } else { 0.0 };
+    let most = _mm512_reduce_max_ps(most);
+    let inverse = _mm512_set1_ps(if most > 0.0 { 127.0 / most } else { 0.0 });
     let mut span = Span {
         scale: most / 127.0,
         offsets: [0; BLOCKS],
         words: [[0; BLOCK / 4]; BLOCKS],
     };
-    let blocks = x.as_chunks::<BLOCK>().0.iter().zip(&mut span.words);
-    for ((x, words), offset) in blocks.zip(&mut span.offsets) {
-        let mut bytes = [0_i8; BLOCK];
-        for (byte, value) in bytes.iter_mut().zip(x) {
-            *byte = (value * inverse + ROUND).to_bits() as i8;
-        }
-        *offset = -128 * bytes.iter().map(|&byte| i32::from(byte)).sum::<i32>();
-        *words = cast(bytes);
+    let blocks = vectors.as_chunks::<2>().0.iter().zip(&mut span.words);
+    for ((&[low, high], words), offset) in blocks.zip(&mut span.offsets) {
+        let low = _mm512_cvtps_epi32(_mm512_mul_ps(cast(low), inverse));
+        let high = _mm512_cvtps_epi32(_mm512_mul_ps(cast(high), inverse));
+        *offset = -128 * _mm512_reduce_add_epi32(_mm512_add_epi32(low, high));
+        *words = cast([_mm512_cvtepi32_epi8(low), _mm512_cvtepi32_epi8(high)]);
     }
     span
 }
