@@ -75,13 +75,17 @@ impl KvCache {
     }
 
     /// Writes the keys and values of new tokens, `(kv_heads, tokens, head_dim)`, behind those of `layer`, and returns
-    /// all of that layer as views. The tokens count only after [`advance`](Self::advance).
+    /// all of that layer, in the cache's type unless all are new. The tokens count only after [`advance`](Self::advance).
     pub fn append(&mut self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
         let Some((keys, values)) = self.layers.get(layer) else {
             bail!("the KV cache has no layer {layer}")
         };
-        keys.slice_set(&k.contiguous()?, 1, self.len)?;
-        values.slice_set(&v.contiguous()?, 1, self.len)?;
+        let (k, v) = (k.contiguous()?, v.contiguous()?);
+        keys.slice_set(&k.to_dtype(self.dtype)?, 1, self.len)?;
+        values.slice_set(&v.to_dtype(self.dtype)?, 1, self.len)?;
+        if self.len == 0 {
+            return Ok((k, v));
+        }
         let all = self.len + k.dim(1)?;
         Ok((keys.narrow(1, 0, all)?, values.narrow(1, 0, all)?))
     }
@@ -94,5 +98,36 @@ impl KvCache {
     /// Counts `tokens` that every layer has appended.
     pub fn advance(&mut self, tokens: usize) {
         self.len += tokens;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::qwen_vl::config::Config;
+
+    #[test]
+    fn what_is_all_new_comes_back_as_it_is_and_what_is_kept_in_the_caches_type() {
+        let config = Config::read(Path::new("examples/reader")).unwrap().text;
+        let mut cache = KvCache::new(&config, &Device::Cpu, DType::F16);
+        cache.reset(1, 5).unwrap();
+        let shape = |tokens| (config.num_key_value_heads, tokens, config.head_dim);
+        let new = |tokens| Tensor::randn(0_f32, 1.0, shape(tokens), &Device::Cpu).unwrap();
+        let values = |x: &Tensor| -> Vec<f32> {
+            let x = x.to_dtype(DType::F16).unwrap().to_dtype(DType::F32);
+            x.unwrap().flatten_all().unwrap().to_vec1().unwrap()
+        };
+        let (first, second) = (new(3), new(2));
+        let (k, _) = cache.append(0, &first, &first).unwrap();
+        assert!(k.dtype() == DType::F32 && values(&k) == values(&first));
+        cache.advance(3);
+        let (k, v) = cache.append(0, &second, &second).unwrap();
+        assert!(k.dtype() == DType::F16 && values(&k) == values(&v));
+        assert_eq!(
+            values(&k),
+            values(&Tensor::cat(&[first, second], 1).unwrap())
+        );
     }
 }

@@ -220,7 +220,12 @@ impl QwenVl {
         max_new_tokens: usize,
         cache: &mut KvCache,
     ) -> Result<Prefilled> {
-        let (patches, grid) = patchify(image, &self.config, &self.device, self.dtype)?;
+        let (patches, grid) = patchify(
+            image,
+            &self.config,
+            &self.device,
+            self.precision.activations(),
+        )?;
         let merged = grid.merged(self.config.vision.spatial_merge_size);
         let tokens = prompt.tokens(merged.len());
         let context = self.config.text.max_position_embeddings;

@@ -32,7 +32,7 @@ mod zeros;
 use std::{path::Path, sync::Arc};
 
 use anyhow::Result;
-use candle_core::{DType, Device};
+use candle_core::Device;
 
 use cache::KvCache;
 use config::Config;
@@ -56,7 +56,7 @@ pub struct QwenVl {
     /// Of answers that are done, for those to come.
     spare: Vec<KvCache>,
     device: Device,
-    dtype: DType,
+    precision: Precision,
 }
 
 impl QwenVl {
@@ -81,7 +81,6 @@ impl QwenVl {
         let config = Config::read(folder)?;
         let tokenizer = ChatTokenizer::open(folder, &config)?;
         let weights = Weights::open(folder, device, precision, quantized)?;
-        let dtype = precision.activations();
         let model = Self {
             vision: Arc::new(VisionTower::load(&weights, &config.vision)?),
             text: Arc::new(TextModel::load(&weights, &config.text)?),
@@ -89,7 +88,7 @@ impl QwenVl {
             config,
             tokenizer: Arc::new(tokenizer),
             device: device.clone(),
-            dtype,
+            precision,
         };
         weights.keep_quantized();
         Ok(model)
@@ -105,13 +104,16 @@ impl QwenVl {
             text: Arc::clone(&self.text),
             spare: Vec::new(),
             device: self.device.clone(),
-            dtype: self.dtype,
+            precision: self.precision,
         }
     }
 
     /// A cache for one sequence.
     #[must_use]
     pub fn new_cache(&self) -> KvCache {
-        KvCache::new(&self.config.text, &self.device, self.dtype)
+        let config = &self.config.text;
+        let width = config.num_key_value_heads * config.head_dim;
+        let dtype = self.precision.cache(&self.device, width);
+        KvCache::new(config, &self.device, dtype)
     }
 }

@@ -1,6 +1,8 @@
 //! The numbers that weights and activations are kept in.
 
-use candle_core::{DType, quantized::GgmlDType};
+use candle_core::{DType, Device, quantized::GgmlDType};
+
+use super::attention::few;
 
 /// How a model is kept in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,12 +19,29 @@ impl Precision {
     /// Blocks of 256 values of 4 bits with scales and offsets.
     pub const Q4_K: Self = Self::Quantized(GgmlDType::Q4K);
 
-    /// The type of activations, norms and the KV cache.
+    /// The type of activations and norms.
     #[must_use]
     pub fn activations(self) -> DType {
         match self {
             Self::Dense(dtype) => dtype,
             Self::Quantized(_) => DType::F32,
+        }
+    }
+
+    /// The type of the KV cache, in which a token's keys of a layer are `width` numbers.
+    ///
+    /// Decoding has to read all of it for each token. Weights of few bits are much further from the model than keys and
+    /// values in f16 are. Narrow ones stay in the processor's caches, where f16 gains nothing.
+    #[must_use]
+    pub fn cache(self, device: &Device, width: usize) -> DType {
+        /// Of the smallest published model 1,024.
+        const WIDE: usize = 512;
+
+        match self {
+            Self::Quantized(_) if device.is_cpu() && width >= WIDE && few::takes_f16() => {
+                DType::F16
+            }
+            _ => self.activations(),
         }
     }
 

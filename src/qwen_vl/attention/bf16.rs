@@ -145,7 +145,7 @@ fn pair(low: f32, high: f32) -> u32 {
 
 /// Queries in bf16, up to a multiple of [`ROWS`] of them: `(queries / ROWS, dim / 2)`, two dimensions of [`ROWS`] queries.
 fn pack_queries(
-    q: &Rows,
+    q: &Rows<f32>,
     head: usize,
     queries: std::ops::Range<usize>,
     dim: usize,
@@ -181,8 +181,8 @@ type Vectors = [[u32; LANES]; VECTORS];
 impl Packed {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     fn new(
-        k: &Rows,
-        v: &Rows,
+        k: &Rows<f32>,
+        v: &Rows<f32>,
         head: usize,
         keys: usize,
         dim: usize,

@@ -3,9 +3,13 @@
 // What is called must be inlined into what is compiled for several processors.
 #![allow(clippy::inline_always, reason = "see above")]
 
-use std::ops::Range;
+use std::{any::Any, ops::Range, slice};
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape};
+use bytemuck::cast;
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, WithDType};
+use half::{f16, slice::HalfFloatSliceExt};
+#[cfg(target_arch = "x86_64")]
+use pulp::x86::V4;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -20,6 +24,14 @@ const APART: usize = 32;
 const STRETCH: usize = 8;
 /// Vectors of values that are added up side by side.
 const VECTORS: usize = 8;
+
+/// Whether one instruction makes a vector of f32 from f16; else what is saved in reading is lost in that.
+pub fn takes_f16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return V4::is_available();
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}
 
 /// See the top of this file.
 pub struct Few;
@@ -38,39 +50,75 @@ impl CustomOp3 for Few {
         v: &CpuStorage,
         v_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (heads, queries, head_dim) = q_layout.shape().dims3()?;
-        let (kv_heads, keys, _) = k_layout.shape().dims3()?;
-        let (q, k, v) = (
-            Rows::new(q, q_layout)?,
-            Rows::new(k, k_layout)?,
-            Rows::new(v, v_layout)?,
-        );
-        let group = heads / kv_heads;
-        let mut out = vec![0.0; queries * heads * head_dim];
-        let arch = Arch::new();
-        let parts = columns(&mut out, heads * head_dim, group * head_dim);
-        parts
-            .into_par_iter()
-            .enumerate()
-            .for_each(|(kv_head, rows)| {
-                let queries = rows.into_iter().enumerate().flat_map(|(query, row)| {
-                    let seen = keys - queries + query + 1;
-                    let heads = row.chunks_exact_mut(head_dim).enumerate();
-                    heads.map(move |(head, out)| Query {
-                        q: q.row(kv_head * group + head, query),
-                        out,
-                        seen,
-                        scores: vec![0.0; keys.next_multiple_of(STREAMS * APART)],
-                    })
-                });
-                arch.dispatch(Attending {
-                    queries: queries.collect(),
-                    k,
-                    v,
-                    kv_head,
-                });
+        let q = Rows::new(q, q_layout)?;
+        Ok(match k {
+            CpuStorage::F16(_) => {
+                attend::<f16>(q, Rows::new(k, k_layout)?, Rows::new(v, v_layout)?)
+            }
+            _ => attend::<f32>(q, Rows::new(k, k_layout)?, Rows::new(v, v_layout)?),
+        })
+    }
+}
+
+/// From `q` `(heads, queries, head_dim)`; returns `(queries, heads · head_dim)`.
+fn attend<T: Kept>(q: Rows<f32>, k: Rows<T>, v: Rows<T>) -> (CpuStorage, Shape) {
+    let (queries, keys, head_dim) = (q.tokens, k.tokens, k.head_dim);
+    let group = q.heads / k.heads;
+    let mut out = vec![0.0; queries * q.heads * head_dim];
+    let arch = Arch::new();
+    let parts = columns(&mut out, q.heads * head_dim, group * head_dim);
+    parts
+        .into_par_iter()
+        .enumerate()
+        .for_each(|(kv_head, rows)| {
+            let queries = rows.into_iter().enumerate().flat_map(|(query, row)| {
+                let heads = row.chunks_exact_mut(head_dim).enumerate();
+                heads.map(move |(head, out)| Query {
+                    q: q.row(kv_head * group + head, query),
+                    out,
+                    seen: keys - queries + query + 1,
+                    scores: vec![0.0; keys.next_multiple_of(STREAMS * APART)],
+                })
             });
-        Ok((CpuStorage::F32(out), (queries, heads * head_dim).into()))
+            arch.dispatch(Attending {
+                queries: queries.collect(),
+                k,
+                v,
+                kv_head,
+            });
+        });
+    (CpuStorage::F32(out), (queries, q.heads * head_dim).into())
+}
+
+/// What keys and values are kept in.
+trait Kept: WithDType + Sync + Into<f32> {
+    /// Vector `i` of a row.
+    fn vector<S: Simd>(simd: S, row: &[Self], i: usize) -> S::f32s;
+}
+
+impl Kept for f32 {
+    #[inline(always)]
+    fn vector<S: Simd>(_: S, row: &[Self], i: usize) -> S::f32s {
+        S::as_simd_f32s(row).0[i]
+    }
+}
+
+impl Kept for f16 {
+    #[inline(always)]
+    fn vector<S: Simd>(simd: S, row: &[Self], i: usize) -> S::f32s {
+        let row = &row[i * S::F32_LANES..][..S::F32_LANES];
+        #[cfg(target_arch = "x86_64")]
+        if let Some(simd) = (&simd as &dyn Any).downcast_ref::<V4>()
+            && let Some(&row) = row.reinterpret_cast().first_chunk::<16>()
+        {
+            return cast(simd.avx512f._mm512_cvtph_ps(cast(row)));
+        }
+        let mut vector = simd.splat_f32s(0.0);
+        let lanes: &mut [f32] = bytemuck::cast_slice_mut(slice::from_mut(&mut vector));
+        for (lane, kept) in lanes.iter_mut().zip(row) {
+            *lane = kept.to_f32();
+        }
+        vector
     }
 }
 
@@ -87,14 +135,14 @@ struct Query<'a> {
 }
 
 /// What attends to the head `kv_head` of keys and values.
-struct Attending<'a> {
+struct Attending<'a, T> {
     queries: Vec<Query<'a>>,
-    k: Rows<'a>,
-    v: Rows<'a>,
+    k: Rows<'a, T>,
+    v: Rows<'a, T>,
     kv_head: usize,
 }
 
-impl WithSimd for Attending<'_> {
+impl<T: Kept> WithSimd for Attending<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -109,12 +157,8 @@ impl WithSimd for Attending<'_> {
             let stretches = (block..block + APART).step_by(STRETCH);
             stretches.map(|first| first..first + STRETCH)
         });
-        for stretch in stretches.clone() {
-            let keys = Stretch {
-                rows: k,
-                kv_head,
-                tokens: stretch,
-            };
+        for tokens in stretches.clone() {
+            let keys = Stretch::new(k, kv_head, tokens);
             let (pairs, rest) = queries.as_chunks_mut::<2>();
             for pair in pairs {
                 keys.score(simd, pair);
@@ -127,12 +171,8 @@ impl WithSimd for Attending<'_> {
             softmax_row(&mut scores[..*seen]);
             scores[*seen..].fill(0.0);
         }
-        for stretch in stretches {
-            let values = Stretch {
-                rows: v,
-                kv_head,
-                tokens: stretch,
-            };
+        for tokens in stretches {
+            let values = Stretch::new(v, kv_head, tokens);
             let (pairs, rest) = queries.as_chunks_mut::<2>();
             for pair in pairs {
                 values.add(simd, pair);
@@ -145,56 +185,60 @@ impl WithSimd for Attending<'_> {
 }
 
 /// Keys or values of a head that are worked through by all queries before the next ones are.
-struct Stretch<'a> {
-    rows: Rows<'a>,
-    kv_head: usize,
-    /// Those of the first stream.
-    tokens: Range<usize>,
+struct Stretch<'a, T> {
+    /// Of each token of the first stream and of those beside it; instead of any beyond the last token, that of the last one.
+    rows: [[&'a [T]; STREAMS]; STRETCH],
+    /// The first one of the first stream.
+    first: usize,
+    head_dim: usize,
 }
 
-impl Stretch<'_> {
-    /// Where a token of the first stream and those beside it have their scores, and their rows: instead of any beyond the
-    /// last token, that of the last one.
+impl<'a, T: Kept> Stretch<'a, T> {
     #[inline(always)]
-    fn streams(&self, token: usize) -> [(usize, &[f32]); STREAMS] {
-        let mut streams = [(0, &[][..]); STREAMS];
-        for (i, stream) in streams.iter_mut().enumerate() {
-            let token = token + i * APART;
-            *stream = (
-                token,
-                self.rows.row(self.kv_head, token.min(self.rows.tokens - 1)),
-            );
+    fn new(all: Rows<'a, T>, head: usize, tokens: Range<usize>) -> Self {
+        let mut made = Self {
+            rows: [[&[]; STREAMS]; STRETCH],
+            first: tokens.start,
+            head_dim: all.head_dim,
+        };
+        for (token, rows) in tokens.zip(&mut made.rows) {
+            for (stream, row) in rows.iter_mut().enumerate() {
+                *row = all.row(head, (token + stream * APART).min(all.tokens - 1));
+            }
         }
-        streams
+        made
+    }
+
+    /// The rows, and the tokens that they are of.
+    #[inline(always)]
+    fn rows(&self) -> impl Iterator<Item = (usize, [&'a [T]; STREAMS])> {
+        (self.first..).zip(self.rows)
     }
 
     /// The scores of these keys with `N` queries.
     #[inline(always)]
     fn score<S: Simd, const N: usize>(&self, simd: S, queries: &mut [Query; N]) {
-        let head_dim = self.rows.head_dim;
-        let scale = 1.0 / (head_dim as f32).sqrt();
-        let (whole, _) = S::as_simd_f32s(queries[0].q);
-        let rest = whole.len() * S::F32_LANES..head_dim;
-        let vectors = whole.len();
-        for token in self.tokens.clone() {
-            let streams = self.streams(token);
+        let scale = 1.0 / (self.head_dim as f32).sqrt();
+        let vectors = self.head_dim / S::F32_LANES;
+        let rest = vectors * S::F32_LANES..self.head_dim;
+        for (token, rows) in self.rows() {
             let mut sums = [[simd.splat_f32s(0.0); STREAMS]; N];
             for i in 0..vectors {
-                for (key, (_, row)) in streams.iter().enumerate() {
-                    let key_vector = S::as_simd_f32s(row).0[i];
+                for (key, row) in rows.iter().enumerate() {
+                    let k = T::vector(simd, row, i);
                     for (sums, query) in sums.iter_mut().zip(&*queries) {
-                        let q = S::as_simd_f32s(query.q).0[i];
-                        sums[key] = simd.mul_add_f32s(q, key_vector, sums[key]);
+                        let q = f32::vector(simd, query.q, i);
+                        sums[key] = simd.mul_add_f32s(q, k, sums[key]);
                     }
                 }
             }
             for (sums, query) in sums.into_iter().zip(&mut *queries) {
-                for (sum, (token, row)) in sums.into_iter().zip(streams) {
+                for (stream, (sum, row)) in sums.into_iter().zip(rows).enumerate() {
                     let mut dot = simd.reduce_sum_f32s(sum);
-                    for (q, k) in query.q[rest.clone()].iter().zip(&row[rest.clone()]) {
-                        dot += q * k;
+                    for (q, &k) in query.q[rest.clone()].iter().zip(&row[rest.clone()]) {
+                        dot += q * k.into();
                     }
-                    query.scores[token] = scale * dot;
+                    query.scores[token + stream * APART] = scale * dot;
                 }
             }
         }
@@ -204,18 +248,18 @@ impl Stretch<'_> {
     #[inline(always)]
     fn add<S: Simd, const N: usize>(&self, simd: S, queries: &mut [Query; N]) {
         let mut at = 0;
-        while at + VECTORS * S::F32_LANES <= self.rows.head_dim {
+        while at + VECTORS * S::F32_LANES <= self.head_dim {
             at = self.add_vectors::<_, N, VECTORS>(simd, queries, at);
         }
-        while at + S::F32_LANES <= self.rows.head_dim {
+        while at + S::F32_LANES <= self.head_dim {
             at = self.add_vectors::<_, N, 1>(simd, queries, at);
         }
-        for token in self.tokens.clone() {
-            for (token, row) in self.streams(token) {
+        for (token, rows) in self.rows() {
+            for (stream, row) in rows.into_iter().enumerate() {
                 for query in &mut *queries {
-                    let share = query.scores[token];
-                    for (out, value) in query.out[at..].iter_mut().zip(&row[at..]) {
-                        *out += share * value;
+                    let share = query.scores[token + stream * APART];
+                    for (out, &value) in query.out[at..].iter_mut().zip(&row[at..]) {
+                        *out += share * value.into();
                     }
                 }
             }
@@ -230,18 +274,19 @@ impl Stretch<'_> {
         queries: &mut [Query; N],
         at: usize,
     ) -> usize {
+        let first = at / S::F32_LANES;
         let end = at + V * S::F32_LANES;
         let mut sums = [[simd.splat_f32s(0.0); V]; N];
-        for token in self.tokens.clone() {
-            for (token, row) in self.streams(token) {
+        for (token, rows) in self.rows() {
+            for (stream, row) in rows.into_iter().enumerate() {
                 let mut shares = [simd.splat_f32s(0.0); N];
                 for (share, query) in shares.iter_mut().zip(&*queries) {
-                    *share = simd.splat_f32s(query.scores[token]);
+                    *share = simd.splat_f32s(query.scores[token + stream * APART]);
                 }
-                let (values, _) = S::as_simd_f32s(&row[at..end]);
-                for (i, value) in values.iter().enumerate().take(V) {
+                for i in 0..V {
+                    let value = T::vector(simd, row, first + i);
                     for (sums, share) in sums.iter_mut().zip(shares) {
-                        sums[i] = simd.mul_add_f32s(share, *value, sums[i]);
+                        sums[i] = simd.mul_add_f32s(share, value, sums[i]);
                     }
                 }
             }

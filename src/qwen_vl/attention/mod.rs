@@ -2,9 +2,9 @@
 
 #[cfg(target_arch = "x86_64")]
 mod bf16;
-mod few;
+pub(super) mod few;
 
-use candle_core::{CpuStorage, DType, Layout, Result, Tensor, bail};
+use candle_core::{CpuStorage, DType, Layout, Result, Tensor, WithDType, bail};
 
 use super::{elementwise::softmax, precision::Precision, rope::RopeTables};
 
@@ -31,9 +31,16 @@ pub struct How<'a> {
 /// `heads` is a multiple of `kv_heads`; keys are shared by groups of heads without being copied. The softmax is taken in
 /// f32. `heads × queries × keys` scores never exist at once.
 ///
-/// Returns `(queries, heads · head_dim)`.
+/// `k` and `v` may be in a smaller type than `q`. Returns `(queries, heads · head_dim)`.
 pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, how: How) -> Result<Tensor> {
     let plain = q.device().is_cpu() && q.dtype() == DType::F32;
+    if plain && how.causal && how.rope.is_none() && q.dim(1)? <= FEW {
+        return q.apply_op3_no_bwd(k, v, &few::Few);
+    }
+    if k.dtype() != q.dtype() {
+        let (k, v) = (k.to_dtype(q.dtype())?, v.to_dtype(q.dtype())?);
+        return attend(q, &k, &v, how);
+    }
     #[cfg(target_arch = "x86_64")]
     if plain
         && q.dim(1)? > FEW
@@ -47,9 +54,6 @@ pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, how: How) -> Result<Tensor> {
         let (q, k) = (rope.rotate(q)?, rope.rotate(k)?);
         return attend(&q, &k, &v.contiguous()?, How { rope: None, ..how });
     }
-    if plain && how.causal && q.dim(1)? <= FEW {
-        return q.apply_op3_no_bwd(k, v, &few::Few);
-    }
     #[cfg(feature = "flash-attn")]
     if q.device().is_cuda() && q.dtype() != DType::F32 {
         return flash(q, k, v, how.causal);
@@ -59,20 +63,19 @@ pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, how: How) -> Result<Tensor> {
 
 /// Rows of heads, `(heads, tokens, head_dim)`, which need not be in one piece.
 #[derive(Clone, Copy)]
-struct Rows<'a> {
-    values: &'a [f32],
+struct Rows<'a, T> {
+    values: &'a [T],
     head_stride: usize,
     token_stride: usize,
+    heads: usize,
     tokens: usize,
     head_dim: usize,
 }
 
-impl<'a> Rows<'a> {
+impl<'a, T: WithDType> Rows<'a, T> {
     fn new(storage: &'a CpuStorage, layout: &Layout) -> Result<Self> {
-        let CpuStorage::F32(values) = storage else {
-            bail!("f32 is wanted here")
-        };
-        let (_, tokens, head_dim) = layout.shape().dims3()?;
+        let values = T::cpu_storage_as_slice(storage)?;
+        let (heads, tokens, head_dim) = layout.shape().dims3()?;
         let &[head_stride, token_stride, 1] = layout.stride() else {
             bail!("rows in one piece are wanted here")
         };
@@ -80,12 +83,13 @@ impl<'a> Rows<'a> {
             values: &values[layout.start_offset()..],
             head_stride,
             token_stride,
+            heads,
             tokens,
             head_dim,
         })
     }
 
-    fn row(&self, head: usize, token: usize) -> &'a [f32] {
+    fn row(&self, head: usize, token: usize) -> &'a [T] {
         &self.values[head * self.head_stride + token * self.token_stride..][..self.head_dim]
     }
 }
@@ -274,18 +278,30 @@ mod tests {
 
     #[test]
     fn a_query_among_few_comes_out_as_it_does_alone() {
-        let (q, k, v) = (random(4, 25, 64), random(2, 90, 64), random(2, 90, 64));
-        let together = attend(&q, &k, &v, how(true, DType::F32.into())).unwrap();
-        for i in 0..25 {
-            let keys = 90 - 25 + i + 1;
-            let (k, v) = (k.narrow(1, 0, keys).unwrap(), v.narrow(1, 0, keys).unwrap());
-            let alone = attend(
-                &q.narrow(1, i, 1).unwrap(),
-                &k,
-                &v,
-                how(true, DType::F32.into()),
-            );
-            assert!(difference(&alone.unwrap(), &together.narrow(0, i, 1).unwrap()) == 0.0);
+        let how = how(true, DType::F32.into());
+        for dtype in [DType::F32, DType::F16] {
+            let kept = || random(2, 290, 64).to_dtype(dtype).unwrap();
+            let (q, k, v) = (random(4, 25, 64), kept(), kept());
+            let together = attend(&q, &k, &v, how).unwrap();
+            for i in 0..25 {
+                let seen = |x: &Tensor| x.narrow(1, 0, 290 - 25 + i + 1).unwrap();
+                let alone = attend(&q.narrow(1, i, 1).unwrap(), &seen(&k), &seen(&v), how);
+                assert!(difference(&alone.unwrap(), &together.narrow(0, i, 1).unwrap()) == 0.0);
+            }
+        }
+    }
+
+    #[test]
+    fn keys_and_values_in_f16_are_what_they_are_in_f32() {
+        // Vectors that are not whole, and more queries than are few.
+        for (queries, head_dim) in [(1, 128), (3, 32), (25, 96), (40, 64)] {
+            let q = random(4, queries, head_dim);
+            let (k, v) = (random(2, 290, head_dim), random(2, 290, head_dim));
+            let kept = |x: &Tensor| x.to_dtype(DType::F16).unwrap();
+            let wide = |x: &Tensor| kept(x).to_dtype(DType::F32).unwrap();
+            let found = attend(&q, &kept(&k), &kept(&v), how(true, DType::F32.into())).unwrap();
+            let difference = difference(&found, &naive(&q, &wide(&k), &wide(&v), true));
+            assert!(difference < 1e-5, "{queries}, {head_dim}: {difference}");
         }
     }
 }
