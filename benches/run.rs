@@ -108,6 +108,7 @@ fn workers(room: &Room) {
                 pixels: true,
                 text: false,
             },
+            draft: None,
             workers,
             prefetch: 2 * workers,
             retries: 0,

@@ -48,6 +48,7 @@ fn prepare_all(file: &str, copies: usize) -> usize {
             pixels: true,
             text: false,
         },
+        draft: None,
         workers: 2,
         prefetch: 4,
         retries: 0,

@@ -276,7 +276,8 @@ pub struct ModelArgs {
 
     /// Where guesses at the answer come from, which the model checks many at a time
     ///
-    /// This makes born-digital PDFs faster and changes no answer. Sampled answers (see --temperature) are not guessed.
+    /// This makes born-digital PDFs faster, with tesseract also scans, and changes no answer. Tesseract reads ahead of the
+    /// model, on --workers threads. Sampled answers (see --temperature) are not guessed.
     #[arg(long, value_enum, value_name = "FROM", env = "OMNIDOCS_DRAFT", default_value_t = DraftChoice::Auto)]
     pub draft: DraftChoice,
 

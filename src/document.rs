@@ -106,6 +106,8 @@ pub struct PreparedPage {
     pub blank: bool,
     /// The text layer, if an engine of this run uses it; none where the page has none (an image).
     pub text: Option<PageText>,
+    /// What Tesseract reads on the page, if answers are guessed from that; none where the text layer says enough.
+    pub draft: Option<String>,
 }
 
 /// What a run's engine wants prepared.

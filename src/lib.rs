@@ -19,6 +19,7 @@
 //! | which of the documents this run is for | [`shard`] |
 //! | pages → text | [`engine`] and its implementations |
 //! | several devices, and who gets the next page | [`engine::several`] |
+//! | the installed Tesseract, as an engine and for guesses at a model's answer | [`mod@tesseract`], [`engine::tesseract`] |
 //! | what becomes of a page that an engine fails on | [`engine::page_by_page`], [`engine::fallback`], [`retry`] |
 //! | the model, and all the code that knows tensors | [`qwen_vl`] |
 //! | models by name | [`hub`] |
@@ -31,7 +32,8 @@
 //!
 //! - The model computes what the reference implementation computes: `tests/model/parity.rs`.
 //! - A page's text depends on its pixels and the settings alone, not on the pages before it: `tests/model/parity.rs`.
-//! - What is guessed of an answer before it is written changes nothing about it: `tests/model/drafts.rs`.
+//! - What is guessed of an answer before it is written changes nothing about it: `tests/model/drafts.rs`,
+//!   `tests/cli/drafts.rs`.
 //! - Pages that are read together come out as they do alone: `tests/model/together.rs`.
 //! - Weights of few bits stay close to those in f32: `tests/model/quantized.rs`.
 //! - Every page of every input has a record, whatever is wrong with it: `tests/prepare`, `tests/cli/bad_input.rs`.
@@ -64,3 +66,4 @@ pub mod retry;
 pub mod run;
 pub mod shard;
 pub mod signal;
+pub mod tesseract;

@@ -58,7 +58,7 @@ pub enum Warning {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Timings {
-    /// Opening, rendering and resizing.
+    /// Opening, rendering and resizing, and reading with Tesseract for guesses at the answer.
     pub prepare: u64,
     /// Vision tower and prompt.
     pub prefill: u64,

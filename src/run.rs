@@ -258,6 +258,7 @@ mod tests {
                     original: None,
                     blank: number == 6,
                     text: Some(PageText(format!("text of {number}"))),
+                    draft: None,
                 }),
             },
             elapsed: Duration::from_millis(7),

@@ -159,6 +159,7 @@ fn page(number: u64) -> PreparedPage {
         original: Some((640, 640)),
         blank: false,
         text: None,
+        draft: None,
     }
 }
 

@@ -75,6 +75,7 @@ fn page(number: u64) -> PreparedPage {
         original: None,
         blank: false,
         text: None,
+        draft: None,
     }
 }
 

@@ -15,13 +15,14 @@ use crate::{
         qwen::{QwenEngine, Task},
         server::{ServerEngine, find_model},
         several::Several,
-        tesseract::Tesseract,
+        tesseract::TesseractEngine,
         text_layer::TextLayer,
     },
     hub::{self, FetchProgress},
     prepare::resize::PixelBudget,
     qwen_vl::{self, generate::Sampling},
     signal::Interrupt,
+    tesseract::Tesseract,
 };
 
 /// The limits of published models, for engines that have none.
@@ -38,6 +39,8 @@ pub(super) struct EngineToBe {
     pub model: Option<ModelFacts>,
     /// The version and the languages of a program that is installed elsewhere.
     pub program: Option<String>,
+    /// What reads pages for guesses at its answers.
+    pub draft: Option<Tesseract>,
     /// What all of the engines look at.
     pub needs: Needs,
     /// Whether the first of them looks at pixels.
@@ -107,6 +110,7 @@ impl EngineToBe {
             name: TextLayer::NAME,
             model: None,
             program: None,
+            draft: None,
             needs: TextLayer::NEEDS,
             reads_pixels: TextLayer::NEEDS.pixels,
             limits: PUBLISHED,
@@ -119,18 +123,22 @@ impl EngineToBe {
         let tesseract = Tesseract::find(flag, &settings.tesseract_lang)?;
         let policy = policy(settings, PUBLISHED.factor);
         Ok(Self {
-            name: Tesseract::NAME,
+            name: TesseractEngine::NAME,
             model: None,
             program: Some(format!(
                 "{}, {}",
                 tesseract.version(),
                 settings.tesseract_lang
             )),
-            needs: Tesseract::NEEDS,
-            reads_pixels: Tesseract::NEEDS.pixels,
+            draft: None,
+            needs: TesseractEngine::NEEDS,
+            reads_pixels: TesseractEngine::NEEDS.pixels,
             limits: PUBLISHED,
             devices: Vec::new(),
-            load: Box::new(move || Ok(vec![page_by_page(tesseract.clone(), policy)])),
+            load: Box::new(move || {
+                let reader = TesseractEngine::new(tesseract.clone());
+                Ok(vec![page_by_page(reader, policy)])
+            }),
         })
     }
 
@@ -148,6 +156,7 @@ impl EngineToBe {
                 files: None,
             }),
             program: None,
+            draft: None,
             needs: ServerEngine::NEEDS,
             reads_pixels: ServerEngine::NEEDS.pixels,
             limits: PUBLISHED,
@@ -161,6 +170,12 @@ impl EngineToBe {
     }
 
     fn qwen(settings: &Settings) -> Result<Self> {
+        // Sampled answers are not guessed, so no text need be read for them.
+        let drafts = settings.draft != DraftChoice::Off && settings.temperature == 0.0;
+        let draft = (drafts && settings.draft == DraftChoice::Tesseract)
+            .then(|| Tesseract::find("--draft", &settings.tesseract_lang))
+            .transpose()?
+            .map(Tesseract::on_one_core);
         if let Some(threads) = settings.threads {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
             pool.build_global()?;
@@ -176,8 +191,6 @@ impl EngineToBe {
             default.to_owned()
         });
         let folder = hub::model_folder(&name, fetch_progress(settings))?;
-        // Sampled answers are not guessed, so the text layers need not be read for them.
-        let drafts = settings.draft != DraftChoice::Off && settings.temperature == 0.0;
         let task = task(settings, drafts);
         let limits = qwen_vl::config::pixel_budget(&folder)?;
         let policy = policy(settings, limits.factor);
@@ -193,6 +206,7 @@ impl EngineToBe {
             name: QwenEngine::NAME,
             model: Some(model),
             program: None,
+            draft,
             needs: QwenEngine::needs_of(task.drafts),
             reads_pixels: true,
             limits,

@@ -47,6 +47,7 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
         },
         selection: settings.pages.clone(),
         needs: engine.needs,
+        draft: engine.draft.clone(),
         workers: settings.workers,
         prefetch: settings.prefetch,
         retries: settings.retries,

@@ -119,10 +119,12 @@ pub enum DTypeChoice {
 /// `--draft`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DraftChoice {
-    /// From all that helps: today the text layer and the answer so far
+    /// From what is there: the text layer and the answer so far
     Auto,
     /// From the page's text layer and the answer so far
     TextLayer,
+    /// The same, and for pages without a text layer from what the installed program `tesseract` reads
+    Tesseract,
     /// No guesses
     Off,
 }

@@ -51,7 +51,7 @@ pub struct PageAnswer {
     pub completion_tokens: Option<usize>,
     /// How often the decoder ran, the prompt included.
     pub forward_passes: Option<usize>,
-    /// Tokens that were guessed, from the page's text layer or from the answer so far, before the decoder wrote them.
+    /// Tokens that were guessed, from the page's text or from the answer so far, before the decoder wrote them.
     pub draft_accepted: Option<usize>,
     /// Vision tower and prompt.
     pub prefill: Duration,

@@ -30,7 +30,7 @@ pub struct Task {
     pub output_format: OutputFormat,
     /// How the answer is written.
     pub sampling: Sampling,
-    /// Whether answers are guessed from the pages' text layers and from themselves.
+    /// Whether answers are guessed from what the pages are known to say and from themselves.
     pub drafts: bool,
     /// How many pages are read at a time.
     pub batch_size: usize,
@@ -55,7 +55,7 @@ impl QwenEngine {
     /// Its name in records.
     pub const NAME: &str = "qwen";
 
-    /// What it looks at; the text layer only where answers are guessed from it.
+    /// What it looks at; the text layer only where answers are guessed.
     #[must_use]
     pub fn needs_of(drafts: bool) -> Needs {
         Needs {
@@ -162,9 +162,9 @@ impl QwenEngine {
         } else {
             self.sampling
         };
-        let text = page.text.as_ref().map_or("", |text| &text.0);
+        let layer = page.text.as_ref().map_or("", |text| &text.0);
         let help = Help {
-            draft: self.drafts.then_some(text),
+            draft: self.drafts.then(|| page.draft.as_deref().unwrap_or(layer)),
             deadline: Some(attempt.deadline),
         };
         Ok((image, sampling, help))

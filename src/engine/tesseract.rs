@@ -1,32 +1,22 @@
 //! The engine that asks the installed `tesseract` program.
 
-use std::{
-    io::{self, ErrorKind as Io, Read, Write},
-    process::{Child, Command, ExitStatus, Stdio},
-    thread,
-    time::{Duration, Instant},
-};
-
-use anyhow::{Result, anyhow, bail, ensure};
-use image::RgbImage;
+use std::time::Instant;
 
 use super::{Attempt, EngineFacts, PageAnswer, PageReader};
 use crate::{
     document::{Needs, OutputFormat, PreparedPage},
     error::{ErrorKind, PageError, Stage},
+    tesseract::Tesseract,
 };
-
-const PROGRAM: &str = "tesseract";
 
 /// Reads pages with Tesseract, as plain text.
 #[derive(Debug, Clone)]
-pub struct Tesseract {
+pub struct TesseractEngine {
     facts: EngineFacts,
-    languages: String,
-    version: String,
+    program: Tesseract,
 }
 
-impl Tesseract {
+impl TesseractEngine {
     /// Its name in records.
     pub const NAME: &str = "tesseract";
     /// What this engine looks at, known before there is one.
@@ -35,64 +25,21 @@ impl Tesseract {
         text: false,
     };
 
-    /// Finds the program, and in it `languages`, joined by `+`. `flag` is the option that asked for it.
-    ///
-    /// # Errors
-    /// The program or a language is not installed.
-    pub fn find(flag: &str, languages: &str) -> Result<Self> {
-        let told = |argument: &str| -> Result<String> {
-            let output = Command::new(PROGRAM)
-                .arg(argument)
-                .output()
-                .map_err(|error| match error.kind() {
-                    Io::NotFound => anyhow!(
-                        "{flag} tesseract: there is no program `tesseract` to run; install it (Debian: \
-                         `apt install tesseract-ocr`, macOS: `brew install tesseract`)"
-                    ),
-                    _ => anyhow!("{flag} tesseract: the program `tesseract` can't be run: {error}"),
-                })?;
-            ensure!(
-                output.status.success(),
-                "{flag} tesseract: `tesseract {argument}` failed ({}): {}",
-                output.status,
-                last_line(&output.stderr)
-            );
-            // Versions before 4 write both to the standard error.
-            let text = [output.stdout, output.stderr].concat();
-            Ok(String::from_utf8_lossy(&text).into_owned())
-        };
-        let version = told("--version")?;
-        let version = version.lines().next().unwrap_or_default();
-        let installed = told("--list-langs")?;
-        let installed: Vec<_> = installed.lines().skip(1).map(str::trim).collect();
-        for language in languages.split('+') {
-            if !installed.contains(&language) {
-                bail!(
-                    "--tesseract-lang {languages}: the language {language} is not installed (Debian: \
-                     `apt install tesseract-ocr-{language}`); there are {}",
-                    installed.join(", ")
-                );
-            }
-        }
-        Ok(Self {
+    /// Reads with `program`.
+    #[must_use]
+    pub fn new(program: Tesseract) -> Self {
+        Self {
             facts: EngineFacts {
                 engine: Self::NAME,
                 model: None,
                 output_format: OutputFormat::Text,
             },
-            languages: languages.to_owned(),
-            version: version.trim().to_owned(),
-        })
-    }
-
-    /// As the program tells it: `tesseract 5.3.0`.
-    #[must_use]
-    pub fn version(&self) -> &str {
-        &self.version
+            program,
+        }
     }
 }
 
-impl PageReader for Tesseract {
+impl PageReader for TesseractEngine {
     fn facts(&self) -> &EngineFacts {
         &self.facts
     }
@@ -102,111 +49,20 @@ impl PageReader for Tesseract {
     }
 
     fn read(&mut self, page: &PreparedPage, attempt: Attempt) -> Result<PageAnswer, PageError> {
+        let failed = |kind, message| PageError::new(kind, Stage::Engine, message);
         let image = page
             .pixels
             .as_ref()
-            .ok_or_else(|| failed("the page came without pixels"))?;
+            .ok_or_else(|| failed(ErrorKind::Engine, "the page came without pixels"))?;
         let begin = Instant::now();
-        let mut command = Command::new(PROGRAM);
-        command.args(["stdin", "stdout", "-l", &self.languages]);
-        let ended = run(command, portable_pixmap(image), attempt.deadline)
-            .map_err(|error| failed(format!("the program `tesseract` can't be run: {error}")))?;
-        let Some(ended) = ended else {
-            let message = "tesseract took too long; give it more time with --page-timeout";
-            return Err(PageError::new(ErrorKind::Timeout, Stage::Engine, message));
-        };
-        if !ended.status.success() {
-            let message = format!(
-                "tesseract failed ({}): {}",
-                ended.status,
-                last_line(&ended.stderr)
-            );
-            let kind = match ended.status.code() {
-                Some(_) => ErrorKind::Engine,
-                None => ErrorKind::Crashed,
-            };
-            return Err(PageError::new(kind, Stage::Engine, message));
-        }
-        let text = String::from_utf8_lossy(&ended.stdout);
+        let text = self
+            .program
+            .read(image, &|| Instant::now() >= attempt.deadline)?;
+        let late = "tesseract took too long; give it more time with --page-timeout";
         Ok(PageAnswer {
-            // A form feed ends each page.
-            content: text.trim_end_matches(['\u{c}', '\n', ' ']).to_owned(),
+            content: text.ok_or_else(|| failed(ErrorKind::Timeout, late))?,
             decode: begin.elapsed(),
             ..PageAnswer::default()
         })
     }
-}
-
-/// The image as a PPM file (`P6`), which needs no encoder.
-fn portable_pixmap(image: &RgbImage) -> Vec<u8> {
-    let mut file = format!("P6\n{} {}\n255\n", image.width(), image.height()).into_bytes();
-    file.extend_from_slice(image.as_raw());
-    file
-}
-
-struct Ended {
-    status: ExitStatus,
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
-}
-
-/// Runs a command to its end; none if that does not come before the deadline.
-fn run(mut command: Command, input: Vec<u8>, deadline: Instant) -> io::Result<Option<Ended>> {
-    const LOOK_UP: Duration = Duration::from_millis(2);
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    // A Ctrl-C is meant for this program, which then finishes the page in hand.
-    #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    let mut child = command.spawn()?;
-    let stdin = child.stdin.take();
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            // A program that does not want to read on says why on its standard error.
-            let _ = stdin.map(|mut stdin| stdin.write_all(&input));
-        });
-        let stdout = scope.spawn(move || read_all(stdout));
-        let stderr = scope.spawn(move || read_all(stderr));
-        let status = loop {
-            match child.try_wait()? {
-                Some(status) => break status,
-                None if Instant::now() >= deadline => {
-                    end(&mut child);
-                    return Ok(None);
-                }
-                None => thread::sleep(LOOK_UP),
-            }
-        };
-        Ok(Some(Ended {
-            status,
-            stdout: stdout.join().unwrap_or_default(),
-            stderr: stderr.join().unwrap_or_default(),
-        }))
-    })
-}
-
-fn end(child: &mut Child) {
-    let _ = child.kill();
-    let _ = child.wait();
-}
-
-fn read_all(pipe: Option<impl Read>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    if let Some(mut pipe) = pipe {
-        let _ = pipe.read_to_end(&mut bytes);
-    }
-    bytes
-}
-
-fn last_line(stderr: &[u8]) -> String {
-    let text = String::from_utf8_lossy(stderr);
-    let last = text.lines().rfind(|line| !line.trim().is_empty());
-    last.unwrap_or("it does not say why").to_owned()
-}
-
-fn failed(message: impl Into<String>) -> PageError {
-    PageError::new(ErrorKind::Engine, Stage::Engine, message)
 }

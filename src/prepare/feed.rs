@@ -18,7 +18,9 @@ use rayon::ThreadPool;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Done, Settings, Slot, crashed, not_opened,
+    Done, Settings, Slot, crashed,
+    draft::Drafts,
+    not_opened,
     protocol::{Request, Wanted},
     unreadable,
     workers::Workers,
@@ -36,6 +38,7 @@ const PIECE: usize = 1 << 18;
 pub(super) struct Feeder {
     pub(super) settings: Arc<Settings>,
     pub(super) workers: Arc<Workers>,
+    pub(super) drafts: Option<Arc<Drafts>>,
     pub(super) pool: ThreadPool,
     pub(super) slots: mpsc::SyncSender<Slot>,
     pub(super) next_document: u64,
@@ -224,14 +227,18 @@ impl Feeder {
         let id = PageId(self.next_page);
         self.next_page += 1;
         let (settings, stop) = (Arc::clone(&self.settings), Arc::clone(&self.stop));
+        let drafts = self.drafts.clone();
         let passed_over = self.passed_over.documents();
         self.pool.spawn(move || {
             if stop.load(Ordering::Relaxed) {
                 return;
             }
             let begin = Instant::now();
-            let (prepared, attempts) =
+            let (mut prepared, attempts) =
                 retry(settings.retries, || opened.page(id, &page, &settings));
+            if let (Some(drafts), Ok(page)) = (drafts, &mut prepared) {
+                page.draft = drafts.of(page, begin + settings.page_timeout);
+            }
             let _ = result.send(Preparation {
                 page,
                 result: prepared,
@@ -346,6 +353,7 @@ impl Opened {
             original: header.original,
             blank: header.blank,
             text: header.text.map(PageText),
+            draft: None,
         })
     }
 }

@@ -8,6 +8,7 @@
 //! costs the page that was asked for, and nothing else.
 
 mod blank;
+mod draft;
 mod feed;
 mod image;
 mod pdf;
@@ -37,6 +38,7 @@ use rayon::ThreadPoolBuilder;
 use serde::{Deserialize, Serialize};
 
 use self::{
+    draft::Drafts,
     feed::{Feeder, PassedOver},
     resize::PixelBudget,
     workers::Workers,
@@ -44,6 +46,7 @@ use self::{
 use crate::{
     document::{Document, Needs, PageRef, PageSelection, Preparation, Source},
     error::{ErrorKind, PageError, Stage},
+    tesseract::Tesseract,
 };
 
 /// What is prepared, and how far ahead.
@@ -55,6 +58,8 @@ pub struct Settings {
     pub selection: Option<PageSelection>,
     /// What the engine looks at; nothing else is prepared.
     pub needs: Needs,
+    /// What reads pages without a text layer for guesses at the engine's answer.
+    pub draft: Option<Tesseract>,
     /// Number of threads, at least 1.
     pub workers: usize,
     /// At most this many pages are prepared before they are asked for.
@@ -124,6 +129,7 @@ impl Done for () {
 pub struct Pages {
     slots: mpsc::Receiver<Slot>,
     stop: Arc<AtomicBool>,
+    drafts: Option<Arc<Drafts>>,
     passed_over: Arc<PassedOver>,
 }
 
@@ -159,10 +165,13 @@ pub fn pages_except(
     let workers = Workers::start(settings.program.clone(), settings.page_timeout)?;
     let (sender, slots) = mpsc::sync_channel(settings.prefetch);
     let stop = Arc::new(AtomicBool::new(false));
+    let drafts = settings.draft.clone();
+    let drafts = drafts.map(|tesseract| Arc::new(Drafts::new(tesseract, Arc::clone(&stop))));
     let passed_over = Arc::<PassedOver>::default();
     let mut feeder = Feeder {
         settings: Arc::new(settings),
         workers: Arc::new(workers),
+        drafts: drafts.clone(),
         pool,
         slots: sender,
         next_document: 0,
@@ -182,6 +191,7 @@ pub fn pages_except(
     Ok(Pages {
         slots,
         stop,
+        drafts,
         passed_over,
     })
 }
@@ -267,6 +277,9 @@ impl Iterator for Pages {
 impl Drop for Pages {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
+        if let Some(drafts) = &self.drafts {
+            drafts.end();
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod hub_server;
 
 mod bad_input;
 mod corpus;
+mod drafts;
 mod faults;
 mod help;
 mod inputs;

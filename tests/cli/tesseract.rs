@@ -23,7 +23,7 @@ fn bar() -> Vec<u8> {
 
 /// A room whose `tesseract` knows English and German and otherwise does as `script` says.
 #[cfg(unix)]
-fn room_with(script: &str) -> Room {
+pub fn room_with(script: &str) -> Room {
     use std::os::unix::fs::PermissionsExt;
     let room = Room::new();
     room.put("a.png", bar()).put(
@@ -39,7 +39,7 @@ fn room_with(script: &str) -> Room {
 }
 
 /// `omnidocs extract ARGS…`, where programs are looked for in the room first.
-fn extract(room: &Room, args: &str) -> Command {
+pub fn extract(room: &Room, args: &str) -> Command {
     let mut command = room.omnidocs(&format!("extract {args}"));
     let system = std::env::var("PATH").unwrap();
     command.env("PATH", format!("{}:{system}", room.path("bin").display()));
@@ -85,6 +85,7 @@ fn a_tesseract_that_is_not_there_is_said_before_anything_is_read() {
     for flag in [
         "--engine tesseract",
         "--engine text-layer --fallback tesseract",
+        "--model nowhere --draft tesseract",
     ] {
         let mut command = room.omnidocs(&format!("extract a.png {flag}"));
         let ran = Ran::of(command.env("PATH", room.path("nothing"))).expect(1);
@@ -102,10 +103,12 @@ fn a_tesseract_that_is_not_there_is_said_before_anything_is_read() {
 #[test]
 fn a_language_that_is_not_there_is_named_with_those_that_are() {
     let room = room_with("cat > /dev/null");
-    let args = "a.png --engine tesseract --tesseract-lang eng+fra";
-    let ran = Ran::of(&mut extract(&room, args)).expect(1);
-    for words in ["the language fra is not installed", "there are deu, eng"] {
-        assert!(ran.stderr.contains(words), "{}", ran.stderr);
+    for flag in ["--engine tesseract", "--model nowhere --draft tesseract"] {
+        let args = format!("a.png {flag} --tesseract-lang eng+fra");
+        let ran = Ran::of(&mut extract(&room, &args)).expect(1);
+        for words in ["the language fra is not installed", "there are deu, eng"] {
+            assert!(ran.stderr.contains(words), "{}", ran.stderr);
+        }
     }
 }
 

@@ -65,6 +65,7 @@ fn a_text_layer_saves_two_of_three_passes_on_born_digital_pages() {
             pixels: true,
             text: true,
         },
+        draft: None,
         workers: 1,
         prefetch: 1,
         retries: 0,

@@ -64,6 +64,7 @@ fn settings() -> Settings {
         },
         selection: None,
         needs: EVERYTHING,
+        draft: None,
         workers: 2,
         prefetch: 2,
         retries: 0,

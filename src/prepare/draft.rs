@@ -1,0 +1,119 @@
+//! Guesses at what the model will read, where a page has no text layer to take them from: what Tesseract reads.
+//!
+//! It reads a page as soon as that is prepared, while the model reads the pages before it. Whatever becomes of it costs
+//! the page its guess, and nothing else.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::{
+    document::{PageText, PreparedPage},
+    error::{ErrorKind, PageError, Stage, guard},
+    tesseract::Tesseract,
+};
+
+/// A text layer with so many letters and digits is the page's text; with fewer it may be a stamp on a scan.
+const ENOUGH: usize = 16;
+/// A guess is not worth more time than this, which is far above what a page of small print takes.
+const LONGEST: Duration = Duration::from_secs(60);
+/// So many failures in a row end the guessing for this run.
+const PATIENCE: u32 = 3;
+
+/// Reads pages with Tesseract, for guesses.
+#[derive(Debug)]
+pub(super) struct Drafts {
+    tesseract: Tesseract,
+    /// Whether nobody wants pages any more.
+    stop: Arc<AtomicBool>,
+    /// Held for reading as long as a program runs.
+    running: RwLock<()>,
+    failures: Mutex<Failures>,
+}
+
+#[derive(Debug, Default)]
+struct Failures {
+    in_a_row: u32,
+    /// What was said already.
+    told: Vec<ErrorKind>,
+}
+
+impl Drafts {
+    pub(super) fn new(tesseract: Tesseract, stop: Arc<AtomicBool>) -> Self {
+        Self {
+            tesseract,
+            stop,
+            running: RwLock::default(),
+            failures: Mutex::default(),
+        }
+    }
+
+    /// What Tesseract reads on `page` before the deadline, if there is anything to read that its text layer does not say.
+    pub(super) fn of(&self, page: &PreparedPage, deadline: Instant) -> Option<String> {
+        if page.blank || page.text.as_ref().is_some_and(says_enough) || self.are_given_up() {
+            return None;
+        }
+        let image = page.pixels.as_ref()?;
+        let deadline = deadline.min(Instant::now() + LONGEST);
+        let stopped = || self.stop.load(Ordering::Relaxed);
+        let _running = self.running.read();
+        if stopped() {
+            return None;
+        }
+        let read = guard(Stage::Engine, "the thread that runs tesseract", || {
+            let given_up = || stopped() || Instant::now() >= deadline;
+            self.tesseract.read(image, &given_up)
+        });
+        if stopped() {
+            return None;
+        }
+        let late = || PageError::new(ErrorKind::Timeout, Stage::Engine, "tesseract took too long");
+        self.count(read.and_then(|text| text.ok_or_else(late)))
+    }
+
+    /// Waits until no program runs any more, which is a moment once nobody wants pages.
+    pub(super) fn end(&self) {
+        drop(self.running.write());
+    }
+
+    fn are_given_up(&self) -> bool {
+        self.failures().in_a_row >= PATIENCE
+    }
+
+    /// Says a failure of each kind once.
+    fn count(&self, read: Result<String, PageError>) -> Option<String> {
+        let mut failures = self.failures();
+        let error = match read {
+            Ok(text) => {
+                failures.in_a_row = 0;
+                return Some(text);
+            }
+            Err(error) => error,
+        };
+        failures.in_a_row += 1;
+        if failures.in_a_row == PATIENCE {
+            tracing::warn!(
+                "--draft tesseract: {error}; {PATIENCE} times in a row: no more guesses from it in this run"
+            );
+        } else if !failures.told.contains(&error.kind) {
+            tracing::warn!(
+                "--draft tesseract: {error}; the page is read all the same (this is said once)"
+            );
+            failures.told.push(error.kind);
+        }
+        None
+    }
+
+    fn failures(&self) -> std::sync::MutexGuard<'_, Failures> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn says_enough(text: &PageText) -> bool {
+    let letters = text.0.chars().filter(|c| c.is_alphanumeric());
+    letters.take(ENOUGH).count() == ENOUGH
+}

@@ -1,0 +1,205 @@
+//! The installed program `tesseract`: found once, then run for one page at a time.
+
+use std::{
+    io::{self, ErrorKind as Io, Read, Write},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Result, anyhow, bail, ensure};
+use image::RgbImage;
+
+use crate::error::{ErrorKind, PageError, Stage};
+
+const PROGRAM: &str = "tesseract";
+
+/// The program, which is there, and has the languages.
+#[derive(Debug, Clone)]
+pub struct Tesseract {
+    languages: String,
+    version: String,
+    one_core: bool,
+}
+
+impl Tesseract {
+    /// Finds the program, and in it `languages`, joined by `+`. `flag` is the option that asked for it.
+    ///
+    /// # Errors
+    /// The program or a language is not installed.
+    pub fn find(flag: &str, languages: &str) -> Result<Self> {
+        let told = |argument: &str| -> Result<String> {
+            let output = Command::new(PROGRAM)
+                .arg(argument)
+                .output()
+                .map_err(|error| match error.kind() {
+                    Io::NotFound => anyhow!(
+                        "{flag} tesseract: there is no program `tesseract` to run; install it (Debian: \
+                         `apt install tesseract-ocr`, macOS: `brew install tesseract`)"
+                    ),
+                    _ => anyhow!("{flag} tesseract: the program `tesseract` can't be run: {error}"),
+                })?;
+            ensure!(
+                output.status.success(),
+                "{flag} tesseract: `tesseract {argument}` failed ({}): {}",
+                output.status,
+                last_line(&output.stderr)
+            );
+            // Versions before 4 write both to the standard error.
+            let text = [output.stdout, output.stderr].concat();
+            Ok(String::from_utf8_lossy(&text).into_owned())
+        };
+        let version = told("--version")?;
+        let version = version.lines().next().unwrap_or_default();
+        let installed = told("--list-langs")?;
+        let installed: Vec<_> = installed.lines().skip(1).map(str::trim).collect();
+        for language in languages.split('+') {
+            if !installed.contains(&language) {
+                bail!(
+                    "--tesseract-lang {languages}: the language {language} is not installed (Debian: \
+                     `apt install tesseract-ocr-{language}`); there are {}",
+                    installed.join(", ")
+                );
+            }
+        }
+        Ok(Self {
+            languages: languages.to_owned(),
+            version: version.trim().to_owned(),
+            one_core: false,
+        })
+    }
+
+    /// As the program tells it: `tesseract 5.3.0`.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// For where much else is at work: its threads wait for each other without giving their cores away, and among busy cores
+    /// take several times as long together as one of them does alone.
+    #[must_use]
+    pub fn on_one_core(self) -> Self {
+        Self {
+            one_core: true,
+            ..self
+        }
+    }
+
+    /// Reads the text on `image`; none if `given_up` said that it is not waited for any more.
+    ///
+    /// # Errors
+    /// The program failed ([`ErrorKind::Engine`]), or a signal ended it ([`ErrorKind::Crashed`]).
+    pub fn read(
+        &self,
+        image: &RgbImage,
+        given_up: &dyn Fn() -> bool,
+    ) -> Result<Option<String>, PageError> {
+        let mut command = Command::new(PROGRAM);
+        command.args(["stdin", "stdout", "-l", &self.languages]);
+        if self.one_core {
+            command.env("OMP_THREAD_LIMIT", "1");
+        }
+        let ended = run(command, portable_pixmap(image), given_up).map_err(|error| {
+            let message = format!("the program `tesseract` can't be run: {error}");
+            PageError::new(ErrorKind::Engine, Stage::Engine, message)
+        })?;
+        let Some(ended) = ended else {
+            return Ok(None);
+        };
+        if !ended.status.success() {
+            let message = format!(
+                "tesseract failed ({}): {}",
+                ended.status,
+                last_line(&ended.stderr)
+            );
+            let kind = match ended.status.code() {
+                Some(_) => ErrorKind::Engine,
+                None => ErrorKind::Crashed,
+            };
+            return Err(PageError::new(kind, Stage::Engine, message));
+        }
+        let text = String::from_utf8_lossy(&ended.stdout);
+        // A form feed ends each page.
+        Ok(Some(text.trim_end_matches(['\u{c}', '\n', ' ']).to_owned()))
+    }
+}
+
+/// The image as a PPM file (`P6`), which needs no encoder.
+fn portable_pixmap(image: &RgbImage) -> Vec<u8> {
+    let mut file = format!("P6\n{} {}\n255\n", image.width(), image.height()).into_bytes();
+    file.extend_from_slice(image.as_raw());
+    file
+}
+
+struct Ended {
+    status: ExitStatus,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+/// Runs a command to its end; none if it is given up before that.
+fn run(
+    mut command: Command,
+    input: Vec<u8>,
+    given_up: &dyn Fn() -> bool,
+) -> io::Result<Option<Ended>> {
+    const LOOK_UP: Duration = Duration::from_millis(2);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    // A Ctrl-C is meant for this program, which then finishes the page in hand.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let mut child = command.spawn()?;
+    let stdin = child.stdin.take();
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            // A program that does not want to read on says why on its standard error.
+            let _ = stdin.map(|mut stdin| stdin.write_all(&input));
+        });
+        let stdout = scope.spawn(move || read_all(stdout));
+        let stderr = scope.spawn(move || read_all(stderr));
+        let status = loop {
+            match child.try_wait()? {
+                Some(status) => break status,
+                None if given_up() => {
+                    end(&mut child);
+                    return Ok(None);
+                }
+                None => thread::sleep(LOOK_UP),
+            }
+        };
+        Ok(Some(Ended {
+            status,
+            stdout: stdout.join().unwrap_or_default(),
+            stderr: stderr.join().unwrap_or_default(),
+        }))
+    })
+}
+
+/// Ends the program, and what it has started: `tesseract` may be a script that starts another one.
+fn end(child: &mut Child) {
+    #[cfg(unix)]
+    let _ = rustix::process::kill_process_group(
+        rustix::process::Pid::from_child(child),
+        rustix::process::Signal::KILL,
+    );
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+fn read_all(pipe: Option<impl Read>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Some(mut pipe) = pipe {
+        let _ = pipe.read_to_end(&mut bytes);
+    }
+    bytes
+}
+
+fn last_line(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let last = text.lines().rfind(|line| !line.trim().is_empty());
+    last.unwrap_or("it does not say why").to_owned()
+}
