@@ -46,6 +46,54 @@ impl std::error::Error for Locked {}
 
 /// Opens the file and locks it for as long as it stays open.
 pub(super) fn lock(path: &Path) -> Result<File> {
+    until_it_is_there(path, || open_locked(path))
+}
+
+/// Opens a file to be read or replaced, to which nobody may write for as long as it stays open. Where files can't be locked, no
+/// run has been able to do it either.
+pub(super) fn keep_runs_away(path: &Path) -> Result<File> {
+    until_it_is_there(path, || {
+        let file = File::open(path).with_context(|| format!("can't read {}", path.display()))?;
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Err(Locked::of(path).into()),
+            _ => Ok(file),
+        }
+    })
+}
+
+/// A file that was replaced between its opening and its locking is opened again so often at most. It takes luck to hit that
+/// once; where it never ends, the file system tells no truth about which file is which.
+const OPENINGS: usize = 10;
+
+/// Opens and locks until the file is still the one at its path.
+fn until_it_is_there(path: &Path, open: impl Fn() -> Result<File>) -> Result<File> {
+    for _ in 1..OPENINGS {
+        let file = open()?;
+        if is_at(&file, path) {
+            return Ok(file);
+        }
+    }
+    open()
+}
+
+/// Whether the open file is the one that has this path now.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(opened), Ok(there)) => (opened.dev(), opened.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
+}
+
+/// Elsewhere an open file keeps its path.
+#[cfg(not(unix))]
+fn is_at(_: &File, _: &Path) -> bool {
+    true
+}
+
+fn open_locked(path: &Path) -> Result<File> {
     let shown = path.display();
     let file = OpenOptions::new()
         .create(true)
@@ -91,5 +139,43 @@ pub(super) fn keep(path: &Path) -> Result<PathBuf> {
             Err(error).with_context(|| format!("can't keep {}", Meta::path(path).display()))
         }
         _ => Ok(kept),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::{cell::Cell, io};
+
+    use super::*;
+
+    /// Opens a file that another process replaces `times` before it can be locked; what is in the one that is locked in the
+    /// end, and how often one was opened.
+    fn locked_while_replaced(times: usize) -> (String, usize) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.jsonl");
+        let put = |content: usize| {
+            let new = folder.path().join("new");
+            fs::write(&new, content.to_string()).unwrap();
+            fs::rename(new, &path).unwrap();
+        };
+        put(0);
+        let opened = Cell::new(0);
+        let file = until_it_is_there(&path, || {
+            let file = File::open(&path)?;
+            opened.set(opened.get() + 1);
+            if opened.get() <= times {
+                put(opened.get());
+            }
+            Ok(file)
+        });
+        let content = io::read_to_string(file.unwrap()).unwrap();
+        (content, opened.get())
+    }
+
+    #[test]
+    fn a_lock_is_on_the_file_that_has_the_path_also_where_others_replace_it() {
+        assert_eq!(locked_while_replaced(0), ("0".to_owned(), 1));
+        assert_eq!(locked_while_replaced(2), ("2".to_owned(), 3));
+        assert_eq!(locked_while_replaced(usize::MAX).1, OPENINGS);
     }
 }

@@ -14,7 +14,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::Entry},
     fmt,
-    fs::{File, TryLockError},
+    fs::File,
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
@@ -23,7 +23,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::{
-    lock::Locked,
+    lock::keep_runs_away,
     meta::{Meta, OutputSettings, SHARD, differing, put_whole},
     scan::{Line, PageKey, each_line},
 };
@@ -117,7 +117,7 @@ impl Merge {
     /// Reads which pages the journals have.
     ///
     /// # Errors
-    /// [`SettingsDisagree`], [`Locked`], or a file that can't be read or understood.
+    /// [`SettingsDisagree`], [`Locked`](super::Locked), or a file that can't be read or understood.
     pub fn read(paths: &[PathBuf]) -> Result<Self> {
         let mut inputs: Vec<Input> = paths
             .iter()
@@ -267,16 +267,14 @@ impl Merge {
     /// go on with it. `is_complete` says that nothing was lacking.
     ///
     /// # Errors
-    /// As [`Merge::write`], [`Locked`], or the folder can't be written to.
+    /// As [`Merge::write`], [`Locked`](super::Locked), or the folder can't be written to.
     pub fn write_file(&mut self, path: &Path, is_complete: bool) -> Result<()> {
         let mut meta = Meta::new(self.settings.clone());
         if is_complete {
             meta.finish();
         }
-        let replaced = File::open(path).ok();
-        if let Some(file) = &replaced {
-            keep_runs_away(file, path)?;
-        }
+        let replaced = path.exists().then(|| keep_runs_away(path));
+        let _replaced = replaced.transpose()?;
         put_whole(path, |file| self.write(file))?;
         meta.write(path)
     }
@@ -308,14 +306,6 @@ struct PageInOrder<'a> {
     place: &'a Place,
 }
 
-/// Nobody may write to a file that is read or replaced. Where files can't be locked, no run has been able to do it either.
-fn keep_runs_away(file: &File, path: &Path) -> Result<(), Locked> {
-    match file.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => Err(Locked::of(path)),
-        _ => Ok(()),
-    }
-}
-
 /// A document's path is that of its newest line.
 fn note_document(documents: &mut HashMap<[u8; 16], Document>, line: &Line) {
     let document = documents
@@ -335,10 +325,9 @@ fn note_document(documents: &mut HashMap<[u8; 16], Document>, line: &Line) {
 impl Input {
     fn open(path: &Path) -> Result<Self> {
         let shown = path.display();
-        let file = File::open(path).with_context(|| format!("can't read {shown}"))?;
+        let file = keep_runs_away(path)?;
         let is_file = file.metadata().is_ok_and(|data| data.is_file());
         anyhow::ensure!(is_file, "{shown} is not a regular file");
-        keep_runs_away(&file, path)?;
         let mut meta = Meta::read(path)?.with_context(|| {
             let beside = Meta::path(path);
             format!(
