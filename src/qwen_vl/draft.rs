@@ -60,8 +60,7 @@ impl Drafter {
             return Vec::new();
         }
         let from_source = best_match(&self.source, self.source.len(), answer, self.cursor);
-        // The answer's own end is no match for itself.
-        let end = answer.len().saturating_sub(1);
+        let end = answer.len();
         let from_answer = best_match(answer, end, answer, end);
         let own = from_answer.as_ref().map_or(0, |own| own.length);
         let from_source = match from_source {
@@ -69,14 +68,22 @@ impl Drafter {
             // The answer has something of its own, as markup is: after it, the source may go on where it was left.
             None => (own < STRONG && self.cursor < self.source.len()).then_some(self.cursor),
         };
-        let (text, at) = match (from_source, from_answer) {
-            (Some(at), _) => (&self.source[..], at),
+        self.taken_at = from_source;
+        let next = match (from_source, from_answer) {
+            (Some(at), _) => &self.source[at..],
             // One token alone says little about what follows.
-            (None, Some(own)) if own.length > 1 => (answer, own.end),
+            (None, Some(own)) if own.length > 1 => {
+                // What has come again may do so once more: a line of dots goes on as such.
+                return answer[own.end..]
+                    .iter()
+                    .copied()
+                    .cycle()
+                    .take(length)
+                    .collect();
+            }
             _ => return Vec::new(),
         };
-        self.taken_at = from_source;
-        text[at..].iter().copied().take(length).collect()
+        next.iter().copied().take(length).collect()
     }
 
     /// Learns that of a guess the first `right` of `guessed` tokens were written, after which the answer is `answer`.
@@ -196,6 +203,14 @@ mod tests {
             .flat_map(|i| [row.clone(), vec![5000 + i]].concat())
             .collect();
         assert!(passes(&[], &table) <= 130, "{}", passes(&[], &table));
+    }
+
+    #[test]
+    fn a_line_of_dots_is_guessed_to_go_on_as_such() {
+        let dots = [vec![1, 2, 3], vec![7; 60]].concat();
+        assert!(passes(&[], &dots) <= 12, "{}", passes(&[], &dots));
+        let rule = [8, 9].repeat(60);
+        assert!(passes(&[], &rule) <= 12, "{}", passes(&[], &rule));
     }
 
     #[test]
