@@ -2,12 +2,13 @@
 
 use std::{
     borrow::Cow,
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, Result};
@@ -16,9 +17,12 @@ use candle_core::{
     quantized::{GgmlDType, QTensor},
 };
 use safetensors::{Dtype, View};
-use tempfile::NamedTempFile;
 
 use super::{linear::Matrix, mapped::MappedTensors};
+
+/// A file that no start has used for so long is of a model, or a version of this program, that is not in use any more.
+const FORGOTTEN: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+const SUFFIX: &str = ".safetensors";
 
 /// The file of one model's quantized weights: safetensors of bytes, by the names that the weights have here and the form
 /// that they are in.
@@ -33,9 +37,11 @@ pub struct QuantizedFile {
 }
 
 impl QuantizedFile {
-    /// The file at `path`, which need not be there.
+    /// The file at `path`, which need not be there. Others like it are kept in the same folder, and nothing else is.
     #[must_use]
     pub fn open(path: PathBuf) -> Self {
+        // Its time says when it was last of use; where that can't be set, it is made anew one day.
+        let _ = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
         Self {
             kept: MappedTensors::open(&path).ok(),
             path,
@@ -72,7 +78,8 @@ impl QuantizedFile {
         Ok(weight)
     }
 
-    /// Writes all weights, whole or not at all, if the file lacks any.
+    /// Writes all weights, whole or not at all, if the file lacks any. To make up for the room that this takes, files go that were
+    /// not used for 90 days.
     ///
     /// # Errors
     /// The folder can't be written to.
@@ -87,7 +94,10 @@ impl QuantizedFile {
             .collect::<Result<Vec<_>>>()?;
         let folder = self.path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder)?;
-        let file = NamedTempFile::new_in(folder)?;
+        remove_forgotten(folder);
+        let file = tempfile::Builder::new()
+            .suffix(SUFFIX)
+            .tempfile_in(folder)?;
         safetensors::serialize_to_file(bytes, None, file.path())?;
         file.as_file().sync_all()?;
         file.persist(&self.path)
@@ -97,6 +107,20 @@ impl QuantizedFile {
 
     fn weights(&self) -> MutexGuard<'_, Vec<(String, Matrix)>> {
         self.weights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Removes what no start has used for long, and what a run that was killed has left half written. A run that has such a file
+/// mapped keeps it.
+fn remove_forgotten(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let used = entry.metadata().and_then(|file| file.modified());
+        let unused = used.ok().and_then(|used| used.elapsed().ok());
+        let is_ours = entry.file_name().to_string_lossy().ends_with(SUFFIX);
+        if is_ours && unused.is_some_and(|unused| unused > FORGOTTEN) {
+            tracing::debug!("{} was not used for long", entry.path().display());
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 

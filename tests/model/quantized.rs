@@ -1,6 +1,10 @@
 //! Weights of few bits: close to those in f32, and kept for the next start.
 
-use std::fs;
+use std::{
+    fs::{self, File},
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use candle_core::{DType, Device, Tensor};
 use omnidocs::qwen_vl::{QwenVl, generate::Help, precision::Precision, quantized::QuantizedFile};
@@ -110,4 +114,50 @@ fn quantized_weights_are_kept_and_a_file_that_does_not_fit_is_made_anew() {
     fs::remove_file(&path).unwrap();
     load(Precision::Dense(DType::F32));
     assert!(!path.exists());
+}
+
+#[test]
+fn weights_that_no_start_has_used_for_months_make_room_for_new_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let days_ago = |name: &str, days: u64| {
+        let file = File::create(folder.path().join(name)).unwrap();
+        let then = SystemTime::now() - Duration::from_secs(days * 24 * 60 * 60);
+        file.set_modified(then).unwrap();
+    };
+    let load = |name: &str| {
+        let file = QuantizedFile::open(folder.path().join(name));
+        QwenVl::load_with(
+            &example("reader"),
+            &Device::Cpu,
+            Precision::Q8_0,
+            Some(file),
+        )
+        .unwrap();
+    };
+    load("used.safetensors");
+    let used = File::open(folder.path().join("used.safetensors")).unwrap();
+    used.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    load("used.safetensors");
+    days_ago("old.safetensors", 91);
+    days_ago("new.safetensors", 89);
+    days_ago("notes.txt", 91);
+    load("another.safetensors");
+    let is_there = |name: &&str| Path::new(folder.path()).join(name).exists();
+    let names = [
+        "used.safetensors",
+        "old.safetensors",
+        "new.safetensors",
+        "notes.txt",
+        "another.safetensors",
+    ];
+    let left: Vec<_> = names.into_iter().filter(is_there).collect();
+    assert_eq!(
+        left,
+        [
+            "used.safetensors",
+            "new.safetensors",
+            "notes.txt",
+            "another.safetensors"
+        ]
+    );
 }
