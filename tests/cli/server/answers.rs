@@ -1,0 +1,148 @@
+//! What a server answers that is no answer, or half of one.
+
+use std::time::Duration;
+
+use omnidocs::{
+    engine::FinishReason,
+    error::ErrorKind,
+    record::{Status, Warning},
+};
+
+use super::{ask, room, status};
+use crate::chat_server::{ChatServer, Reply};
+
+#[test]
+fn what_no_page_can_help_ends_the_run_at_once_with_the_servers_own_words() {
+    for (code, words, advice) in [
+        (401, "Incorrect API key provided", "OMNIDOCS_SERVER_API_KEY"),
+        (403, "not for you", "OMNIDOCS_SERVER_API_KEY"),
+        (404, "The model `x` does not exist.", "--model"),
+        (400, "max_tokens is too large: 4096", ""),
+        (422, "unprocessable", ""),
+        (413, "entity too large", ""),
+    ] {
+        let server = ChatServer::with(Duration::ZERO, move |_, _| status(code, "", words));
+        let room = room(200);
+        let ran = ask(&room, &server, "--concurrency 4").expect(1);
+        for told in [words, advice, &code.to_string()] {
+            assert!(ran.stderr.contains(told), "{code}: {}", ran.stderr);
+        }
+        assert!(server.requests().len() <= 12, "{}", server.requests().len());
+        assert_eq!(
+            room.records("out.jsonl").len(),
+            0,
+            "the same command goes on"
+        );
+    }
+}
+
+#[test]
+fn a_page_that_the_server_refuses_while_it_takes_others_is_a_failed_page() {
+    let server = ChatServer::with(Duration::from_millis(5), |request, _| match request {
+        // The very first one, before the server has shown that it answers.
+        0 | 5 => status(
+            400,
+            "",
+            "This model's maximum context length is 4096 tokens",
+        ),
+        _ => Reply::Text,
+    });
+    let room = room(12);
+    ask(&room, &server, "--concurrency 3").expect(3);
+    let records = room.records("out.jsonl");
+    let failed: Vec<_> = records
+        .iter()
+        .filter(|record| record.status == Status::Failed)
+        .collect();
+    assert_eq!((records.len(), failed.len()), (12, 2));
+    for record in failed {
+        let error = record.error.as_ref().unwrap();
+        assert_eq!((error.kind, record.attempts), (ErrorKind::Server, 1));
+        assert!(error.message.contains("maximum context length"), "{error}");
+    }
+}
+
+#[test]
+fn answers_that_make_no_sense_are_asked_for_again_as_often_as_retries_say() {
+    for body in [
+        "no JSON",
+        "{}",
+        r#"{"choices":[]}"#,
+        r#"{"choices":[{"message":{"content":null}}]}"#,
+    ] {
+        let server = ChatServer::with(Duration::ZERO, move |_, _| Reply::Body(body.to_owned()));
+        let room = room(1);
+        ask(&room, &server, "--retries 1").expect(3);
+        let record = room.records("out.jsonl").remove(0);
+        let error = record.error.unwrap();
+        assert_eq!((error.kind, record.attempts), (ErrorKind::Server, 2));
+        assert!(error.message.contains("makes no sense"), "{error}");
+    }
+}
+
+#[test]
+fn a_cut_off_answer_gets_a_second_look_and_a_loop_is_cut() {
+    let text = "so ".repeat(600);
+    let looping = text.clone();
+    let server = ChatServer::with(Duration::ZERO, move |_, before| match before {
+        0 => Reply::Said(looping.clone(), "length"),
+        _ => Reply::Said("better, but too long".to_owned(), "length"),
+    });
+    let room = room(1);
+    ask(&room, &server, "").expect(0);
+    let record = room.records("out.jsonl").remove(0);
+    assert_eq!(
+        (
+            record.content.as_deref(),
+            record.finish_reason,
+            record.attempts
+        ),
+        (Some("better, but too long"), Some(FinishReason::Length), 2)
+    );
+    let temperatures: Vec<_> = server
+        .requests()
+        .iter()
+        .map(|request| request.json["temperature"].as_f64().unwrap() > 0.0)
+        .collect();
+    assert_eq!(temperatures, [false, true]);
+    ask(&room, &server, "--restart --retries 0").expect(0);
+    let record = room.records("out.jsonl").remove(0);
+    assert!(record.warnings.contains(&Warning::Truncated));
+    let looped = ChatServer::with(Duration::ZERO, move |_, _| {
+        Reply::Said(text.clone(), "length")
+    });
+    ask(&room, &looped, "--restart --retries 0").expect(0);
+    let record = room.records("out.jsonl").remove(0);
+    assert_eq!(
+        (record.content.as_deref(), record.finish_reason),
+        (Some("so "), Some(FinishReason::Repetition))
+    );
+}
+
+#[test]
+fn a_server_that_sends_on_to_another_is_not_followed() {
+    let elsewhere = ChatServer::new();
+    for code in [301, 307] {
+        let header = format!("Location: {}/chat/completions\r\n", elsewhere.url());
+        let server = ChatServer::with(Duration::ZERO, move |_, _| {
+            Reply::Status(code, header.clone(), String::new())
+        });
+        let room = room(1);
+        let ran = ask(&room, &server, "").expect(1);
+        for told in [&code.to_string(), &elsewhere.url(), "--server-url"] {
+            assert!(ran.stderr.contains(told), "{code}: {}", ran.stderr);
+        }
+        assert_eq!(elsewhere.requests().len(), 0);
+    }
+}
+
+#[test]
+fn nothing_in_a_servers_words_reaches_the_terminal_but_text() {
+    let server = ChatServer::with(Duration::ZERO, |_, _| {
+        Reply::Status(401, String::new(), "\u{1b}[2Jno\u{7}\r\nentry".to_owned())
+    });
+    let room = room(1);
+    let ran = ask(&room, &server, "").expect(1);
+    assert!(ran.stderr.contains("[2Jno entry"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains(['\u{1b}', '\u{7}']), "{}", ran.stderr);
+}

@@ -1,0 +1,172 @@
+//! What is asked of a server, how much of it at a time, and what is not.
+
+use std::time::{Duration, Instant};
+
+use omnidocs::engine::FinishReason;
+
+use super::{all_read, ask, room};
+use crate::{
+    chat_server::{ChatServer, Reply},
+    common::{Ran, Room, pdf},
+};
+
+#[test]
+fn what_the_server_says_is_in_the_records_and_the_request_is_what_was_asked_for() {
+    let room = room(3);
+    let server = ChatServer::new();
+    ask(
+        &room,
+        &server,
+        "--prompt Read! --max-new-tokens 99 --temperature 0.5 --seed 7",
+    )
+    .expect(0);
+    for record in all_read(&room, &server, 3) {
+        assert_eq!(
+            (
+                record.engine.as_str(),
+                record.model.as_deref(),
+                record.attempts
+            ),
+            ("server", Some("reader"), 1)
+        );
+        assert_eq!(record.finish_reason, Some(FinishReason::Stop));
+        assert_eq!(
+            (record.prompt_tokens, record.completion_tokens),
+            (Some(70), Some(3))
+        );
+        let (width, height) = record.width.zip(record.height).unwrap();
+        assert!(width * height <= 30_000 && width % 32 == 0);
+    }
+    let request = &server.requests()[0];
+    assert_eq!(request.authorization, None);
+    let json = &request.json;
+    let url = json["messages"][0]["content"][0]["image_url"]["url"]
+        .as_str()
+        .unwrap();
+    assert!(url.starts_with("data:image/png;base64,"));
+    assert_eq!(json["messages"][0]["content"][1]["text"], "Read!");
+    assert_eq!(
+        (
+            &json["model"],
+            &json["max_tokens"],
+            &json["temperature"],
+            &json["seed"]
+        ),
+        (&"reader".into(), &99.into(), &0.5.into(), &7.into())
+    );
+    let meta = room.read("out.jsonl.meta.json");
+    assert!(
+        meta.contains(r#""model": "reader""#) && !meta.contains("127.0.0.1"),
+        "{meta}"
+    );
+    // Another server is no other setting, another model is.
+    let other = ChatServer::new();
+    ask(
+        &room,
+        &other,
+        "--prompt Read! --max-new-tokens 99 --temperature 0.5 --seed 7",
+    )
+    .expect(0);
+    assert_eq!(other.requests().len(), 0);
+    ask(&room, &other, "--model another").expect(10);
+}
+
+#[test]
+fn more_requests_at_a_time_are_faster_and_never_more_than_asked_for() {
+    let pages = 48;
+    let room = room(pages);
+    let pace = |concurrency: usize| {
+        let server = ChatServer::with(Duration::from_millis(50), |_, _| Reply::Text);
+        ask(
+            &room,
+            &server,
+            &format!("--restart --concurrency {concurrency} --prefetch 64"),
+        )
+        .expect(0);
+        all_read(&room, &server, pages);
+        assert!(
+            server.most_in_flight() <= concurrency,
+            "{}",
+            server.most_in_flight()
+        );
+        let requests = server.requests();
+        let took = requests[pages - 1].at - requests[0].at;
+        println!("{pages} pages of 50 ms, {concurrency} at a time: {took:.2?}");
+        took
+    };
+    let (one, eight) = (pace(1), pace(8));
+    assert!(one > eight * 3, "{one:?}, {eight:?}");
+}
+
+#[test]
+fn the_only_model_is_taken_and_of_several_one_must_be_named() {
+    let room = room(1);
+    let server = ChatServer::of_models(Some(&["large", "small"]), Duration::ZERO, |_, _| {
+        Reply::Text
+    });
+    let ran = ask(&room, &server, "").expect(1);
+    assert!(
+        ran.stderr.contains("choose one with --model: large, small"),
+        "{}",
+        ran.stderr
+    );
+    ask(&room, &server, "--model small").expect(0);
+    assert_eq!(server.requests()[0].json["model"], "small");
+    let none = ChatServer::of_models(Some(&[]), Duration::ZERO, |_, _| Reply::Text);
+    let ran = ask(&room, &none, "").expect(1);
+    assert!(ran.stderr.contains("has no model"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_server_that_lists_no_models_is_asked_all_the_same_where_the_model_is_named() {
+    let room = room(1);
+    let server = ChatServer::of_models(None, Duration::ZERO, |_, _| Reply::Text);
+    let ran = ask(&room, &server, "--server-wait 0.3").expect(1);
+    assert!(
+        ran.stderr.contains("says 500 Internal Server Error"),
+        "{}",
+        ran.stderr
+    );
+    let begin = Instant::now();
+    ask(&room, &server, "--model small").expect(0);
+    assert!(
+        begin.elapsed() < Duration::from_secs(60),
+        "nothing is waited for"
+    );
+}
+
+#[test]
+fn nothing_is_asked_of_a_server_about_blank_pages() {
+    let room = Room::new();
+    room.put("in.pdf", pdf(&["", "words"]));
+    let server = ChatServer::new();
+    ask(&room, &server, "--max-pixels 500000").expect(0);
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn wrong_settings_of_the_server_are_named() {
+    let room = room(1);
+    for (args, hint) in [
+        ("--engine server", "--engine server needs --server-url"),
+        (
+            "--engine server --server-url host:8000",
+            "--server-url \"host:8000\" is no address",
+        ),
+        (
+            "--server-url http://me:you@host",
+            "put the server's key into OMNIDOCS_SERVER_API_KEY",
+        ),
+        (
+            "--server-url http://host --concurrency 0",
+            "--concurrency 0 is not between 1 and",
+        ),
+        (
+            "--server-url http://host --server-wait -1",
+            "--server-wait -1 makes no sense",
+        ),
+    ] {
+        let ran = Ran::of(&mut room.omnidocs(&format!("extract in.pdf {args}"))).expect(2);
+        assert!(ran.stderr.contains(hint), "{args}: {}", ran.stderr);
+    }
+}
