@@ -1,67 +1,62 @@
 //! How well a model reads: `cargo bench --bench quality -- [--model FOLDER] [--pages N] [--dtypes f32,q8_0,q4_k]`.
 //!
-//! Pages of each size are drawn from fixed seeds, with words that are held out of the reader's training, layouts that it
-//! does not draw and two typefaces that it does not know (PDFium's Helvetica and Times). The program reads each page as a
-//! born-digital PDF, as a clean image of the same pixels, and as a noisy one; sizes beyond the model's own limits are left
-//! out, since it would see them shrunk. Printed are the shares of characters and words of the Markdown that are wrong,
-//! space made equal; of characters printed, without Markdown's marks; the F1 of heading lines; the share of a table's
-//! cells that are right: with 95 % intervals, drawn from the pages. Where Tesseract is installed, it reads the same pages.
+//! Pages of each size are drawn from fixed seeds, with words that are held out of the reader's training and layouts that
+//! it does not draw. The program reads them in four forms:
+//!
+//! - `pdf`: born-digital, in the eight faces that the reader is trained in (left out where they aren't all installed);
+//! - `image`: the same pixels as a PNG;
+//! - `scan`: turned by up to 1°, blurred, grainy, and a JPEG before it became a PNG, all of that on each page;
+//! - `other`: PNGs of other pages, in two typefaces that the reader does not know, PDFium's Helvetica and Times.
+//!
+//! Sizes beyond the model's own limits are left out, since it would see them shrunk. Printed are two tables in Markdown,
+//! by form in the first dtype, and by dtype over all forms: the shares of characters and words of the Markdown that are
+//! wrong, space made equal; of characters that are printed, without Markdown's marks; the F1 of heading lines and of
+//! tables' cells: with 95 % intervals, drawn from the pages. Where Tesseract is installed, it reads the same pages.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
+#[path = "quality/faces.rs"]
+mod faces;
 #[path = "quality/pages.rs"]
 mod pages;
 #[path = "quality/scores.rs"]
 mod scores;
 #[path = "quality/sheet.rs"]
 mod sheet;
+#[path = "quality/stack.rs"]
+mod stack;
 
-use std::{
-    collections::HashMap,
-    fs,
-    path::PathBuf,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, fs, path::PathBuf, process::Command, time::Instant};
 
 use clap::Parser;
 use common::{Ran, Room};
-use fastrand::Rng;
-use image::{RgbImage, imageops};
-use omnidocs::{
-    document::{Needs, Source},
-    prepare::{self, Raster, resize::PixelBudget},
-    qwen_vl::config::pixel_budget,
-};
-use pages::{Page, between, is_strip, page};
+use image::RgbImage;
+use omnidocs::qwen_vl::config::pixel_budget;
+use pages::Page;
 use scores::{Share, differences, with_interval};
-use sheet::FACES;
+use stack::Stack;
 
 const SIZES: [(u32, u32); 5] = [(160, 32), (256, 64), (320, 128), (448, 224), (640, 448)];
-const FORMS: [&str; 3] = ["pdf", "clean", "noisy"];
+const FORMS: [&str; 4] = ["pdf", "image", "scan", "other"];
 
 const TESSERACT: &str = "tesseract";
 
 type Score = fn(&str, &str) -> Share;
-const SCORES: [(&str, Score); 5] = [
-    ("characters wrong", scores::characters),
-    ("words wrong", scores::words),
-    ("printed ones wrong", scores::printed),
-    ("headings right", scores::headings),
-    ("cells right", scores::cells),
-];
 
 #[derive(Parser)]
 struct Options {
     /// Folder of a model
     #[arg(long, default_value = "examples/reader")]
     model: PathBuf,
-    /// Pages of each size; of strips, which hold few words, four times as many
+    /// Pages of each size and form; of strips, which hold few words, four times as many
     #[arg(long, default_value_t = 12)]
     pages: usize,
     /// What the model is run in
     #[arg(long, value_delimiter = ',', default_value = "f32,q8_0,q4_k")]
     dtypes: Vec<String>,
+    /// Prints the truth and the answer of so many of the worst pages of each size and form
+    #[arg(long, default_value_t = 0)]
+    worst: usize,
     /// Cargo gives this to every bench
     #[arg(long, hide = true)]
     bench: bool,
@@ -73,10 +68,11 @@ struct Reading {
     answers: HashMap<(String, u32), String>,
 }
 
-/// The pages of one size.
-struct Stack {
+/// The pages of one size: those in trained faces, if there are any, and those in others.
+struct Sized {
     size: (u32, u32),
-    pages: Vec<Page>,
+    trained: Vec<Page>,
+    others: Vec<Page>,
 }
 
 fn main() {
@@ -84,49 +80,59 @@ fn main() {
     let model = fs::canonicalize(&options.model).expect("--model is the folder of a model");
     let limit = pixel_budget(&model).expect("the model's limits");
     let room = Room::new();
-    let mut stacks = Vec::new();
+    let mut sizes = Vec::new();
     for (width, height) in SIZES {
         let (min, max) = (limit.min_pixels, limit.max_pixels);
         if (min..=max).contains(&u64::from(width * height)) {
-            stacks.push(draw(&room, (width, height), options.pages));
+            sizes.push(draw(&room, (width, height), options.pages));
         } else {
             println!("{width}x{height} is left out: the model takes {min} to {max} pixels");
         }
     }
-    assert!(!stacks.is_empty(), "the model takes none of the sizes");
+    assert!(!sizes.is_empty(), "the model takes none of the sizes");
+    if sizes[0].trained.is_empty() {
+        println!("The faces that the reader is trained in are not all installed.");
+    }
     let mut readings: Vec<Reading> = Vec::new();
     for dtype in &options.dtypes {
         let folder = model.to_str().expect("a path in UTF-8");
         readings.push(read(&room, dtype, &["--dtype", dtype, "--model", folder]));
     }
-    let differences = compare(&stacks, &readings);
-    if Command::new("tesseract").arg("--version").output().is_ok() {
-        readings.push(read(&room, TESSERACT, &["--engine", TESSERACT]));
-    }
-    print(&stacks, &readings);
-    println!("{differences}");
+    let yardstick = Command::new(TESSERACT).arg("--version").output().is_ok();
+    let yardstick = yardstick.then(|| read(&room, TESSERACT, &["--engine", TESSERACT]));
+    worst(&sizes, &readings[0], options.worst);
+    by_form(&sizes, &readings[0], yardstick.as_ref());
+    by_dtype(&sizes, &readings);
 }
 
-/// Pages of one size as a PDF, and clean and noisy images of them, in the room's folder `pages`.
-fn draw(room: &Room, size: (u32, u32), pages: usize) -> Stack {
-    let (width, height) = size;
-    let count = if is_strip(height) { 4 * pages } else { pages };
-    let mut rng = Rng::with_seed(u64::from(width * height));
-    let pages: Vec<Page> = (0..count).map(|_| page(&mut rng, width, height)).collect();
-    let name = |form| file(size, form, 0);
-    room.put(&format!("pages/{}", name("pdf")), pdf(&pages));
-    let images = render(room.path("pages").join(name("pdf")));
-    assert_eq!(images.len(), count);
-    for (number, image) in images.into_iter().enumerate() {
-        assert_eq!(image.dimensions(), size);
-        let put = |form, image: &RgbImage| {
-            let path = room.path("pages").join(file(size, form, number));
-            image.save(path).expect("an image is written");
-        };
-        put("clean", &image);
-        put("noisy", &noisy(&mut rng, &image));
+/// The pages of one size, in the room's folder `pages`.
+fn draw(room: &Room, size: (u32, u32), count: usize) -> Sized {
+    let path = |form, number| room.path("pages").join(file(size, form, number));
+    let save = |form, number, image: &RgbImage| {
+        let saved = image.save(path(form, number));
+        saved.expect("an image is written");
+    };
+    fs::create_dir_all(room.path("pages")).expect("a folder");
+    let others = Stack::new(size, count, faces::others());
+    // The program is not to read this PDF.
+    let images = others.write_pdf(&room.path("others.pdf"));
+    for (number, image) in images.iter().enumerate() {
+        save("other", number, image);
     }
-    Stack { size, pages }
+    let faces = faces::trained();
+    let mut trained = Stack::new(size, if faces.is_empty() { 0 } else { count }, faces);
+    if !trained.pages.is_empty() {
+        let images = trained.write_pdf(&path("pdf", 0));
+        for (number, image) in images.iter().enumerate() {
+            save("image", number, image);
+            save("scan", number, &trained.scanned(image));
+        }
+    }
+    Sized {
+        size,
+        trained: trained.pages,
+        others: others.pages,
+    }
 }
 
 /// Name of the file with page `number` (from 0); a PDF has all of them.
@@ -135,79 +141,6 @@ fn file((width, height): (u32, u32), form: &str, number: usize) -> String {
         "pdf" => format!("{width}x{height}.pdf"),
         _ => format!("{width}x{height}-{form}-{number:03}.png"),
     }
-}
-
-fn pdf(pages: &[Page]) -> Vec<u8> {
-    let first = 3 + FACES.len();
-    let kids = (0..pages.len()).map(|page| format!("{} 0 R ", first + 2 * page));
-    let mut objects = vec![
-        "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
-        format!(
-            "<< /Type /Pages /Kids [{}] /Count {} >>",
-            kids.collect::<String>(),
-            pages.len()
-        ),
-    ];
-    objects.extend(FACES.iter().map(|face| {
-        format!(
-            "<< /Type /Font /Subtype /Type1 /BaseFont /{} /Encoding /WinAnsiEncoding >>",
-            face.name
-        )
-    }));
-    for page in pages {
-        objects.extend(page.sheet.objects(objects.len() + 1));
-    }
-    common::pdf_of(&objects)
-}
-
-/// The pages of a PDF, by the program's own preparation.
-fn render(path: PathBuf) -> Vec<RgbImage> {
-    let source = Source {
-        path,
-        size_bytes: None,
-        error: None,
-    };
-    let settings = prepare::Settings {
-        raster: Raster {
-            dpi: 72.0,
-            budget: PixelBudget {
-                factor: 32,
-                min_pixels: 1 << 10,
-                max_pixels: 1 << 20,
-            },
-        },
-        selection: None,
-        needs: Needs {
-            pixels: true,
-            text: false,
-        },
-        draft: None,
-        workers: 1,
-        prefetch: 2,
-        retries: 0,
-        page_timeout: Duration::from_secs(60),
-        program: env!("CARGO_BIN_EXE_omnidocs").into(),
-    };
-    let pages = prepare::pages(vec![source], settings).expect("preparation starts");
-    pages
-        .map(|page| page.result.expect("a page").pixels.expect("its pixels"))
-        .collect()
-}
-
-/// A page as a scanner sees it: blurred, on paper that is not white, with ink that is not black, and grainy.
-fn noisy(rng: &mut Rng, page: &RgbImage) -> RgbImage {
-    let mut page = imageops::blur(page, between(rng, 0.2, 0.7) as f32);
-    let (ink, paper) = (between(rng, 0.0, 70.0), between(rng, 225.0, 255.0));
-    let grain = between(rng, 4.0, 16.0);
-    for pixel in page.pixels_mut() {
-        // The sum of twelve even deviates is as good as a normal one.
-        let normal = (0..12).map(|_| rng.f64()).sum::<f64>() - 6.0;
-        for channel in &mut pixel.0 {
-            let value = ink + (paper - ink) * f64::from(*channel) / 255.0 + grain * normal;
-            *channel = value.round().clamp(0.0, 255.0) as u8;
-        }
-    }
-    page
 }
 
 /// Reads all pages; one that fails has an empty answer.
@@ -235,64 +168,175 @@ fn read(room: &Room, engine: &str, args: &[&str]) -> Reading {
     }
 }
 
-fn print(stacks: &[Stack], readings: &[Reading]) {
-    let headings = SCORES.map(|(heading, _)| format!("{heading:>21}"));
-    println!("\n{:<31}{}", "percent, in brackets 95 %", headings.concat());
-    for stack in stacks {
-        let ((width, height), count) = (stack.size, stack.pages.len());
-        let size = format!("{count}x {width}x{height}");
+/// Truth and answer of the `count` pages of each size and form with the most wrong characters.
+fn worst(sizes: &[Sized], reading: &Reading, count: usize) {
+    for sized in sizes {
         for form in FORMS {
-            for reading in readings {
-                let figures = SCORES.map(|(heading, score)| {
-                    // Tesseract writes no Markdown.
-                    let shown = reading.engine != TESSERACT || heading.starts_with("printed");
-                    let shares = shown.then(|| shares(score, stack, form, reading));
-                    format!("{:>21}", percent(&shares.unwrap_or_default()))
-                });
-                let figures = figures.concat();
-                println!("{size:<13} {form:<6} {:<10}{figures}", reading.engine);
+            let shares = sized.shares(form, scores::characters, reading);
+            let mut order: Vec<usize> = (0..shares.len()).collect();
+            order.sort_by(|&a, &b| shares[b].part.total_cmp(&shares[a].part));
+            for number in order.into_iter().take(count) {
+                let Share { part, whole } = shares[number];
+                let (truth, answer) = sized.page(form, number, reading);
+                let name = file(sized.size, form, number);
+                println!(
+                    "\n--- {name}, page {number}: {part} of {whole} wrong\n{truth}\n--- read as\n{answer}"
+                );
             }
         }
     }
 }
 
-/// The score of each page.
-fn shares(score: Score, stack: &Stack, form: &str, reading: &Reading) -> Vec<Share> {
-    let pages = stack.pages.iter().enumerate();
-    let shares = pages.map(|(number, page)| {
+/// One dtype's scores by size and form, and Tesseract's, which writes no Markdown, of what is printed.
+fn by_form(sizes: &[Sized], reading: &Reading, yardstick: Option<&Reading>) {
+    let mut rows = Vec::new();
+    for sized in sizes {
+        for form in FORMS {
+            let figure = |score| percent(&sized.shares(form, score, reading));
+            let tesseract = yardstick.map(|other| sized.shares(form, scores::printed, other));
+            rows.push(vec![
+                sized.name(),
+                form.to_owned(),
+                figure(scores::characters),
+                figure(scores::words),
+                figure(scores::printed),
+                percent(&tesseract.unwrap_or_default()),
+                figure(scores::headings),
+                figure(scores::cells),
+            ]);
+        }
+    }
+    println!(
+        "\n{}, percent, in brackets 95 %. Wrong: characters, words, printed characters. Right: headings, cells.\n",
+        reading.engine
+    );
+    let head = [
+        "pages",
+        "form",
+        "characters",
+        "words",
+        "printed",
+        "Tesseract's",
+        "headings",
+        "cells",
+    ];
+    print(head, &rows);
+}
+
+/// The scores of each dtype by size, over all forms, and how many more characters are wrong than in the first one.
+fn by_dtype(sizes: &[Sized], readings: &[Reading]) {
+    let mut rows = Vec::new();
+    for sized in sizes {
+        let all = |score: Score, reading| {
+            let shares = FORMS.map(|form| sized.shares(form, score, reading));
+            shares.concat()
+        };
+        for reading in readings {
+            let first = all(scores::characters, &readings[0]);
+            let more = differences(&first, &all(scores::characters, reading));
+            rows.push(vec![
+                sized.name(),
+                reading.engine.clone(),
+                percent(&all(scores::characters, reading)),
+                percent(&all(scores::words, reading)),
+                percent(&all(scores::headings, reading)),
+                percent(&all(scores::cells, reading)),
+                points(&more),
+            ]);
+        }
+    }
+    println!("\nAll forms together.\n");
+    let more = format!("characters, than {}", readings[0].engine);
+    let head = [
+        "pages",
+        "dtype",
+        "characters",
+        "words",
+        "headings",
+        "cells",
+        &more,
+    ];
+    print(head, &rows);
+}
+
+impl Sized {
+    fn name(&self) -> String {
+        let (width, height) = self.size;
+        format!("{width}×{height}")
+    }
+
+    fn pages(&self, form: &str) -> &[Page] {
+        if form == "other" {
+            &self.others
+        } else {
+            &self.trained
+        }
+    }
+
+    /// What is on a page, as Markdown, and what was read.
+    fn page<'a>(&'a self, form: &str, number: usize, reading: &'a Reading) -> (&'a str, &'a str) {
         let in_file = if form == "pdf" { number as u32 + 1 } else { 1 };
-        let answer = &reading.answers[&(file(stack.size, form, number), in_file)];
-        score(&page.markdown, answer)
-    });
-    shares.collect()
+        let answer = &reading.answers[&(file(self.size, form, number), in_file)];
+        (&self.pages(form)[number].markdown, answer)
+    }
+
+    /// The score of each page in a form.
+    fn shares(&self, form: &str, score: Score, reading: &Reading) -> Vec<Share> {
+        let pages = 0..self.pages(form).len();
+        let shares = pages.map(|number| {
+            let (truth, answer) = self.page(form, number, reading);
+            score(truth, answer)
+        });
+        shares.collect()
+    }
 }
 
 fn percent(shares: &[Share]) -> String {
     let Some((share, interval)) = with_interval(shares) else {
         return "-".to_owned();
     };
-    let [share, low, high] = [share, interval.start, interval.end].map(|share| 100.0 * share);
-    format!("{share:.1} ({low:.1}–{high:.1})")
+    let [share, low, high] = [share, interval.start, interval.end].map(|share| {
+        let share = 100.0 * share;
+        let digits = usize::from(share < 9.95);
+        format!("{share:.digits$}")
+    });
+    format!("{share} ({low}–{high})")
 }
 
-/// How many more characters are wrong than in the first reading, on the same pages.
-fn compare(stacks: &[Stack], readings: &[Reading]) -> String {
-    let of_all = |reading: &Reading| -> Vec<Share> {
-        let kinds = stacks
-            .iter()
-            .flat_map(|stack| FORMS.map(|form| (stack, form)));
-        kinds
-            .flat_map(|(stack, form)| shares(scores::characters, stack, form, reading))
-            .collect()
+fn points(shares: &[Share]) -> String {
+    let Some((share, interval)) = with_interval(shares) else {
+        return "-".to_owned();
     };
-    let lines = readings.iter().skip(1).filter_map(|reading| {
-        let pairs = differences(&of_all(&readings[0]), &of_all(reading));
-        let (more, interval) = with_interval(&pairs)?;
-        let [more, low, high] = [more, interval.start, interval.end].map(|share| 100.0 * share);
-        Some(format!(
-            "\n{} has {more:+.2} points ({low:+.2} to {high:+.2}) more characters wrong than {}",
-            reading.engine, readings[0].engine
-        ))
-    });
-    lines.collect()
+    let [share, low, high] = [share, interval.start, interval.end].map(|share| 100.0 * share);
+    format!("{share:+.2} ({low:+.2} to {high:+.2})")
+}
+
+/// A table in Markdown, its columns aligned.
+fn print<const N: usize>(head: [&str; N], rows: &[Vec<String>]) {
+    let head = head.map(str::to_owned).to_vec();
+    let wide = |column: usize| {
+        let cells = rows
+            .iter()
+            .chain([&head])
+            .map(|row| row[column].chars().count());
+        cells.max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..N).map(wide).collect();
+    let line = |row: &[String]| {
+        let cells = row.iter().zip(&widths);
+        let cells: Vec<String> = cells
+            .map(|(cell, &width)| format!("{cell:<width$}"))
+            .collect();
+        println!("| {} |", cells.join(" | "));
+    };
+    line(&head);
+    line(
+        &widths
+            .iter()
+            .map(|&width| "-".repeat(width))
+            .collect::<Vec<_>>(),
+    );
+    for row in rows {
+        line(row);
+    }
 }

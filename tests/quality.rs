@@ -1,7 +1,22 @@
-//! The figures of `cargo bench --bench quality` mean what they say.
+//! The figures of `cargo bench --bench quality` mean what they say, and the reader in `examples/reader` keeps its own.
 
+mod common;
+#[allow(dead_code, reason = "the bench uses all of it")]
+#[path = "../benches/quality/faces.rs"]
+mod faces;
+#[path = "../benches/quality/pages.rs"]
+mod pages;
 #[path = "../benches/quality/scores.rs"]
 mod scores;
+#[path = "../benches/quality/sheet.rs"]
+mod sheet;
+#[allow(dead_code, reason = "the bench uses all of it")]
+#[path = "../benches/quality/stack.rs"]
+mod stack;
+
+use common::{Ran, Room};
+use omnidocs::qwen_vl::config::pixel_budget;
+use stack::Stack;
 
 use scores::{Share, cells, characters, differences, headings, printed, with_interval, words};
 
@@ -51,17 +66,18 @@ fn a_heading_counts_with_its_level_and_each_once() {
 
 #[test]
 fn a_cell_counts_at_its_place_alone() {
-    assert_eq!(cells(TABLE, TABLE), share(4, 4));
+    assert_eq!(cells(TABLE, TABLE), share(8, 8));
     assert_eq!(
         cells(TABLE, "| item | cost |\n| --- | --- |\n|tea|2.5|"),
-        share(3, 4)
+        share(6, 8)
     );
     assert_eq!(
         cells(TABLE, "| cost | item |\n|---|---|\n| tea | 2.50 |"),
-        share(2, 4)
+        share(4, 8)
     );
-    assert_eq!(cells(&format!("{TABLE}\n\n{TABLE}"), TABLE), share(4, 8));
+    assert_eq!(cells(&format!("{TABLE}\n\n{TABLE}"), TABLE), share(8, 12));
     assert_eq!(cells(TABLE, "item cost\ntea 2.50"), share(0, 4));
+    assert_eq!(cells("item cost\ntea 2.50", TABLE), share(0, 4));
 }
 
 #[test]
@@ -94,5 +110,31 @@ fn every_word_of_the_pages_is_held_out_of_the_training() {
     // The rule of `examples/reader/pages.py`.
     for word in words {
         assert_eq!(crc32fast::hash(word.as_bytes()) % 20, 0, "{word}");
+    }
+}
+
+/// Pages of the reader's own sizes, in the faces that PDFium has everywhere: the share of characters that may be wrong.
+const FLOORS: [((u32, u32), f64); 2] = [((160, 32), 0.2), ((256, 64), 0.2)];
+
+#[test]
+fn the_reader_reads_pages_that_it_was_never_trained_on() {
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/reader");
+    let limit = pixel_budget(model.as_ref()).unwrap();
+    for ((width, height), floor) in FLOORS {
+        assert!((limit.min_pixels..=limit.max_pixels).contains(&u64::from(width * height)));
+        let stack = Stack::new((width, height), 8, faces::others());
+        let room = Room::new();
+        stack.write_pdf(&room.path("pages.pdf"));
+        let mut command =
+            room.omnidocs("extract pages.pdf --dpi 72 --draft off --device cpu --dtype f32");
+        let records = Ran::of(command.args(["--model", model]))
+            .expect(0)
+            .records();
+        let shares = records.iter().map(|record| {
+            let truth = &stack.pages[record.page as usize - 1].markdown;
+            characters(truth, record.content.as_deref().unwrap())
+        });
+        let (wrong, _) = with_interval(&shares.collect::<Vec<_>>()).unwrap();
+        assert!(wrong < floor, "{width}x{height}: {wrong}");
     }
 }

@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-use crate::sheet::{Sheet, measure};
+use crate::{faces::Face, sheet::Sheet};
 
 /// A page, and what a perfect reader makes of it.
 pub struct Page {
@@ -14,6 +14,7 @@ pub struct Page {
 struct Writer<'a> {
     rng: &'a mut Rng,
     sheet: Sheet,
+    faces: &'a [Face],
     /// The regular face; the bold one comes after it.
     face: usize,
     size: f64,
@@ -28,12 +29,13 @@ pub fn is_strip(height: u32) -> bool {
     height <= 64
 }
 
-/// A page of `width` × `height` points.
-pub fn page(rng: &mut Rng, width: u32, height: u32) -> Page {
+/// A page of `width` × `height` points in one of the faces, which are regular and bold by turns.
+pub fn page(rng: &mut Rng, faces: &[Face], (width, height): (u32, u32)) -> Page {
     let strip = is_strip(height);
-    let size = between(rng, 16.0, if strip { 21.0 } else { 24.0 });
+    let size = between(rng, 15.0, if strip { 21.0 } else { 28.0 });
     let mut writer = Writer {
-        face: if rng.bool() { 0 } else { 2 },
+        face: 2 * rng.usize(..faces.len() / 2),
+        faces,
         size,
         pitch: size * between(rng, 1.2, 1.45),
         left: between(rng, 5.0, 16.0),
@@ -90,8 +92,8 @@ impl Writer<'_> {
         let (bold, room) = (self.face + 1, self.right - self.left);
         let part = between(self.rng, 0.4, 1.0);
         let line = self.words(bold, size, room * part);
-        self.sheet
-            .write(bold, size, self.left, self.y + size, &line);
+        let base = self.y + size;
+        self.sheet.write(bold, size, self.left, base, &line);
         self.y += size * 1.3;
         format!("{} {line}", "#".repeat(level))
     }
@@ -125,7 +127,7 @@ impl Writer<'_> {
         let count = self.rng.usize(2..5).min(self.room());
         let lines = (0..count).map(|_| {
             let price = price(self.rng);
-            let start = self.right - measure(self.face, self.size, &price);
+            let start = self.right - self.faces[self.face].measure(self.size, &price);
             let name = self.words(self.face, self.size, (start - self.left) * 0.7);
             self.line(self.left, &name);
             self.line(start, &price);
@@ -153,13 +155,13 @@ impl Writer<'_> {
                     (0, _) | (_, 0) => self.word(),
                     _ => number(self.rng),
                 };
-                while measure(face, self.size, &cell) > wide - 2.0 * pad {
+                while self.faces[face].measure(self.size, &cell) > wide - 2.0 * pad {
                     cell = number(self.rng);
                 }
                 let from = self.left + wide * column as f64;
                 let x = match column {
                     0 => from + pad,
-                    _ => from + wide - pad - measure(face, self.size, &cell),
+                    _ => from + wide - pad - self.faces[face].measure(self.size, &cell),
                 };
                 self.sheet
                     .write(face, self.size, x, self.y + self.size * 1.1, &cell);
@@ -183,12 +185,12 @@ impl Writer<'_> {
     /// Words that fill a line of `room` points, or a little less.
     fn words(&mut self, face: usize, size: f64, room: f64) -> String {
         let mut line = self.token();
-        if measure(face, size, &line) > room {
+        if self.faces[face].measure(size, &line) > room {
             line = self.rng.u32(10..100).to_string();
         }
         loop {
             let longer = format!("{line} {}", self.token());
-            if measure(face, size, &longer) > room {
+            if self.faces[face].measure(size, &longer) > room {
                 return line;
             }
             line = longer;

@@ -1,61 +1,8 @@
-//! A sheet of paper that is written on from the top down, as the content of a PDF page.
+//! A sheet of paper that is written on from the top down, as the content of a PDF page; and a PDF of such sheets.
 
 use std::fmt::Write;
 
-/// A face that every reader of PDF has.
-pub struct Face {
-    pub name: &'static str,
-    /// Of the characters from blank to tilde, in thousandths of the size.
-    widths: [u16; 95],
-}
-
-/// Regular and bold by turns; the widths are those of Adobe's metrics.
-pub const FACES: [Face; 4] = [
-    Face {
-        name: "Helvetica",
-        widths: [
-            278, 278, 355, 556, 556, 889, 667, 191, 333, 333, 389, 584, 278, 333, 278, 278, 556,
-            556, 556, 556, 556, 556, 556, 556, 556, 556, 278, 278, 584, 584, 584, 556, 1015, 667,
-            667, 722, 722, 667, 611, 778, 722, 278, 500, 667, 556, 833, 722, 778, 667, 778, 722,
-            667, 611, 722, 667, 944, 667, 667, 611, 278, 278, 278, 469, 556, 333, 556, 556, 500,
-            556, 556, 278, 556, 556, 222, 222, 500, 222, 833, 556, 556, 556, 556, 333, 500, 278,
-            556, 500, 722, 500, 500, 500, 334, 260, 334, 584,
-        ],
-    },
-    Face {
-        name: "Helvetica-Bold",
-        widths: [
-            278, 333, 474, 556, 556, 889, 722, 238, 333, 333, 389, 584, 278, 333, 278, 278, 556,
-            556, 556, 556, 556, 556, 556, 556, 556, 556, 333, 333, 584, 584, 584, 611, 975, 722,
-            722, 722, 722, 667, 611, 778, 722, 278, 556, 722, 611, 833, 722, 778, 667, 778, 722,
-            667, 611, 722, 667, 944, 667, 667, 611, 333, 278, 333, 584, 556, 333, 556, 611, 556,
-            611, 556, 333, 611, 611, 278, 278, 556, 278, 889, 611, 611, 611, 611, 389, 556, 333,
-            611, 556, 778, 556, 556, 500, 389, 280, 389, 584,
-        ],
-    },
-    Face {
-        name: "Times-Roman",
-        widths: [
-            250, 333, 408, 500, 500, 833, 778, 180, 333, 333, 500, 564, 250, 333, 250, 278, 500,
-            500, 500, 500, 500, 500, 500, 500, 500, 500, 278, 278, 564, 564, 564, 444, 921, 722,
-            667, 667, 722, 611, 556, 722, 722, 333, 389, 722, 611, 889, 722, 722, 556, 722, 667,
-            556, 611, 722, 722, 944, 722, 722, 611, 333, 278, 333, 469, 500, 333, 444, 500, 444,
-            500, 444, 333, 500, 500, 278, 278, 500, 278, 778, 500, 500, 500, 500, 333, 389, 278,
-            500, 500, 722, 500, 500, 444, 480, 200, 480, 541,
-        ],
-    },
-    Face {
-        name: "Times-Bold",
-        widths: [
-            250, 333, 555, 500, 500, 1000, 833, 278, 333, 333, 500, 570, 250, 333, 250, 278, 500,
-            500, 500, 500, 500, 500, 500, 500, 500, 500, 333, 333, 570, 570, 570, 500, 930, 722,
-            667, 722, 722, 667, 611, 778, 778, 389, 500, 778, 667, 944, 722, 778, 611, 778, 722,
-            556, 667, 722, 722, 1000, 722, 722, 667, 333, 278, 333, 581, 500, 333, 500, 556, 444,
-            556, 444, 333, 500, 556, 278, 333, 556, 278, 833, 556, 500, 556, 556, 444, 389, 333,
-            556, 500, 722, 500, 500, 444, 394, 220, 394, 520,
-        ],
-    },
-];
+use crate::faces::{Face, code_of};
 
 /// Sizes count in points, from the sheet's left upper corner; a pixel is one point.
 pub struct Sheet {
@@ -92,16 +39,16 @@ impl Sheet {
         .expect("a string takes all");
     }
 
-    /// The page as PDF objects, the first of which is to have the number `number`; `/F0` to `/F3` are the objects 3 to 6.
-    pub fn objects(&self, number: usize) -> [String; 2] {
+    /// The page as PDF objects, the first of which is to have the number `number`; the object 2 holds all pages, and the
+    /// object 3 all faces, as `/F0` and so on.
+    fn objects(&self, number: usize) -> [String; 2] {
         let Self {
             width,
             height,
             content,
         } = self;
         let page = format!(
-            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {width} {height}] /Resources << /Font << /F0 3 0 R /F1 4 0 R \
-             /F2 5 0 R /F3 6 0 R >> >> /Contents {} 0 R >>",
+            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {width} {height}] /Resources 3 0 R /Contents {} 0 R >>",
             number + 1
         );
         let stream = format!(
@@ -112,27 +59,36 @@ impl Sheet {
     }
 }
 
-/// How wide `text` is when it is printed.
-pub fn measure(face: usize, size: f64, text: &str) -> f64 {
-    let widths = text.chars().map(|c| {
-        let index = (c as usize).wrapping_sub(' ' as usize);
-        // Both currencies beyond ASCII are as wide as a digit.
-        FACES[face]
-            .widths
-            .get(index)
-            .copied()
-            .unwrap_or(FACES[face].widths[16])
-    });
-    widths.map(f64::from).sum::<f64>() * size / 1000.0
+/// The objects of a PDF of these pages, set in these faces.
+pub fn objects<'a>(faces: &[Face], sheets: impl Iterator<Item = &'a Sheet>) -> Vec<String> {
+    let mut objects = vec![
+        "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
+        String::new(),
+        String::new(),
+    ];
+    let (mut fonts, mut kids) = (String::new(), String::new());
+    for (index, face) in faces.iter().enumerate() {
+        let number = objects.len() + 1;
+        write!(fonts, "/F{index} {number} 0 R ").expect("a string takes all");
+        objects.extend(face.objects(number));
+    }
+    let mut count = 0;
+    for sheet in sheets {
+        let number = objects.len() + 1;
+        write!(kids, "{number} 0 R ").expect("a string takes all");
+        objects.extend(sheet.objects(number));
+        count += 1;
+    }
+    objects[1] = format!("<< /Type /Pages /Kids [{kids}] /Count {count} >>");
+    objects[2] = format!("<< /Font << {fonts}>> >>");
+    objects
 }
 
 /// A character within a PDF's string, in `WinAnsiEncoding`.
 fn escaped(character: char) -> String {
     match character {
         '(' | ')' | '\\' => format!("\\{character}"),
-        '•' => r"\225".to_owned(),
-        '€' => r"\200".to_owned(),
-        '£' => r"\243".to_owned(),
+        _ if !character.is_ascii() => format!("\\{:o}", code_of(character)),
         _ => character.to_string(),
     }
 }
