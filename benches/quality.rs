@@ -234,6 +234,7 @@ fn by_dtype(sizes: &[Sized], readings: &[Reading]) {
         for reading in readings {
             let first = all(scores::characters, &readings[0]);
             let more = differences(&first, &all(scores::characters, reading));
+            let is_first = reading.engine == readings[0].engine;
             rows.push(vec![
                 sized.name(),
                 reading.engine.clone(),
@@ -241,12 +242,16 @@ fn by_dtype(sizes: &[Sized], readings: &[Reading]) {
                 percent(&all(scores::words, reading)),
                 percent(&all(scores::headings, reading)),
                 percent(&all(scores::cells, reading)),
-                points(&more),
+                if is_first {
+                    "-".to_owned()
+                } else {
+                    points(&more)
+                },
             ]);
         }
     }
-    println!("\nAll forms together.\n");
-    let more = format!("characters, than {}", readings[0].engine);
+    println!("\nAll forms together; last, how many points more of the characters are wrong.\n");
+    let more = format!("more than {}", readings[0].engine);
     let head = [
         "pages",
         "dtype",
@@ -291,6 +296,7 @@ impl Sized {
     }
 }
 
+/// Where no two pages differ, as when nothing is wrong, drawing from them tells nothing of the interval.
 fn percent(shares: &[Share]) -> String {
     let Some((share, interval)) = with_interval(shares) else {
         return "-".to_owned();
@@ -300,15 +306,19 @@ fn percent(shares: &[Share]) -> String {
         let digits = usize::from(share < 9.95);
         format!("{share:.digits$}")
     });
+    if interval.is_empty() {
+        return share;
+    }
     format!("{share} ({low}–{high})")
 }
 
+/// As [`percent`], of differences.
 fn points(shares: &[Share]) -> String {
     let Some((share, interval)) = with_interval(shares) else {
         return "-".to_owned();
     };
     let [share, low, high] = [share, interval.start, interval.end].map(|share| 100.0 * share);
-    format!("{share:+.2} ({low:+.2} to {high:+.2})")
+    format!("{share:+.1} ({low:+.1} to {high:+.1})")
 }
 
 /// A table in Markdown, its columns aligned.

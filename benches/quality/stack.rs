@@ -35,7 +35,8 @@ impl Stack {
     pub fn new(size: (u32, u32), count: usize, faces: Vec<Face>) -> Self {
         let (width, height) = size;
         let count = if is_strip(height) { 4 * count } else { count };
-        let mut rng = Rng::with_seed(u64::from(width * height));
+        // Pages in other faces have other words, too.
+        let mut rng = Rng::with_seed(u64::from(width * height) + faces.len() as u64);
         let pages = (0..count).map(|_| page(&mut rng, &faces, size)).collect();
         Self {
             size,
