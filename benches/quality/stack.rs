@@ -89,6 +89,7 @@ fn render(path: PathBuf) -> Vec<RgbImage> {
             pixels: true,
             text: false,
         },
+        draft: None,
         workers: 1,
         prefetch: 2,
         retries: 0,
