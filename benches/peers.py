@@ -8,8 +8,16 @@
 The page has one megapixel, the answer 128 tokens. Programs take turns, so that a machine whose speed drifts treats them
 alike; what is printed are medians, and ratios to `transformers` at its faster number type. Loading is not counted. Then
 come the memory that omnidocs takes, how much of the machine's memory bandwidth its decoding uses, and what decoding four
-pages at a time gives. With --llama a program of llama.cpp is compared too, on a GGUF model of the same shape. Wants 25 GB
-of disk and 16 GB of memory.
+pages at a time gives. Wants 25 GB of disk and 16 GB of memory.
+
+With --llama llama.cpp takes its turns too, on the same weights as GGUF. In its source, where its converter does not know
+the small tokenizer unless `get_vocab_base_pre` in conversion/base.py begins with `return "qwen2"`:
+
+    cmake -B build -DCMAKE_BUILD_TYPE=Release -DLLAMA_OPENSSL=OFF
+    cmake --build build --target llama-mtmd-cli
+    python3 convert_hf_to_gguf.py DIR/model --outtype q8_0 --outfile model.gguf
+    python3 convert_hf_to_gguf.py DIR/model --outtype q8_0 --mmproj --outfile mmproj.gguf
+    python3 benches/peers.py --folder DIR --llama build/bin/llama-mtmd-cli model.gguf mmproj.gguf
 """
 
 import argparse
@@ -27,6 +35,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 READER = ROOT / "examples/reader"
 SIDE = 1024
+# 120 tokens or so, as transformers gets.
+PROMPT = (
+    "Extract all text from this document image and return it in clean Markdown format. Preserve the document structure "
+    "including headings, lists, tables, and paragraphs. For tables, use Markdown table syntax. For formulas, use LaTeX "
+    "notation."
+)
 
 
 def make_model(folder):
@@ -79,7 +93,8 @@ def extract(model, pages, dtype, tokens, *options):
     """The timings of each page, in seconds, and the most memory that the program took, in bytes."""
     command = [
         ROOT / "target/release/omnidocs", "extract", *pages, "--model", model, "--dtype", dtype, "--quiet",
-        "--max-new-tokens", str(tokens), "--retries", "0", "--draft", "off", "--page-timeout", "3600", *options,
+        "--max-new-tokens", str(tokens), "--retries", "0", "--draft", "off", "--page-timeout", "3600",
+        "--prompt", PROMPT, *options,
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
         records = [json.loads(line) for line in program.stdout]
@@ -134,15 +149,20 @@ def decoding(model, pages, tokens):
 def llama(program, gguf, mmproj, page, tokens):
     """Seconds of (image and prompt, decode) as llama.cpp's llama-mtmd-cli tells them."""
     command = [
-        program, "-m", gguf, "--mmproj", mmproj, "--image", page, "-p", "Read this page.", "-n", str(tokens),
-        "--temp", "0", "--ignore-eos",
+        program, "-m", gguf, "--mmproj", mmproj, "--image", page, "-p", PROMPT, "--ctx-size", "4096", "--temp", "0",
+        # The last token that it writes is run too: what was asked for is one token more than is run after the prompt.
+        "--ignore-eos", "-n", str(tokens - 1),
     ]
-    told = subprocess.run(command, check=True, capture_output=True, text=True).stderr
-    seconds = {
-        name: float(re.search(rf"{name} time = *([0-9.]+) ms", told)[1]) / 1000 for name in ["prompt eval", " eval"]
-    }
-    image = sum(float(ms) for ms in re.findall(r"image (?:slice )?encoded in ([0-9]+) ms", told)) / 1000
-    return seconds["prompt eval"] + image, seconds[" eval"]
+    told = subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True).stderr
+
+    def figure(pattern):
+        return float(re.search(pattern, told)[1])
+
+    image_tokens = figure(r"n_tokens_batch = (\d+)")
+    assert image_tokens == (SIDE // 32) ** 2, f"llama.cpp made {image_tokens:.0f} tokens of the page"
+    assert figure(r": +eval time = .* / +(\d+) runs") == tokens - 1, "llama.cpp ended its answer early"
+    # The time of the prompt includes the vision tower's, as it comes between two of the prompt's parts.
+    return figure(r"prompt eval time = +([0-9.]+) ms") / 1000, figure(r": +eval time = +([0-9.]+) ms") / 1000
 
 
 def transformers_here(model, dtype, tokens):
