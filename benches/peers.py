@@ -150,8 +150,8 @@ def llama(program, gguf, mmproj, page, tokens):
     """Seconds of (image and prompt, decode) as llama.cpp's llama-mtmd-cli tells them."""
     command = [
         program, "-m", gguf, "--mmproj", mmproj, "--image", page, "-p", PROMPT, "--ctx-size", "4096", "--temp", "0",
-        # The last token that it writes is run too: what was asked for is one token more than is run after the prompt.
-        "--ignore-eos", "-n", str(tokens - 1),
+        # It tells its times at this level only.
+        "--ignore-eos", "-n", str(tokens), "-lv", "5",
     ]
     told = subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True).stderr
 

@@ -43,7 +43,7 @@ from prompts import DEFAULTS, any_prompt
 HERE = Path(__file__).resolve().parent
 PATCH, CELL = 16, 32  # pixels of a patch, and of the 2 x 2 patches that make one token
 SIZES = [(160, 32), (256, 64), (320, 128), (448, 224), (640, 448)]
-SHARES_FIRST = [0.12, 0.18, 0.25, 0.30, 0.15]  # of the steps, by size: at first, and from `--ramp-steps` on
+SHARES_FIRST = [0.04, 0.08, 0.24, 0.38, 0.26]  # of the steps, by size: at first, and from `--ramp-steps` on
 SHARES_LAST = [0.03, 0.06, 0.12, 0.34, 0.45]
 HARD_FIRST, HARD_LAST = 0.3, 0.9
 WRITERS = {"markdown": pages.markdown, "html": pages.as_html, "text": pages.plain}
@@ -82,7 +82,7 @@ class Pages(Dataset):
         size, hard = any_size(rng, SIZES[number]), HARD_FIRST + (HARD_LAST - HARD_FIRST) * along
         # The same for all pages of a batch, so that there is little to pad: HTML and the program's prompts are long.
         form = rng.choices(("markdown", "html", "text"), (0.76, 0.12, 0.12))[0]
-        default = rng.random() < 0.25
+        default = rng.random() < 0.12
         images, prompts, answers, longest = [], [], [], 0
         while (len(images) + 1) * longest <= self.tokens:
             # A page in three is clean, as most are that the reader will be asked to read.
