@@ -3,11 +3,10 @@
 // What is called must be inlined into what is compiled for several processors.
 #![allow(clippy::inline_always, reason = "see above")]
 
-use std::{any::Any, ops::Range, slice};
+use std::{ops::Range, slice};
 
-use bytemuck::cast;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, WithDType};
-use half::{f16, slice::HalfFloatSliceExt};
+use half::f16;
 #[cfg(target_arch = "x86_64")]
 use pulp::x86::V4;
 use pulp::{Arch, Simd, WithSimd};
@@ -108,10 +107,15 @@ impl Kept for f16 {
     fn vector<S: Simd>(simd: S, row: &[Self], i: usize) -> S::f32s {
         let row = &row[i * S::F32_LANES..][..S::F32_LANES];
         #[cfg(target_arch = "x86_64")]
-        if let Some(simd) = (&simd as &dyn Any).downcast_ref::<V4>()
-            && let Some(&row) = row.reinterpret_cast().first_chunk::<16>()
         {
-            return cast(simd.avx512f._mm512_cvtph_ps(cast(row)));
+            use bytemuck::cast;
+            use half::slice::HalfFloatSliceExt;
+
+            if let Some(simd) = (&simd as &dyn std::any::Any).downcast_ref::<V4>()
+                && let Some(&row) = row.reinterpret_cast().first_chunk::<16>()
+            {
+                return cast(simd.avx512f._mm512_cvtph_ps(cast(row)));
+            }
         }
         let mut vector = simd.splat_f32s(0.0);
         let lanes: &mut [f32] = bytemuck::cast_slice_mut(slice::from_mut(&mut vector));
