@@ -72,7 +72,7 @@ fn causal_mask(rows: usize, keys: usize, device: &Device) -> Result<Tensor> {
 /// `exp`, within 2 units of the last place from −87 to 88, and the value at that end beyond: 2ⁿ by the exponent's bits,
 /// what is left by its Taylor polynomial. Written so that a compiler makes vectors of it.
 #[inline(always)]
-pub(super) fn exp(x: f32) -> f32 {
+fn exp(x: f32) -> f32 {
     /// Adding this rounds to whole numbers, which then are the low bits.
     const ROUND: f32 = 12_582_912.0;
     /// ln 2 in two parts, so that the multiples of the first are exact.
@@ -184,7 +184,7 @@ pub(super) fn softmax_row(row: &mut [f32]) {
 /// Folds values in lanes side by side, which is faster than one after the other, and closer where it is a sum. `start` must
 /// change nothing however often it is folded in.
 #[inline(always)]
-pub(super) fn fold(values: &[f32], start: f32, with: impl Fn(f32, f32) -> f32) -> f32 {
+fn fold(values: &[f32], start: f32, with: impl Fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [start; 64];
     let (whole, rest) = values.as_chunks::<64>();
     for chunk in whole {

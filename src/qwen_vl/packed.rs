@@ -274,7 +274,9 @@ fn multiply_part(tiles: &[Tile], x: &Activations, bias: Option<&[f32]>, out: &mu
             let rows = from..to;
             column += LANES
                 * match (out.len(), (columns - column) / LANES) {
-                    (1, 8..) => multiply_stripes::<8>(tiles, x, bias, out, column, rows),
+                    (1, STREAMS..) => {
+                        multiply_stripes::<STREAMS>(tiles, x, bias, out, column, rows)
+                    }
                     (..=FEW, 4..) => multiply_stripes::<4>(tiles, x, bias, out, column, rows),
                     (_, 2..) => multiply_stripes::<2>(tiles, x, bias, out, column, rows),
                     _ => multiply_stripes::<1>(tiles, x, bias, out, column, rows),
@@ -416,8 +418,14 @@ mod tests {
 
     #[test]
     fn products_are_those_of_the_matrix_that_was_packed() {
-        // An odd number of stripes, several parts, and rows beyond what is cached at a time.
-        for (output, input, rows) in [(16, 256, 1), (48, 512, 7), (1040, 256, 530)] {
+        // One stripe, an odd number of them, several parts, one row, and rows beyond what is cached at a time; enough of
+        // each that chance is evened out.
+        for (output, input, rows) in [
+            (16, 256, 130),
+            (48, 512, 7),
+            (1040, 2048, 1),
+            (1040, 256, 530),
+        ] {
             let Some((packed, dense)) = matrix(output, input) else {
                 return;
             };
@@ -425,11 +433,10 @@ mod tests {
             let wanted = x.matmul(&dense.t().unwrap()).unwrap();
             let wanted = values(&wanted.broadcast_add(&bias).unwrap());
             let found = packed.multiply(&values(&x), Some(&values(&bias)));
-            // Activations in 8 bits are off by 1/254 of the largest at most, in random directions: 0.008 for each,
-            // and up to twice that where there are few.
+            // Activations in 8 bits are off by 1/254 of the largest at most, in random directions: 0.008 for each.
             let squares = found.iter().zip(&wanted).map(|(a, b)| (a - b).powi(2));
             let off = (squares.sum::<f32>() / wanted.len() as f32).sqrt() / (input as f32).sqrt();
-            assert!(found.len() == wanted.len() && off < 0.015, "{off}");
+            assert!(found.len() == wanted.len() && off < 0.01, "{off}");
         }
     }
 

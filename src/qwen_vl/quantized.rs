@@ -78,8 +78,8 @@ impl QuantizedFile {
         Ok(weight)
     }
 
-    /// Writes all weights, whole or not at all, if the file lacks any. To make up for the room that this takes, files go that were
-    /// not used for 90 days.
+    /// Writes all weights, whole or not at all, if the file lacks any. To make up for the room that this takes, files go
+    /// that were not used for 90 days.
     ///
     /// # Errors
     /// The folder can't be written to.
