@@ -34,6 +34,7 @@
 //! - A page's text depends on its pixels and the settings alone, not on the pages before it: `tests/model/parity.rs`.
 //! - What is guessed of an answer before it is written changes nothing about it: `tests/model/drafts.rs`,
 //!   `tests/cli/drafts.rs`.
+//! - An answer is the same whether its tokens are read before or after the decoder goes on: `tests/model/ahead.rs`.
 //! - Pages that are read together come out as they do alone: `tests/model/together.rs`.
 //! - Weights of few bits stay close to those in f32: `tests/model/quantized.rs`.
 //! - Every page of every input has a record, whatever is wrong with it: `tests/prepare`, `tests/cli/bad_input.rs`.

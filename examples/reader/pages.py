@@ -1,7 +1,7 @@
 """Draws pages of made-up English, and knows what is printed on them.
 
 `draw` makes one page: headings, paragraphs, lists, small tables and price lists in one of four font families, clean
-or as a scanner would see it. The same random generator always gives the same page. One word in twenty of the
+or as a scanner would see it; and says where each character stands. The same random generator always gives the same page. One word in twenty of the
 dictionary is held out: pages for a test take their words from those alone, and no page of the training has them.
 
 Needs pillow and numpy, and Debian's `fonts-dejavu`, `fonts-liberation` and `wamerican`.
@@ -10,6 +10,7 @@ Needs pillow and numpy, and Debian's `fonts-dejavu`, `fonts-liberation` and `wam
 import functools
 import html
 import io
+import math
 import re
 import zlib
 from dataclasses import dataclass, field
@@ -41,6 +42,8 @@ left size height width per cent pounds dollars minutes week month annual income 
 government company public law power light water high low next help free check mail letter""".split()
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 BULLETS = "•••-–*◦"
+CHARACTERS = [chr(c) for c in range(33, 127)] + list("€£–“”•◦")  # all that is printed, but for spaces
+SLOT_WIDTH, SLOT_HEIGHT = 4, 16  # pixels; no two lines are as near, and few characters are as narrow
 
 
 @functools.cache
@@ -176,6 +179,11 @@ def html_of(block):
 # --- drawing -------------------------------------------------------------------------------------------------------
 
 
+@functools.lru_cache(100_000)
+def advance(face, char):
+    return face.getlength(char)
+
+
 @functools.lru_cache(4000)
 def font(family, bold, size):
     return ImageFont.truetype(FONTS / FAMILIES[family][bold], size)
@@ -202,6 +210,7 @@ class Sheet:
         self.y = rng.uniform(0, min(max(spare, 0), 8 if self.strip else 24))
         self.image = Image.new("L", (round(self.width * self.scale), round(self.height * self.scale)), 255)
         self.pen = ImageDraw.Draw(self.image)
+        self.glyphs = []  # (x, y, character): the middles of what is printed, in pixels of the page
 
     def fits(self, lines=1, size=None):
         size = size or self.size
@@ -214,6 +223,12 @@ class Sheet:
         size = size or self.size
         face = font(self.family, bold, size * self.scale)
         self.pen.text((x * self.scale, (self.y + size) * self.scale), text, fill=0, font=face, anchor="ls")
+        x *= self.scale
+        for char in text:
+            width = advance(face, char)
+            if char != " ":
+                self.glyphs.append(((x + width / 2) / self.scale, self.y + size * 0.7, char))
+            x += width
 
     def rule(self, x0, y0, x1, y1):
         width = max(1, round(self.scale))
@@ -342,7 +357,7 @@ def short_cell(sheet, room, bold):
 
 
 def draw(rng, size, hard=0.0, held_out=False):
-    """A page of `size` (width, height), RGB, and the blocks that are printed on it, from the top down.
+    """A page of `size` (width, height), RGB, the blocks that are printed on it, from the top down, and its `slots`.
 
     `hard`, 0 to 1: how often a page is turned, blurred, noisy or a JPEG; at 0 every page is clean.
     """
@@ -361,17 +376,36 @@ def draw(rng, size, hard=0.0, held_out=False):
     blocks = [block for block in blocks if block and block.rows]
     if not blocks or blocks[-1].kind in ("h1", "h2") and len(blocks) == 1:
         return draw(rng, size, hard, held_out)
-    return photograph(rng, sheet.image, size, hard), blocks
+    image, angle = photograph(rng, sheet.image, size, hard)
+    return image, blocks, slots(sheet.glyphs, size, angle)
+
+
+def slots(glyphs, size, angle):
+    """(height / 16, width / 4) u8: which of `CHARACTERS`, from 1, has its middle there; 0 where none has.
+
+    `angle`: by how many degrees the page was turned, against the clock.
+    """
+    width, height = size
+    sine, cosine = math.sin(math.radians(angle)), math.cos(math.radians(angle))
+    found = np.zeros((height // SLOT_HEIGHT, width // SLOT_WIDTH), np.uint8)
+    for x, y, char in glyphs:
+        x, y = x - width / 2, y - height / 2
+        x, y = width / 2 + x * cosine + y * sine, height / 2 - x * sine + y * cosine
+        row, column = int(y // SLOT_HEIGHT), int(x // SLOT_WIDTH)
+        if 0 <= row < found.shape[0] and 0 <= column < found.shape[1]:
+            found[row, column] = 1 + CHARACTERS.index(char)
+    return found
 
 
 def photograph(rng, image, size, hard):
-    """What a scanner or camera makes of a drawing in black on white."""
+    """What a scanner or camera makes of a drawing in black on white; by how many degrees it turned it."""
     def happens(chance):
         return rng.random() < chance * hard
 
-    if happens(0.35):
+    angle = rng.uniform(-1, 1) if happens(0.35) else 0
+    if angle:
         how = Image.Resampling.BICUBIC if image.size == size else Image.Resampling.BILINEAR
-        image = image.rotate(rng.uniform(-1, 1), how, fillcolor=255)
+        image = image.rotate(angle, how, fillcolor=255)
     if image.size != size:
         image = image.resize(size, rng.choice((Image.Resampling.BICUBIC, Image.Resampling.BOX)))
     if happens(0.35):
@@ -387,7 +421,7 @@ def photograph(rng, image, size, hard):
         file = io.BytesIO()
         image.save(file, "JPEG", quality=rng.randint(35, 90))
         image = Image.open(file).convert("RGB")
-    return image
+    return image, angle
 
 
 def tinted(rng, image):

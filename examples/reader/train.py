@@ -7,22 +7,24 @@
 
 The shape of the model and its tokenizer are those of this folder; the weights start from `--init`, or at random.
 Every few minutes `OUT/checkpoint.pt` is replaced, and `OUT/reader`, a model folder that the program can run: the
-average of the latest weights, which reads much better than the latest weights themselves. Started again with the same
-OUT, the training goes on from there, with the options given then. SIGTERM, to this process alone and not to its
-group, makes it save and end; SIGSTOP and SIGCONT to the group pause it.
+average of the latest weights, which reads much better than the latest weights themselves (but in a cool-down, in which
+it is these). Started again with the same OUT, the training goes on from there, with the options given then. SIGTERM, to
+this process alone and not to its group, makes it save and end; SIGSTOP and SIGCONT to the group pause it.
 
 The rate is constant after a short warm-up, so the training has no end. `--cooldown-steps N` lets the rate fall to
 nothing over the next N steps and then ends: do it last, for the weights that are to be kept. Started again without
 it, the training goes on at the constant rate.
 
-The lines it prints: every 50 steps the loss per token by page size; every `--eval-steps` the share of characters that
-are wrong (edit distance over length of the truth, Markdown marks included), greedily, on held-out pages of each size,
-clean and spoiled ones.
+The lines it prints: every 50 steps, by page size, the loss per token and, behind a slash, that of the places of the
+characters; every `--eval-steps` the share of characters that are wrong (edit distance over length of the truth,
+Markdown marks included), greedily, on held-out pages of each size, clean and spoiled ones.
 """
 
 import argparse
 import copy
+import itertools
 import json
+import math
 import os
 import random
 import shutil
@@ -34,7 +36,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, IterableDataset
 from transformers import AttentionInterface, DynamicCache, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 import pages
@@ -48,6 +50,8 @@ SHARES_LAST = [0.03, 0.06, 0.12, 0.34, 0.45]
 HARD_FIRST, HARD_LAST = 0.3, 0.9
 WRITERS = {"markdown": pages.markdown, "html": pages.as_html, "text": pages.plain}
 IGNORED = -100  # label of a token that is not trained
+POOL = 6  # steps for which pages are drawn at once
+SLOTS = CELL // pages.SLOT_HEIGHT, CELL // pages.SLOT_WIDTH  # rows and columns of slots in a cell
 
 
 # --- batches -------------------------------------------------------------------------------------------------------
@@ -64,35 +68,51 @@ def any_size(rng, size):
     return columns * CELL, max(96, width * height // (columns * CELL) // CELL * CELL)
 
 
-class Pages(Dataset):
-    """Batch number `step` of the training: pages of one size, of about `tokens` tokens with their padding."""
+class Batches(IterableDataset):
+    """The batches of the training from step `first` on: pages of one size, of about `tokens` tokens with their padding."""
 
-    def __init__(self, tokens, ramp, seed):
-        self.tokens, self.ramp, self.seed = tokens, ramp, seed
-        self.tokenizer = Tokenizer.from_file(str(HERE / "tokenizer.json"))
+    def __init__(self, args, tokenizer, first):
+        self.args, self.tokenizer, self.first = args, tokenizer, first
 
-    def __len__(self):
-        return 10**9
+    def __iter__(self):
+        ready = [[] for _ in SIZES]
+        for step in itertools.count(self.first):
+            rng = random.Random(f"{self.args.seed} {step}")
+            along = min(1, step / self.args.ramp_steps)
+            shares = [a + (b - a) * along for a, b in zip(SHARES_FIRST, SHARES_LAST)]
+            number = rng.choices(range(len(SIZES)), shares)[0]
+            if not ready[number]:
+                ready[number] = self.several(rng, SIZES[number], HARD_FIRST + (HARD_LAST - HARD_FIRST) * along)
+            yield number, ready[number].pop()
 
-    def __getitem__(self, step):
-        rng = random.Random(f"{self.seed} {step}")
-        along = min(1, step / self.ramp)
-        shares = [a + (b - a) * along for a, b in zip(SHARES_FIRST, SHARES_LAST)]
-        number = rng.choices(range(len(SIZES)), shares)[0]
-        size, hard = any_size(rng, SIZES[number]), HARD_FIRST + (HARD_LAST - HARD_FIRST) * along
-        # The same for all pages of a batch, so that there is little to pad: HTML and the program's prompts are long.
+    def several(self, rng, size, hard):
+        """Batches for a few steps; pages of about the same length are in one, so that there is little to pad."""
+        size = any_size(rng, size)
+        # The same for all pages of a batch, for the same reason: HTML and the program's prompts are long.
         form = rng.choices(("markdown", "html", "text"), (0.76, 0.12, 0.12))[0]
         default = rng.random() < 0.12
-        images, prompts, answers, longest = [], [], [], 0
-        while (len(images) + 1) * longest <= self.tokens:
+        drawn, lengths = [], 0
+        while lengths < POOL * self.args.tokens:
             # A page in three is clean, as most are that the reader will be asked to read.
-            image, blocks = pages.draw(rng, size, 0 if rng.random() < 0.33 else hard)
-            prompt = DEFAULTS[form] if default else any_prompt(rng, form)
-            images.append(np.asarray(image))
-            prompts.append(self.tokenizer.encode(prompt).ids)
-            answers.append(self.tokenizer.encode(WRITERS[form](blocks) + "<|im_end|>").ids)
-            longest = max(longest, size[0] * size[1] // CELL**2 + len(prompts[-1]) + len(answers[-1]) + 12)
-        return number, sequences(self.tokenizer, np.stack(images), prompts, answers)
+            image, blocks, slots = pages.draw(rng, size, 0 if rng.random() < 0.33 else hard)
+            prompt = self.tokenizer.encode(DEFAULTS[form] if default else any_prompt(rng, form)).ids
+            answer = self.tokenizer.encode(WRITERS[form](blocks) + "<|im_end|>").ids
+            length = size[0] * size[1] // CELL**2 + len(prompt) + len(answer) + 12
+            drawn.append((length, len(drawn), np.asarray(image), slots, prompt, answer))
+            lengths += length
+        batches, rows = [], []
+        for page in sorted(drawn, reverse=rng.random() < 0.5):
+            if rows and (len(rows) + 1) * max(rows[0][0], page[0]) > self.args.tokens:
+                batches.append(rows)
+                rows = []
+            rows.append(page)
+        rng.shuffle(batches)  # without the rest, the longest or shortest, which is smaller
+        return [self.batch(rows) for rows in batches or [rows]]
+
+    def batch(self, rows):
+        images, slots, prompts, answers = list(zip(*rows))[2:]
+        slots = torch.from_numpy(np.stack(slots))
+        return {**sequences(self.tokenizer, np.stack(images), prompts, answers), "slots": slots}
 
 
 def sequences(tokenizer, images, prompts, answers):
@@ -139,10 +159,24 @@ def pixels(images):
 # --- the model -----------------------------------------------------------------------------------------------------
 
 
-def attention(_module, query, key, value, scaling, **_):
+def vision_attention(_module, query, key, value, scaling, **_):
     """Over one image, (1, heads, patches, width); products of bf16 are faster on a CPU than PyTorch's own attention."""
-    weights = torch.softmax(query @ key.transpose(2, 3) * scaling, -1)
+    weights = torch.softmax((query * scaling) @ key.transpose(2, 3), -1)
     return (weights @ value).transpose(1, 2), None
+
+
+def text_attention(_module, query, key, value, _mask, scaling, **_):
+    """Each token to those before it, (batch, heads, seq, width); by products where the sequence is short."""
+    batch, heads, seq, width = query.shape
+    groups, before = key.shape[1], key.shape[2] - seq
+    if seq > 512 and not before:
+        how = {"is_causal": True, "scale": scaling, "enable_gqa": True}
+        return torch.nn.functional.scaled_dot_product_attention(query, key, value, **how).transpose(1, 2), None
+    query = (query * scaling).reshape(batch * groups, heads // groups * seq, width)
+    mask = torch.full((seq, seq + before), float("-inf"), dtype=query.dtype).triu(before + 1).repeat(heads // groups, 1)
+    scores = torch.baddbmm(mask, query, key.flatten(0, 1).transpose(1, 2))
+    answer = torch.softmax(scores, -1) @ value.flatten(0, 1)
+    return answer.view(batch, heads, seq, width).transpose(1, 2), None
 
 
 class PatchEmbed(torch.nn.Module):
@@ -158,8 +192,10 @@ class PatchEmbed(torch.nn.Module):
 
 def build(init):
     model = Qwen3VLForConditionalGeneration(Qwen3VLConfig.from_pretrained(HERE))
-    AttentionInterface.register("plain", attention)
-    model.model.visual.config._attn_implementation = "plain"
+    AttentionInterface.register("of vision", vision_attention)
+    AttentionInterface.register("of text", text_attention)
+    model.model.visual.config._attn_implementation = "of vision"
+    model.model.language_model.config._attn_implementation = "of text"
     model.model.visual.patch_embed = PatchEmbed(model.model.visual.patch_embed)
     if init:
         missing = model.load_state_dict(load_file(init), strict=False).missing_keys
@@ -168,11 +204,34 @@ def build(init):
     return model
 
 
-def optimizers(model):
-    """Muon for the matrices of the blocks; AdamW for embeddings, norms and biases."""
+class Spotter(torch.nn.Module):
+    """Which character stands where in a cell, from the token that the vision tower makes of the cell.
+
+    It is trained together with the reader and then left out: what it asks for teaches the vision tower the letters
+    much sooner than the answers do, which say what a page holds but not where.
+    """
+
+    def __init__(self, model):
+        super().__init__()
+        self.proj = torch.nn.Linear(model.config.text_config.hidden_size, math.prod(SLOTS) * (1 + len(pages.CHARACTERS)))
+        self.seen = None
+        model.model.visual.merger.register_forward_hook(lambda _module, _inputs, cells: setattr(self, "seen", cells))
+
+    def loss(self, slots):
+        """Of the page last seen; slots (n, height / 16, width / 4) u8."""
+        (rows, columns), n = SLOTS, len(slots)
+        slots = slots.view(n, slots.shape[1] // rows, rows, -1, columns).transpose(2, 3).flatten().long()
+        guesses = self.proj(self.seen).view(len(slots), -1).float()
+        weight = torch.ones(guesses.shape[1])
+        weight[0] = 0.25  # most slots are empty
+        return torch.nn.functional.cross_entropy(guesses, slots, weight)
+
+
+def optimizers(model, spotter):
+    """Muon for the matrices of the blocks; AdamW for embeddings, norms and biases, and all of the spotter."""
     hidden = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     known = {id(p) for p in hidden}
-    others = [p for p in model.parameters() if id(p) not in known]
+    others = [p for p in [*model.parameters(), *spotter.parameters()] if id(p) not in known]
     return [
         torch.optim.Muon(hidden, weight_decay=0.05, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(others, betas=(0.9, 0.95), weight_decay=0.01),
@@ -185,10 +244,11 @@ def rate(args, step, cooling):
     return peak if cooling is None else peak * max(0, 1 - (step - cooling) / args.cooldown_steps)
 
 
-def loss_of(model, batch):
+def losses_of(model, spotter, batch):
+    """Of the answers, per token, and of the characters' places, per slot."""
     inputs = {name: batch[name] for name in ("input_ids", "labels", "position_ids")}
     with torch.autocast("cpu", torch.bfloat16):
-        return model(**inputs, **pixels(batch["images"])).loss
+        return model(**inputs, **pixels(batch["images"])).loss, spotter.loss(batch["slots"])
 
 
 # --- how well it reads ---------------------------------------------------------------------------------------------
@@ -240,9 +300,9 @@ def evaluate(model, tokenizer, count):
         shares = []
         for hard in (0, 1):
             drawn = [pages.draw(random.Random(f"held out {size} {hard} {n}"), size, hard, True) for n in range(count)]
-            truth = [pages.markdown(blocks) for _, blocks in drawn]
+            truth = [pages.markdown(blocks) for _, blocks, _ in drawn]
             limit = max(len(tokenizer.encode(text).ids) for text in truth) + 10
-            images = np.stack([np.asarray(image) for image, _ in drawn])
+            images = np.stack([np.asarray(image) for image, _, _ in drawn])
             said = read(model, tokenizer, images, DEFAULTS["markdown"], limit)
             shares.append(sum(map(distance, truth, said)) / sum(map(len, truth)))
         print(f"  held out {size[0]}x{size[1]}: clean {shares[0]:.2%}, spoiled {shares[1]:.2%}", flush=True)
@@ -278,7 +338,8 @@ class Training:
     def __init__(self, args):
         self.model = build(args.init)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
-        self.optimizers = optimizers(self.model)
+        self.spotter = Spotter(self.model)
+        self.optimizers = optimizers(self.model, self.spotter)
         self.step, self.cooling = 0, None
         self.file = args.out / "checkpoint.pt"
         if self.file.exists():
@@ -291,6 +352,7 @@ class Training:
     def restore(self, saved):
         self.model.load_state_dict(saved["model"])
         self.average.load_state_dict(saved["average"])
+        self.spotter.load_state_dict(saved["spotter"])
         for optimizer, state in zip(self.optimizers, saved["optimizers"]):
             optimizer.load_state_dict(state)
         self.step, self.cooling = saved["step"], saved["cooling"]
@@ -299,6 +361,7 @@ class Training:
         saved = {
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
+            "spotter": self.spotter.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
             "cooling": self.cooling,
@@ -307,19 +370,20 @@ class Training:
         publish(self.file.parent / "reader", self.average)
 
     def advance(self, batch, rate):
-        """One step; the loss before it."""
-        loss = loss_of(self.model, batch)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        """One step; the losses before it."""
+        answers, places = losses_of(self.model, self.spotter, batch)
+        (answers + places).backward()
+        torch.nn.utils.clip_grad_norm_([*self.model.parameters(), *self.spotter.parameters()], 1.0)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
             optimizer.step()
             optimizer.zero_grad()
         self.step += 1
-        keep = min(0.999, (self.step + 1) / (self.step + 10))
+        # While the rate falls, the weights settle by themselves, and an average would lag behind them.
+        keep = min(0.999, (self.step + 1) / (self.step + 10)) if self.cooling is None else 0
         torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - keep)
-        return loss.item()
+        return answers.item(), places.item()
 
 
 def options():
@@ -341,38 +405,42 @@ def options():
     return parser.parse_args()
 
 
+def recent(losses):
+    """By page size, of the last 20 steps: the loss of the answers, and that of the places."""
+    means = [[sum(values) / len(values) for values in zip(*of_size[-20:])] for of_size in losses]
+    return " ".join("/".join(f"{mean:.3f}" for mean in of_size) or "-" for of_size in means)
+
+
 def main():
     args = options()
     args.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(args.threads)
     torch.manual_seed(random.Random(args.seed).getrandbits(32))
-    data = Pages(args.tokens, args.ramp_steps, args.seed)
     training = Training(args)
     print(f"{sum(p.numel() for p in training.model.parameters()):,} parameters, from step {training.step}", flush=True)
     stop = []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
     saved = shown = time.time()
     losses = [[] for _ in SIZES]
-    steps = range(training.step, len(data))
-    batches = DataLoader(data, batch_size=None, sampler=steps, num_workers=1, prefetch_factor=6)
-    last = training.cooling + args.cooldown_steps if args.cooldown_steps else args.max_steps or len(data)
+    tokenizer = Tokenizer.from_file(str(HERE / "tokenizer.json"))
+    batches = DataLoader(Batches(args, tokenizer, training.step), batch_size=None, num_workers=1, prefetch_factor=6)
+    last = training.cooling + args.cooldown_steps if args.cooldown_steps else args.max_steps or math.inf
     for number, batch in batches:
         if stop or training.step >= last:
             break
         lr = rate(args, training.step, training.cooling)
         losses[number].append(training.advance(batch, lr))
         if training.step % 50 == 0:
-            shares = [f"{sum(x) / len(x):.3f}" if x else "-" for x in (part[-20:] for part in losses)]
             took, shown = (time.time() - shown) / 50, time.time()
-            print(f"step {training.step} loss {' '.join(shares)} rate {lr:.1e} {took:.2f} s/step", flush=True)
+            print(f"step {training.step} loss {recent(losses)} rate {lr:.1e} {took:.2f} s/step", flush=True)
         if training.step % args.eval_steps == 0:
-            evaluate(training.average, data.tokenizer, args.eval_pages)
+            evaluate(training.average, tokenizer, args.eval_pages)
         if time.time() - saved > args.save_minutes * 60:
             training.save()
             saved = time.time()
     training.save()
     if not stop:
-        evaluate(training.average, data.tokenizer, args.eval_pages)
+        evaluate(training.average, tokenizer, args.eval_pages)
 
 
 if __name__ == "__main__":

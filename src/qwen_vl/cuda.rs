@@ -1,11 +1,13 @@
 //! Opening a CUDA device, with the settings that make it fast.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use candle_core::{
-    CudaDevice, DType, Device, Result as CandleResult, Tensor,
+    CudaDevice, DType, Device, Result as CandleResult, Storage, Tensor, bail,
     cuda_backend::{
         WrapErr,
-        cudarc::driver::{result, sys::CUmemPool_attribute},
+        cudarc::driver::{CudaStream, PinnedHostSlice, result, sys::CUmemPool_attribute},
     },
 };
 
@@ -62,6 +64,44 @@ fn keep_freed_memory(device: &CudaDevice) -> CandleResult<()> {
             (&raw mut threshold).cast(),
         )
         .w()
+    }
+}
+
+/// Page-locked memory of the host: what is copied there travels while the device goes on with what it was given later.
+pub struct Pinned {
+    memory: PinnedHostSlice<u32>,
+    stream: Arc<CudaStream>,
+}
+
+impl Pinned {
+    /// Room for `len` tokens.
+    #[allow(unsafe_code, reason = "cudarc has no safe way to it")]
+    pub fn new(device: &CudaDevice, len: usize) -> CandleResult<Self> {
+        let stream = device.cuda_stream();
+        // SAFETY: what is there at first is never read; `read` comes after `copy`.
+        let memory = unsafe { stream.context().alloc_pinned(len) }.w()?;
+        Ok(Self { memory, stream })
+    }
+
+    /// How many tokens there is room for.
+    pub fn len(&self) -> usize {
+        self.memory.len()
+    }
+
+    /// Starts to copy `tokens`, `(tokens)` u32, of which there are at most [`len`](Self::len).
+    pub fn copy(&mut self, tokens: &Tensor) -> CandleResult<()> {
+        let (storage, layout) = tokens.storage_and_layout();
+        let (Storage::Cuda(storage), Some((start, end))) = (&*storage, layout.contiguous_offsets())
+        else {
+            bail!("tokens are not in one piece on a CUDA device")
+        };
+        let tokens = storage.as_cuda_slice::<u32>()?.slice(start..end);
+        self.stream.memcpy_dtoh(&tokens, &mut self.memory).w()
+    }
+
+    /// Waits for the first `count` tokens that are being copied.
+    pub fn read(&self, count: usize) -> CandleResult<Vec<u32>> {
+        Ok(self.memory.as_slice().w()?[..count].to_vec())
     }
 }
 

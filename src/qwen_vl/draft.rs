@@ -52,11 +52,17 @@ impl Drafter {
         }
     }
 
+    /// Whether there is no guess at how an answer of `length` tokens goes on, whatever they are.
+    #[must_use]
+    pub fn rests(&self, length: usize) -> bool {
+        length < self.resumes_at
+    }
+
     /// How `answer` may go on, in at most `room` tokens; empty if there is no guess.
     pub fn guess(&mut self, answer: &[u32], room: usize) -> Vec<u32> {
         self.taken_at = None;
         let length = self.length.min(room);
-        if length == 0 || answer.len() < self.resumes_at {
+        if length == 0 || self.rests(answer.len()) {
             return Vec::new();
         }
         let from_source = best_match(&self.source, self.source.len(), answer, self.cursor);

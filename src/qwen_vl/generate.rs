@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use candle_core::{D, Tensor};
+use candle_core::Tensor;
 use image::RgbImage;
 
 use super::{
@@ -166,42 +166,6 @@ impl QwenVl {
         Ok(sequence)
     }
 
-    /// Runs the decoder once for the next tokens of all `sequences`, none of which has ended.
-    ///
-    /// # Errors
-    /// The device fails. Then the sequences are of no use.
-    pub fn advance(&self, sequences: &mut [&mut Sequence]) -> Result<()> {
-        on_a_worker(|| self.advance_here(sequences))
-    }
-
-    fn advance_here(&self, sequences: &mut [&mut Sequence]) -> Result<()> {
-        let (mut tokens, mut positions, mut parts) = (Vec::new(), Vec::new(), Vec::new());
-        for sequence in &mut *sequences {
-            let (new, position) = sequence.feed();
-            positions.extend((position..).take(new.len()).map(|p| [p; 3]));
-            parts.push(sequence.part(new.len()));
-            tokens.extend(new);
-        }
-        let x = self.text.embed(&tokens)?;
-        let hidden = self.text.forward_together(&x, &positions, &mut parts)?;
-        let logits = self.text.logits(&hidden)?;
-        let counts: Vec<usize> = parts.iter().map(|part| part.tokens).collect();
-        // One reading from the device for all that are greedy.
-        let likeliest: Option<Vec<u32>> = if sequences.iter().any(|sequence| sequence.is_greedy()) {
-            Some(logits.argmax(D::Minus1)?.to_vec1()?)
-        } else {
-            None
-        };
-        let mut start = 0;
-        for (sequence, count) in sequences.iter_mut().zip(counts) {
-            let likeliest = likeliest.as_deref().map(|all| &all[start..start + count]);
-            let choices = sequence.choose(&logits.narrow(0, start, count)?, likeliest)?;
-            sequence.take(&choices, &self.config.eos_token_ids);
-            start += count;
-        }
-        Ok(())
-    }
-
     /// What came of a sequence that has ended so.
     pub fn finish(&mut self, sequence: Sequence, ending: Ending) -> Generated {
         let (generated, cache) = sequence.into_parts(ending);
@@ -242,7 +206,7 @@ impl QwenVl {
             .context("vision tower")?;
 
         let start = prompt.image_start();
-        let text = self.text.embed(&tokens)?;
+        let text = self.text.embed(&Tensor::new(&*tokens, &self.device)?)?;
         let after = start + merged.len();
         let embeddings = Tensor::cat(
             &[
@@ -278,7 +242,7 @@ impl QwenVl {
 
 /// Runs `work` on a thread of the pool that it spreads over. From any other thread, each of a page's thousands of products
 /// would put that to sleep until the pool is done with it.
-fn on_a_worker<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+pub(super) fn on_a_worker<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     rayon::scope(|_| work())
 }
 

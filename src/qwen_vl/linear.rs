@@ -107,18 +107,19 @@ impl Matrix {
         }
     }
 
-    /// The rows `indices`, `(indices, in)`: what an embedding is.
-    pub fn rows(&self, indices: &[u32], device: &Device) -> CandleResult<Tensor> {
+    /// The rows `indices`, `(indices)` u32 on the matrix's device: `(indices, in)`, what an embedding is.
+    pub fn rows(&self, indices: &Tensor) -> CandleResult<Tensor> {
         match self {
-            Self::Dense(weight) => weight.t()?.index_select(&Tensor::new(indices, device)?, 0),
-            Self::Quantized(weight) => weight.embedding(&Tensor::new(indices, device)?),
+            Self::Dense(weight) => weight.t()?.index_select(indices, 0),
+            Self::Quantized(weight) => weight.embedding(indices),
             #[cfg(target_arch = "x86_64")]
             Self::Packed(weight) => {
+                let indices: Vec<u32> = indices.to_vec1()?;
                 if let Some(index) = indices.iter().find(|&&i| i as usize >= weight.output()) {
                     bail!("there is no row {index} in a matrix of {}", weight.output());
                 }
                 let rows = indices.iter().flat_map(|&index| weight.row(index as usize));
-                Tensor::from_iter(rows, device)?.reshape((indices.len(), ()))
+                Tensor::from_iter(rows, &Device::Cpu)?.reshape((indices.len(), ()))
             }
         }
     }

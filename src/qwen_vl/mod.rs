@@ -9,9 +9,11 @@ pub mod cache;
 pub mod config;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+pub mod decode;
 pub mod draft;
 pub mod elementwise;
 pub mod generate;
+mod inbox;
 pub mod linear;
 pub mod mapped;
 #[cfg(target_arch = "x86_64")]
@@ -36,6 +38,7 @@ use candle_core::Device;
 
 use cache::KvCache;
 use config::Config;
+use inbox::Inbox;
 use precision::Precision;
 use quantized::QuantizedFile;
 use text::TextModel;
@@ -53,6 +56,10 @@ pub struct QwenVl {
     pub vision: Arc<VisionTower>,
     /// Embeddings to logits.
     pub text: Arc<TextModel>,
+    /// Whether the decoder goes on with a token before the host has read it. It changes no answer, and pays where the
+    /// device works on its own.
+    pub runs_ahead: bool,
+    inbox: Inbox,
     /// Of answers that are done, for those to come.
     spare: Vec<KvCache>,
     device: Device,
@@ -84,6 +91,8 @@ impl QwenVl {
         let model = Self {
             vision: Arc::new(VisionTower::load(&weights, &config.vision)?),
             text: Arc::new(TextModel::load(&weights, &config.text)?),
+            runs_ahead: device.is_cuda(),
+            inbox: Inbox::default(),
             spare: Vec::new(),
             config,
             tokenizer: Arc::new(tokenizer),
@@ -102,6 +111,8 @@ impl QwenVl {
             tokenizer: Arc::clone(&self.tokenizer),
             vision: Arc::clone(&self.vision),
             text: Arc::clone(&self.text),
+            runs_ahead: self.runs_ahead,
+            inbox: Inbox::default(),
             spare: Vec::new(),
             device: self.device.clone(),
             precision: self.precision,

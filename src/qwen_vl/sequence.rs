@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use candle_core::{Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 use candle_transformers::generation::LogitsProcessor;
 
 use super::{
@@ -21,6 +21,8 @@ pub struct Sequence {
     loops: LoopDetector,
     /// What was written, all but the last of them seen by the decoder.
     tokens: Vec<u32>,
+    /// The token that follows them, `(1)`, where the device has chosen it and nobody has read it yet.
+    unread: Option<Tensor>,
     /// What is guessed to follow, in the run that is under way.
     draft: Vec<u32>,
     ending: Option<Ending>,
@@ -52,6 +54,7 @@ impl Sequence {
             drafter,
             loops: LoopDetector::default(),
             tokens: Vec::new(),
+            unread: None,
             draft: Vec::new(),
             ending: None,
             first: prefilled.next,
@@ -103,6 +106,38 @@ impl Sequence {
         (tokens, self.first + last as u32)
     }
 
+    /// How many tokens are chosen, the one that is not read included.
+    fn chosen(&self) -> usize {
+        self.tokens.len() + usize::from(self.unread.is_some())
+    }
+
+    /// Whether the decoder can go on without the host: nothing but the likeliest token is asked for, and there is room.
+    pub(super) fn may_run_ahead(&self) -> bool {
+        let chosen = self.chosen();
+        let guesses = |drafter: &Drafter| !drafter.rests(chosen);
+        self.is_greedy() && chosen < self.room && !self.drafter.as_ref().is_some_and(guesses)
+    }
+
+    /// The token that the decoder sees next, `(1)`, read or not, and its position.
+    pub(super) fn feed_ahead(&mut self, device: &Device) -> Result<(Tensor, u32)> {
+        self.draft.clear();
+        let last = self.chosen() - 1;
+        let token = match &self.unread {
+            Some(token) => token.clone(),
+            None => Tensor::new(&self.tokens[last..], device)?,
+        };
+        Ok((token, self.first + last as u32))
+    }
+
+    pub(super) fn unread(&self) -> Option<&Tensor> {
+        self.unread.as_ref()
+    }
+
+    /// Leaves the token of the last run, `(1)`, to be read later.
+    pub(super) fn leave_unread(&mut self, token: Tensor) {
+        self.unread = Some(token);
+    }
+
     /// The next `tokens` tokens, to be appended.
     pub(super) fn part(&mut self, tokens: usize) -> Part<'_> {
         Part {
@@ -129,6 +164,7 @@ impl Sequence {
     /// Goes on with what follows each token of the run: what was guessed is kept as far as it is what follows.
     pub(super) fn take(&mut self, choices: &[u32], end: &[u32]) {
         self.forward_passes += 1;
+        self.unread = None;
         let agreed = self.draft.iter().zip(choices);
         let accepted = agreed.take_while(|(draft, choice)| draft == choice).count();
         let guessed = self.draft.len();

@@ -1,7 +1,7 @@
 //! The Qwen3 decoder: embeddings in, hidden states or logits out.
 
 use anyhow::Result;
-use candle_core::{Device, Result as CandleResult, Tensor};
+use candle_core::{Result as CandleResult, Tensor};
 use rayon::prelude::*;
 
 use super::{
@@ -31,7 +31,6 @@ pub struct TextModel {
     norm: RmsNorm,
     lm_head: Linear,
     rope: TextRope,
-    device: Device,
 }
 
 impl TextModel {
@@ -61,13 +60,12 @@ impl TextModel {
             )?,
             lm_head,
             rope: TextRope::new(config),
-            device: weights.device().clone(),
         })
     }
 
-    /// The embeddings of `tokens`, `(tokens, hidden)`.
-    pub fn embed(&self, tokens: &[u32]) -> CandleResult<Tensor> {
-        self.embeddings.rows(tokens, &self.device)
+    /// The embeddings of `tokens`, `(tokens)` u32 on the model's device: `(tokens, hidden)`.
+    pub fn embed(&self, tokens: &Tensor) -> CandleResult<Tensor> {
+        self.embeddings.rows(tokens)
     }
 
     /// Runs all layers over new tokens of one sequence and leaves their keys and values in `cache`.

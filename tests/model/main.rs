@@ -1,5 +1,6 @@
 //! The model: parity with the reference implementation, and what happens when its files don't fit each other.
 
+mod ahead;
 mod drafts;
 mod folder;
 mod parity;

@@ -109,7 +109,10 @@ fn inputs(model: &QwenVl, case: &Case) -> (Tensor, Vec<Position>, Vec<Tensor>, u
         .iter()
         .position(|&token| token == model.config.image_token_id)
         .unwrap();
-    let text = model.text.embed(&tokens).unwrap();
+    let text = model
+        .text
+        .embed(&Tensor::new(&*tokens, &Device::Cpu).unwrap())
+        .unwrap();
     let parts = [
         text.i(..start).unwrap(),
         vision.embeddings,
@@ -252,7 +255,10 @@ fn a_late_token_does_not_change_earlier_hidden_states() {
         let other = Tensor::cat(
             &[
                 embeddings.i(..last).unwrap(),
-                model.text.embed(&[5]).unwrap(),
+                model
+                    .text
+                    .embed(&Tensor::new(&[5_u32], &Device::Cpu).unwrap())
+                    .unwrap(),
             ],
             0,
         )

@@ -9,7 +9,7 @@ use omnidocs::qwen_vl::{
 use super::{GREEDY, ReaderCase, example, load, reader_cases};
 
 /// Reads `cases` with `slots` of them under way at a time; a page that is done makes room for the next.
-fn read_together(
+pub fn read_together(
     model: &mut QwenVl,
     cases: &[ReaderCase],
     slots: usize,

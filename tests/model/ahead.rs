@@ -1,0 +1,80 @@
+//! A decoder that goes on before its tokens are read, as on a GPU, writes what one does that waits for them.
+
+use omnidocs::qwen_vl::{
+    QwenVl,
+    generate::{Ending, Generated, Help, Sampling},
+};
+
+use super::{GREEDY, ReaderCase, example, load, reader_cases, together::read_together};
+
+fn alone(
+    model: &mut QwenVl,
+    case: &ReaderCase,
+    sampling: Sampling,
+    draft: Option<&str>,
+) -> Generated {
+    let help = Help {
+        draft,
+        ..Help::default()
+    };
+    let prompt = case.prompt(model);
+    model
+        .generate(&case.image, &prompt, sampling, help)
+        .unwrap()
+}
+
+/// What must not depend on when tokens are read.
+fn facts(answer: &Generated) -> (&[u32], Ending, usize, usize) {
+    let Generated {
+        tokens,
+        ending,
+        forward_passes,
+        draft_accepted,
+        ..
+    } = answer;
+    (tokens, *ending, *forward_passes, *draft_accepted)
+}
+
+#[test]
+fn an_answer_is_the_same_whenever_its_tokens_are_read() {
+    let mut waiting = load(&example("reader")).unwrap();
+    let mut ahead = waiting.share();
+    ahead.runs_ahead = true;
+    let hot = Sampling {
+        temperature: 0.8,
+        ..GREEDY
+    };
+    let cut_off = [1, 2, 3, 9].map(|max_new_tokens| Sampling {
+        max_new_tokens,
+        ..GREEDY
+    });
+    for case in reader_cases().into_iter().step_by(4) {
+        // Of the second draft nothing is right, so that guesses rest for a while and are then made again.
+        for draft in [None, Some("zqx ZQX zqx ZQX"), Some(&*case.text)] {
+            for sampling in cut_off.into_iter().chain([GREEDY, hot]) {
+                let wanted = alone(&mut waiting, &case, sampling, draft);
+                let answer = alone(&mut ahead, &case, sampling, draft);
+                assert_eq!(
+                    facts(&answer),
+                    facts(&wanted),
+                    "{case:?} {sampling:?} {draft:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn so_it_is_when_pages_are_read_together() {
+    let mut model = load(&example("reader")).unwrap();
+    model.runs_ahead = true;
+    let cases = reader_cases();
+    for slots in [2, 3, cases.len()] {
+        for draft in [false, true] {
+            let answers = read_together(&mut model, &cases, slots, GREEDY, draft);
+            for (case, answer) in cases.iter().zip(answers) {
+                assert_eq!(answer.tokens, case.tokens, "{case:?}, {slots} at a time");
+            }
+        }
+    }
+}
