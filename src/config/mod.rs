@@ -1,5 +1,6 @@
 //! What was typed or set in the environment → what is meant. Every error names its flag and says what would be right.
 
+mod check;
 mod choices;
 mod prompt;
 mod scheduler;
@@ -45,15 +46,7 @@ pub const RETRIES: u32 = 2;
 /// Default of `--page-timeout`, in seconds.
 pub const PAGE_TIMEOUT: f64 = 600.0;
 
-const MOST_RETRIES: u32 = 100;
-/// A year.
-const LONGEST_TIMEOUT: f64 = 31_536_000.0;
-const DPI_RANGE: (f64, f64) = (1.0, 2400.0);
 const MOST_WORKERS: usize = 1024;
-const MOST_THREADS: usize = 1024;
-const MOST_TOGETHER: usize = 256;
-/// Far above the limit of any model, far below what fills a machine's memory.
-const MOST_PIXELS: u64 = 1 << 28;
 
 /// How much is shown besides progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,13 +117,13 @@ impl Settings {
             display,
         } = typed;
         let verbosity = verbosity(&display)?;
-        check_model(&model)?;
-        check_pages(&pages)?;
+        check::model(&model)?;
+        check::pages(&pages)?;
         let server = Server::new(&server)?;
         if model.engine == EngineChoice::Server && server.is_none() {
             return wrong("--engine server needs --server-url, like http://host:8000/v1");
         }
-        check_run(&run)?;
+        check::run(&run)?;
         let workers = run
             .workers
             .unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into));
@@ -243,97 +236,6 @@ fn verbosity(display: &cli::DisplayArgs) -> Result<Verbosity, UsageError> {
         (false, 0) => Ok(Verbosity::Normal),
         (false, 1) => Ok(Verbosity::Pages),
         (false, _) => Ok(Verbosity::Debug),
-    }
-}
-
-fn check_model(model: &cli::ModelArgs) -> Result<(), UsageError> {
-    let cli::ModelArgs { temperature, .. } = model;
-    if model.max_new_tokens == 0 {
-        return wrong("--max-new-tokens 0 leaves no room for an answer; use 1 or more");
-    }
-    if !(1..=MOST_TOGETHER).contains(&model.batch_size) {
-        return wrong(format!(
-            "--batch-size {} is not between 1 and {MOST_TOGETHER}",
-            model.batch_size
-        ));
-    }
-    if let Some(threads) = model.threads
-        && !(1..=MOST_THREADS).contains(&threads)
-    {
-        return wrong(format!(
-            "--threads {threads} is not between 1 and {MOST_THREADS}"
-        ));
-    }
-    if let Some(fallback) = model.fallback
-        && EngineChoice::from(fallback) == model.engine
-    {
-        return wrong("--fallback names the engine that --engine names too; leave one of them out");
-    }
-    if model.tesseract_lang.split('+').any(str::is_empty) {
-        return wrong(format!(
-            "--tesseract-lang {:?} is no list of languages; write one like eng or eng+deu",
-            model.tesseract_lang
-        ));
-    }
-    if !(temperature.is_finite() && *temperature >= 0.0) {
-        return wrong(format!(
-            "--temperature {temperature} makes no sense; use 0 or more, like 0.7"
-        ));
-    }
-    if model
-        .model
-        .as_deref()
-        .is_some_and(|name| name.trim().is_empty())
-    {
-        return wrong(format!(
-            "--model is empty; name a folder or a Hugging Face id like {CPU_MODEL}"
-        ));
-    }
-    Ok(())
-}
-
-fn check_run(run: &cli::RunArgs) -> Result<(), UsageError> {
-    let cli::RunArgs {
-        retries,
-        page_timeout,
-        ..
-    } = run;
-    if *retries > MOST_RETRIES {
-        return wrong(format!(
-            "--retries {retries} would keep a page forever; use {MOST_RETRIES} or less"
-        ));
-    }
-    if !(*page_timeout > 0.0 && *page_timeout <= LONGEST_TIMEOUT) {
-        return wrong(format!(
-            "--page-timeout {page_timeout} makes no sense; use a number of seconds above 0, like 600"
-        ));
-    }
-    Ok(())
-}
-
-fn check_pages(pages: &cli::PageArgs) -> Result<(), UsageError> {
-    let (least, most) = DPI_RANGE;
-    if !(least..=most).contains(&pages.dpi) {
-        return wrong(format!(
-            "--dpi {} is not between {least} and {most}; 200 is usual",
-            pages.dpi
-        ));
-    }
-    for (flag, pixels) in [
-        ("--min-pixels", pages.min_pixels),
-        ("--max-pixels", pages.max_pixels),
-    ] {
-        if let Some(pixels) = pixels.filter(|&pixels| pixels > MOST_PIXELS) {
-            return wrong(format!(
-                "{flag} {pixels} is more than any model can see; use {MOST_PIXELS} or less"
-            ));
-        }
-    }
-    match (pages.min_pixels, pages.max_pixels) {
-        (Some(min), Some(max)) if max < min => wrong(format!(
-            "--max-pixels {max} is below --min-pixels {min}; it must be at least as large"
-        )),
-        _ => Ok(()),
     }
 }
 

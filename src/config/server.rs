@@ -69,7 +69,7 @@ impl Server {
                 "--concurrency {concurrency} is not between 1 and {MOST_REQUESTS}"
             ));
         }
-        if !(0.0..=super::LONGEST_TIMEOUT).contains(&server_wait) {
+        if !(0.0..=super::check::LONGEST_TIMEOUT).contains(&server_wait) {
             return wrong(format!(
                 "--server-wait {server_wait} makes no sense; use a number of seconds, like 600"
             ));
