@@ -210,7 +210,7 @@ class Sheet:
         self.y = rng.uniform(0, min(max(spare, 0), 8 if self.strip else 24))
         self.image = Image.new("L", (round(self.width * self.scale), round(self.height * self.scale)), 255)
         self.pen = ImageDraw.Draw(self.image)
-        self.glyphs = []  # (x, y, character): the middles of what is printed, in pixels of the page
+        self.glyphs = []  # (x, y, character, whether it marks an item): the middles of what is printed, in pixels
 
     def fits(self, lines=1, size=None):
         size = size or self.size
@@ -219,7 +219,7 @@ class Sheet:
     def measure(self, text, bold=False, size=None):
         return font(self.family, bold, (size or self.size) * self.scale).getlength(text) / self.scale
 
-    def write(self, x, text, bold=False, size=None):
+    def write(self, x, text, bold=False, size=None, mark=False):
         size = size or self.size
         face = font(self.family, bold, size * self.scale)
         self.pen.text((x * self.scale, (self.y + size) * self.scale), text, fill=0, font=face, anchor="ls")
@@ -227,7 +227,7 @@ class Sheet:
         for char in text:
             width = advance(face, char)
             if char != " ":
-                self.glyphs.append(((x + width / 2) / self.scale, self.y + size * 0.7, char))
+                self.glyphs.append(((x + width / 2) / self.scale, self.y + size * 0.7, char, mark))
             x += width
 
     def rule(self, x0, y0, x1, y1):
@@ -281,7 +281,7 @@ def items(sheet):
         lines = 2 if sheet.rng.random() < 0.15 else 1
         if not sheet.fits(lines):
             break
-        sheet.write(indent, f"{n}." if kind == "ol" else bullet)
+        sheet.write(indent, f"{n}." if kind == "ol" else bullet, mark=True)
         room = (sheet.right - start) * (1 if lines == 2 else sheet.rng.uniform(0.3, 1))
         item = []
         for _ in range(lines):
@@ -357,7 +357,9 @@ def short_cell(sheet, room, bold):
 
 
 def draw(rng, size, hard=0.0, held_out=False):
-    """A page of `size` (width, height), RGB, the blocks that are printed on it, from the top down, and its `slots`.
+    """A page of `size` (width, height), RGB; the blocks that are printed on it, from the top down; and all characters
+    but spaces as they were printed, one after the other: (x, y, character, whether it marks an item of a list), with the
+    middle of each in pixels.
 
     `hard`, 0 to 1: how often a page is turned, blurred, noisy or a JPEG; at 0 every page is clean.
     """
@@ -377,23 +379,27 @@ def draw(rng, size, hard=0.0, held_out=False):
     if not blocks or blocks[-1].kind in ("h1", "h2") and len(blocks) == 1:
         return draw(rng, size, hard, held_out)
     image, angle = photograph(rng, sheet.image, size, hard)
-    return image, blocks, slots(sheet.glyphs, size, angle)
+    return image, blocks, turned(sheet.glyphs, size, angle)
 
 
-def slots(glyphs, size, angle):
-    """(height / 16, width / 4) u8: which of `CHARACTERS`, from 1, has its middle there; 0 where none has.
+def turned(glyphs, size, angle):
+    """Where they are after the page was turned by `angle` degrees, against the clock, around its middle."""
+    (x0, y0), sine, cosine = (size[0] / 2, size[1] / 2), math.sin(math.radians(angle)), math.cos(math.radians(angle))
 
-    `angle`: by how many degrees the page was turned, against the clock.
-    """
-    width, height = size
-    sine, cosine = math.sin(math.radians(angle)), math.cos(math.radians(angle))
-    found = np.zeros((height // SLOT_HEIGHT, width // SLOT_WIDTH), np.uint8)
-    for x, y, char in glyphs:
-        x, y = x - width / 2, y - height / 2
-        x, y = width / 2 + x * cosine + y * sine, height / 2 - x * sine + y * cosine
-        row, column = int(y // SLOT_HEIGHT), int(x // SLOT_WIDTH)
-        if 0 <= row < found.shape[0] and 0 <= column < found.shape[1]:
-            found[row, column] = 1 + CHARACTERS.index(char)
+    def turn(x, y):
+        return x0 + (x - x0) * cosine + (y - y0) * sine, y0 - (x - x0) * sine + (y - y0) * cosine
+
+    return [(*turn(x, y), *what) for x, y, *what in glyphs]
+
+
+def follow(text, glyphs):
+    """For each character of `text`, the glyph that it was printed with; or None, as for the marks of Markdown or HTML."""
+    printed = [glyph for glyph in glyphs if not glyph[3]]
+    found, n = [], 0
+    for char in text:
+        here = n < len(printed) and printed[n][2] == char
+        found.append(printed[n] if here else None)
+        n += here
     return found
 
 

@@ -15,8 +15,7 @@ The rate is constant after a short warm-up, so the training has no end. `--coold
 nothing over the next N steps and then ends: do it last, for the weights that are to be kept. Started again without
 it, the training goes on at the constant rate.
 
-The lines it prints: every 50 steps, by page size, the loss per token and, behind a slash, that of the places of the
-characters; every `--eval-steps` the share of characters that are wrong (edit distance over length of the truth,
+The lines it prints: every 50 steps, by page size, the loss per token and, behind slashes, those of the hints; every `--eval-steps` the share of characters that are wrong (edit distance over length of the truth,
 Markdown marks included), greedily, on held-out pages of each size, clean and spoiled ones.
 """
 
@@ -94,11 +93,13 @@ class Batches(IterableDataset):
         drawn, lengths = [], 0
         while lengths < POOL * self.args.tokens:
             # A page in three is clean, as most are that the reader will be asked to read.
-            image, blocks, slots = pages.draw(rng, size, 0 if rng.random() < 0.33 else hard)
+            image, blocks, glyphs = pages.draw(rng, size, 0 if rng.random() < 0.33 else hard)
             prompt = self.tokenizer.encode(DEFAULTS[form] if default else any_prompt(rng, form)).ids
-            answer = self.tokenizer.encode(WRITERS[form](blocks) + "<|im_end|>").ids
-            length = size[0] * size[1] // CELL**2 + len(prompt) + len(answer) + 12
-            drawn.append((length, len(drawn), np.asarray(image), slots, prompt, answer))
+            text = WRITERS[form](blocks)
+            answer = self.tokenizer.encode(text + "<|im_end|>")
+            length = size[0] * size[1] // CELL**2 + len(prompt) + len(answer.ids) + 12
+            hints = slots(glyphs, size), cells(answer, pages.follow(text, glyphs), size)
+            drawn.append((length, len(drawn), np.asarray(image), prompt, answer.ids, *hints))
             lengths += length
         batches, rows = [], []
         for page in sorted(drawn, reverse=rng.random() < 0.5):
@@ -110,9 +111,37 @@ class Batches(IterableDataset):
         return [self.batch(rows) for rows in batches or [rows]]
 
     def batch(self, rows):
-        images, slots, prompts, answers = list(zip(*rows))[2:]
-        slots = torch.from_numpy(np.stack(slots))
-        return {**sequences(self.tokenizer, np.stack(images), prompts, answers), "slots": slots}
+        images, prompts, answers, slots, cells = list(zip(*rows))[2:]
+        batch = sequences(self.tokenizer, np.stack(images), prompts, answers)
+        batch["slots"] = torch.from_numpy(np.stack(slots))
+        batch["cells"] = torch.full_like(batch["labels"], IGNORED)
+        for row, of_answer, labels in zip(batch["cells"], cells, batch["labels"]):
+            row[labels != IGNORED] = torch.tensor(of_answer)
+        return batch
+
+
+def slots(glyphs, size):
+    """(height / 16, width / 4) u8: which of `CHARACTERS`, from 1, has its middle there; 0 where none has."""
+    width, height = size
+    found = np.zeros((height // pages.SLOT_HEIGHT, width // pages.SLOT_WIDTH), np.uint8)
+    for x, y, char, _ in glyphs:
+        if 0 <= x < width and 0 <= y < height:
+            found[int(y) // pages.SLOT_HEIGHT, int(x) // pages.SLOT_WIDTH] = 1 + pages.CHARACTERS.index(char)
+    return found
+
+
+def cells(answer, glyphs, size):
+    """For each token of an answer, in which cell of the page its first character is printed, row by row.
+
+    `glyphs`: of each character of the answer, as `pages.follow` finds them.
+    """
+    columns = size[0] // CELL
+    found = []
+    for start, end in answer.offsets:
+        x, y, *_ = next(filter(None, glyphs[start:end]), (-1, -1))
+        inside = 0 <= x < size[0] and 0 <= y < size[1]
+        found.append(int(y) // CELL * columns + int(x) // CELL if inside else IGNORED)
+    return found
 
 
 def sequences(tokenizer, images, prompts, answers):
@@ -133,6 +162,7 @@ def sequences(tokenizer, images, prompts, answers):
         "images": torch.from_numpy(images),
         "input_ids": ids,
         "labels": labels,
+        "image_span": (len(before), height * width),
         "position_ids": positions(len(before), height, width, length)[:, None].expand(-1, len(rows), -1),
     }
 
@@ -204,34 +234,53 @@ def build(init):
     return model
 
 
-class Spotter(torch.nn.Module):
-    """Which character stands where in a cell, from the token that the vision tower makes of the cell.
+class Hints(torch.nn.Module):
+    """What only a training knows, since it has drawn the pages: which character stands where.
 
-    It is trained together with the reader and then left out: what it asks for teaches the vision tower the letters
-    much sooner than the answers do, which say what a page holds but not where.
+    The vision tower must tell what stands in each slot of a cell, by the token that it makes of the cell; and the
+    decoder, halfway up, in which cell the next token is printed. Both are trained together with the reader and then left
+    out. The answers alone, which say what a page holds but not where, teach a model to read much more slowly.
     """
+
+    LAYER, WIDTH = 2, 64
 
     def __init__(self, model):
         super().__init__()
-        self.proj = torch.nn.Linear(model.config.text_config.hidden_size, math.prod(SLOTS) * (1 + len(pages.CHARACTERS)))
-        self.seen = None
-        model.model.visual.merger.register_forward_hook(lambda _module, _inputs, cells: setattr(self, "seen", cells))
+        hidden = model.config.text_config.hidden_size
+        self.slots = torch.nn.Linear(hidden, math.prod(SLOTS) * (1 + len(pages.CHARACTERS)))
+        self.here = torch.nn.Linear(hidden, self.WIDTH, bias=False)
+        self.there = torch.nn.Linear(hidden, self.WIDTH, bias=False)
+        self.heard = {}
+        self.listen(model.model.visual.merger, "cells")
+        self.listen(model.model.language_model.layers[self.LAYER], "tokens")
 
-    def loss(self, slots):
-        """Of the page last seen; slots (n, height / 16, width / 4) u8."""
+    def listen(self, module, name):
+        module.register_forward_hook(lambda _module, _inputs, output: self.heard.update({name: output}))
+
+    def losses(self, batch):
+        """Of the batch that the model has just seen: per slot, and per token of the answers."""
+        return self.spotting(batch["slots"]), self.pointing(batch["cells"], *batch["image_span"])
+
+    def spotting(self, slots):
         (rows, columns), n = SLOTS, len(slots)
         slots = slots.view(n, slots.shape[1] // rows, rows, -1, columns).transpose(2, 3).flatten().long()
-        guesses = self.proj(self.seen).view(len(slots), -1).float()
+        guesses = self.slots(self.heard["cells"]).view(len(slots), -1).float()
         weight = torch.ones(guesses.shape[1])
         weight[0] = 0.25  # most slots are empty
         return torch.nn.functional.cross_entropy(guesses, slots, weight)
 
+    def pointing(self, cells, start, count):
+        tokens = torch.nn.functional.rms_norm(self.heard["tokens"], self.here.weight.shape[1:])
+        there = self.there(tokens[:, start : start + count])
+        guesses = self.here(tokens[:, :-1]) @ there.transpose(1, 2) / self.WIDTH**0.5
+        return torch.nn.functional.cross_entropy(guesses.flatten(0, 1).float(), cells[:, 1:].flatten())
 
-def optimizers(model, spotter):
-    """Muon for the matrices of the blocks; AdamW for embeddings, norms and biases, and all of the spotter."""
+
+def optimizers(model, hints):
+    """Muon for the matrices of the blocks; AdamW for embeddings, norms and biases, and for the hints."""
     hidden = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     known = {id(p) for p in hidden}
-    others = [p for p in [*model.parameters(), *spotter.parameters()] if id(p) not in known]
+    others = [p for p in [*model.parameters(), *hints.parameters()] if id(p) not in known]
     return [
         torch.optim.Muon(hidden, weight_decay=0.05, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(others, betas=(0.9, 0.95), weight_decay=0.01),
@@ -244,11 +293,11 @@ def rate(args, step, cooling):
     return peak if cooling is None else peak * max(0, 1 - (step - cooling) / args.cooldown_steps)
 
 
-def losses_of(model, spotter, batch):
-    """Of the answers, per token, and of the characters' places, per slot."""
+def losses_of(model, hints, batch):
+    """Of the answers, per token, and of the hints."""
     inputs = {name: batch[name] for name in ("input_ids", "labels", "position_ids")}
     with torch.autocast("cpu", torch.bfloat16):
-        return model(**inputs, **pixels(batch["images"])).loss, spotter.loss(batch["slots"])
+        return model(**inputs, **pixels(batch["images"])).loss, *hints.losses(batch)
 
 
 # --- how well it reads ---------------------------------------------------------------------------------------------
@@ -338,8 +387,8 @@ class Training:
     def __init__(self, args):
         self.model = build(args.init)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
-        self.spotter = Spotter(self.model)
-        self.optimizers = optimizers(self.model, self.spotter)
+        self.hints = Hints(self.model)
+        self.optimizers = optimizers(self.model, self.hints)
         self.step, self.cooling = 0, None
         self.file = args.out / "checkpoint.pt"
         if self.file.exists():
@@ -352,7 +401,7 @@ class Training:
     def restore(self, saved):
         self.model.load_state_dict(saved["model"])
         self.average.load_state_dict(saved["average"])
-        self.spotter.load_state_dict(saved["spotter"])
+        self.hints.load_state_dict(saved["hints"])
         for optimizer, state in zip(self.optimizers, saved["optimizers"]):
             optimizer.load_state_dict(state)
         self.step, self.cooling = saved["step"], saved["cooling"]
@@ -361,7 +410,7 @@ class Training:
         saved = {
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
-            "spotter": self.spotter.state_dict(),
+            "hints": self.hints.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
             "cooling": self.cooling,
@@ -371,9 +420,9 @@ class Training:
 
     def advance(self, batch, rate):
         """One step; the losses before it."""
-        answers, places = losses_of(self.model, self.spotter, batch)
-        (answers + places).backward()
-        torch.nn.utils.clip_grad_norm_([*self.model.parameters(), *self.spotter.parameters()], 1.0)
+        answers, spotting, pointing = losses_of(self.model, self.hints, batch)
+        (answers + spotting + pointing / 2).backward()
+        torch.nn.utils.clip_grad_norm_([*self.model.parameters(), *self.hints.parameters()], 1.0)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -383,7 +432,7 @@ class Training:
         # While the rate falls, the weights settle by themselves, and an average would lag behind them.
         keep = min(0.999, (self.step + 1) / (self.step + 10)) if self.cooling is None else 0
         torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - keep)
-        return answers.item(), places.item()
+        return answers.item(), spotting.item(), pointing.item()
 
 
 def options():
@@ -406,7 +455,7 @@ def options():
 
 
 def recent(losses):
-    """By page size, of the last 20 steps: the loss of the answers, and that of the places."""
+    """By page size, of the last 20 steps: the loss of the answers, and those of the hints."""
     means = [[sum(values) / len(values) for values in zip(*of_size[-20:])] for of_size in losses]
     return " ".join("/".join(f"{mean:.3f}" for mean in of_size) or "-" for of_size in means)
 
