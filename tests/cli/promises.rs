@@ -270,7 +270,7 @@ fn promise_8_a_signal_ends_the_run_after_the_page_in_hand_and_the_same_command_g
             "in.pdf",
             pdf(&texts.iter().map(String::as_str).collect::<Vec<_>>()),
         );
-        let args = "extract in.pdf -o out.jsonl --model";
+        let args = "extract in.pdf -o out.jsonl --max-pixels 16384 --model";
         let reader = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/reader");
         let assert = room.omnidocs(args);
         let mut command = std::process::Command::new(assert.get_program());

@@ -17,52 +17,132 @@ from reportlab.pdfgen.canvas import Canvas
 from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "pages"
-# A twin of DejaVu Sans that comes with reportlab, so that the pages are the same wherever they are made.
-FONT = Path(reportlab.__file__).parent / "fonts" / "Vera.ttf"
-DOCUMENTS = {  # what is printed on each page
-    "note.pdf": ["Now is the time for\nall good people"],
-    "receipts.pdf": ["Order number 17\ntwo new books", "Net price 12.40\ntax 2.60", "Total amount 18.50\ndate 12 May"],
+# Twins of DejaVu Sans that come with reportlab, so that the pages are the same wherever they are made.
+FONTS = {name: Path(reportlab.__file__).parent / "fonts" / f"{name}.ttf" for name in ("Vera", "VeraBd")}
+SHADE = 20  # of the print, 0 to 255
+
+# What is printed on each page, in Markdown: headings, paragraphs, lists with "-", tables.
+DOCUMENTS = {
+    "note.pdf": [
+        "# Meeting on Monday\n\n"
+        "The next meeting is on Monday, 12 May\nat 10:30 in room 7 of the school.\nAll are welcome.\n\n"
+        "- Please bring your own lunch.\n- Tea and coffee are free.\n- The office is open all day.\n\n"
+        "Please call us if you have a question."
+    ],
+    "receipts.pdf": [
+        "# Order 17\n\ntwo new books 24.50\npaper and a box 8.20\ntotal 32.70",
+        "# Price list\n\n| Item | Price |\n| --- | --- |\n| Tea | 2.50 |\n| Bread | 1.80 |\n| Butter | 3.40 |",
+        "# Thank you\n\nYour order is on its way.\nWe will call you on Friday.",
+    ],
     "label.png": ["This way up"],
-    "scan.jpg": ["We work here each\nday of the year"],
-    "notice.png": ["Back at 10"],
+    "notice.png": ["# Open hours\n\nMonday to Friday 9:00 to 17:30\nSaturday 10:00 to 12:00\n\nClosed on Sunday."],
+    "scan.jpg": ["The water will be off from\n9:00 to 12:00 on Tuesday.\nPlease call us if you need\nhelp: 555 0134"],
 }
-# 4 x 1 inches: with any resolution and rounding, this is 256 x 64 pixels for a model that takes 16,384 at most.
-PDF_PAGE = (288, 72)
+SIZES = {  # pixels; those of PDFs at the program's 200 dpi
+    "note.pdf": (640, 352), "receipts.pdf": (448, 224), "label.png": (160, 32), "notice.png": (448, 224),
+    "scan.jpg": (384, 128),
+}  # fmt: skip
+POINT = 200 / 72  # pixels
 
 
 def draw_all():
     """Begins the folder anew, so that it holds these documents and nothing else."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
-    draw_pdf("note.pdf")
-    draw_pdf("receipts.pdf")
-    draw_text(text_of("label.png"), (160, 32), 20).save(FOLDER / "label.png", optimize=True)
-    draw_text(text_of("notice.png"), (512, 128), 40).convert("RGB").save(FOLDER / "notice.png", optimize=True)
-    scan(draw_text(text_of("scan.jpg"), (256, 64), 20)).save(FOLDER / "scan.jpg", quality=75)
+    for name, size in SIZES.items():
+        if name.endswith(".pdf"):
+            draw_pdf(name, [pixels / POINT for pixels in size])
+            continue
+        image = (draw_page if size[1] > 32 else draw_text)(*DOCUMENTS[name], size)
+        if name.endswith(".jpg"):
+            scan(image).save(FOLDER / name, quality=75)
+        else:
+            image.save(FOLDER / name, optimize=True)
 
 
-def text_of(image):
-    (text,) = DOCUMENTS[image]
-    return text
+# --- layout ----------------------------------------------------------------------------------------------------------
 
 
-def draw_text(text, size, font_size):
-    """Dark lines on white, grayscale, at the margins that the reader knows."""
-    image = Image.new("L", size, 255)
-    font = ImageFont.truetype(FONT, font_size)
-    top = (0.2 if "\n" not in text else 0.25) * font_size
-    ImageDraw.Draw(image).multiline_text((0.5 * font_size, top), text, 20, font, spacing=0.3 * font_size)
+def layout(text, size, write, rule, measure):
+    """Sets Markdown `text` in type of `size`: calls `write(x, y, text, size, font)` for each piece, with y its
+    baseline, down from the top, and `rule(x0, y, x1)` for each rule of a table.
+    """
+    left, y = 0.7 * size, 0.45 * size
+    for block in text.split("\n\n"):
+        lines = block.split("\n")
+        if block.startswith("# "):
+            y += 1.45 * size
+            write(left, y, block[2:], 1.4 * size, "VeraBd")
+            y += 0.35 * size
+        elif block.startswith("|"):
+            y = layout_table(lines, left, y, size, write, rule, measure)
+        else:
+            for line in lines:
+                y += 1.35 * size
+                if line.startswith("- "):
+                    write(left, y, "•", size, "Vera")
+                    write(left + 1.4 * size, y, line[2:], size, "Vera")
+                else:
+                    write(left, y, line, size, "Vera")
+        y += 0.65 * size
+
+
+def layout_table(lines, left, y, size, write, rule, measure):
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for n, line in enumerate(lines) if n != 1]
+    fonts = ["VeraBd"] + ["Vera"] * len(rows)
+    pieces = [[measure(cell, size, font) for cell in row] for row, font in zip(rows, fonts)]
+    widths = [max(column) + size for column in zip(*pieces)]
+    rule(left, y + 0.15 * size, left + sum(widths))
+    for row, font in zip(rows, fonts):
+        y += 1.5 * size
+        for n, cell in enumerate(row):
+            write(left + sum(widths[:n]) + 0.5 * size, y - 0.25 * size, cell, size, font)
+        rule(left, y + 0.15 * size, left + sum(widths))
+    return y + 0.15 * size
+
+
+def draw_page(text, page, size=20):
+    """Dark on white, grayscale."""
+    image = Image.new("L", page, 255)
+    pen = ImageDraw.Draw(image)
+
+    def font(name, size):
+        return ImageFont.truetype(FONTS[name], size)
+
+    layout(
+        text, size,
+        lambda x, y, text, size, name: pen.text((x, y), text, SHADE, font(name, size), anchor="ls"),
+        lambda x0, y, x1: pen.line((x0, round(y), x1, round(y)), 80),
+        lambda text, size, name: font(name, size).getlength(text),
+    )  # fmt: skip
     return image
 
 
-def draw_pdf(name):
-    """Born digital: an embedded font and thus a text layer."""
-    pdfmetrics.registerFont(TTFont("Vera", FONT))
-    canvas = Canvas(str(FOLDER / name), pagesize=PDF_PAGE, invariant=1)
+def draw_text(text, size, font_size=20):
+    """Dark lines on white, grayscale, with little room above them."""
+    image = Image.new("L", size, 255)
+    font = ImageFont.truetype(FONTS["Vera"], font_size)
+    position = (0.5 * font_size, 0.2 * font_size)
+    ImageDraw.Draw(image).multiline_text(position, text, SHADE, font, spacing=0.3 * font_size)
+    return image
+
+
+def draw_pdf(name, page, size=20 / POINT):
+    """Born digital: embedded fonts and thus a text layer."""
+    for font, path in FONTS.items():
+        pdfmetrics.registerFont(TTFont(font, path))
+    canvas = Canvas(str(FOLDER / name), pagesize=page, invariant=1)
+
+    def write(x, y, text, size, font):
+        canvas.setFont(font, size)
+        canvas.drawString(x, page[1] - y, text)
+
+    def rule(x0, y, x1):
+        canvas.setLineWidth(0.4)
+        canvas.line(x0, page[1] - y, x1, page[1] - y)
+
     for text in DOCUMENTS[name]:
-        canvas.setFont("Vera", 22)
-        for line, words in enumerate(text.split("\n")):
-            canvas.drawString(12, PDF_PAGE[1] - 28 - 30 * line, words)
+        layout(text, size, write, rule, lambda text, size, font: pdfmetrics.stringWidth(text, font, size))
         canvas.showPage()
     canvas.save()
 
@@ -81,8 +161,9 @@ def open_page(file, number, preprocessor_config):
         return Image.open(FOLDER / file).convert("RGB")
     page = pypdfium2.PdfDocument(FOLDER / file)[number - 1]
     limits = json.loads(preprocessor_config.read_text())["size"]
-    width, height = (round(points * 200 / 72) for points in page.get_size())
+    width, height = (round(points * POINT) for points in page.get_size())
     height, width = smart_resize(height, width, 32, limits["shortest_edge"], limits["longest_edge"])
-    image = page.render(scale=width / page.get_width()).to_pil().convert("RGB")
-    assert image.size == (width, height)
+    scale = (width - 0.01) / page.get_width()  # pypdfium2 rounds up
+    image = page.render(scale=scale).to_pil().convert("RGB")
+    assert image.size == (width, height) == SIZES[file]
     return image
