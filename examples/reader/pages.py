@@ -1,8 +1,9 @@
 """Draws pages of made-up English, and knows what is printed on them.
 
 `draw` makes one page: headings, paragraphs, lists, small tables and price lists in one of four font families, clean
-or as a scanner would see it; and says where each character stands. The same random generator always gives the same page. One word in twenty of the
-dictionary is held out: pages for a test take their words from those alone, and no page of the training has them.
+or as a scanner would see it; and says where each character stands. The same random generator always gives the same
+page. One word in twenty of the dictionary is held out: pages for a test take their words from those alone, and no page
+of the training has them.
 
 Needs pillow and numpy, and Debian's `fonts-dejavu`, `fonts-liberation` and `wamerican`.
 """

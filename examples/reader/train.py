@@ -15,8 +15,9 @@ The rate is constant after a short warm-up, so the training has no end. `--coold
 nothing over the next N steps and then ends: do it last, for the weights that are to be kept. Started again without
 it, the training goes on at the constant rate.
 
-The lines it prints: every 50 steps, by page size, the loss per token and, behind slashes, those of the hints; every `--eval-steps` the share of characters that are wrong (edit distance over length of the truth,
-Markdown marks included), greedily, on held-out pages of each size, clean and spoiled ones.
+The lines it prints: every 50 steps, by page size, the loss per token and, behind slashes, those of the hints; every
+`--eval-steps` the share of characters that are wrong (edit distance over length of the truth, Markdown marks included),
+greedily, on held-out pages of each size, clean and spoiled ones.
 """
 
 import argparse
