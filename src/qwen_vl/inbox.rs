@@ -19,6 +19,13 @@ pub struct Inbox {
 
 impl Inbox {
     /// Starts to copy `tokens`, `(tokens)`, in place of what was sent for before.
+    #[cfg_attr(
+        not(feature = "cuda"),
+        allow(
+            clippy::unnecessary_wraps,
+            reason = "it can fail only where there is a device"
+        )
+    )]
     pub fn send_for(&mut self, tokens: &Tensor) -> Result<()> {
         #[cfg(feature = "cuda")]
         if let candle_core::Device::Cuda(device) = tokens.device() {
