@@ -5,9 +5,9 @@
 #
 # DOCUMENT is a PDF of two pages or more, or a folder; without it, three pages of text are made. Pages are read at one
 # megapixel, one after the other; the first one also pays for what is set up once and is not counted, the figures are
-# medians of the others. In the environment: FLASH=1 builds with flash-attention (half an hour), DEVICE=cuda:1 takes
-# another device, DTYPE=q8_0 other weights, TOKENS=512 longer answers (256), BANDWIDTH=3350 tells the device's memory
-# bandwidth in GB/s. Wants a Rust toolchain, nvcc, and python3.
+# medians of the others. In the environment: FLASH=1 builds with flash-attention, DEVICE=cuda:1 takes another device,
+# DTYPE=q8_0 other weights, TOKENS=512 longer answers (256), BANDWIDTH=3350 tells the device's memory bandwidth in GB/s.
+# Wants a Rust toolchain, nvcc, and python3; FLASH=1 also git, GitHub, and about two and a half hours of one core.
 set -euo pipefail
 
 die() {
