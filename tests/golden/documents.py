@@ -27,7 +27,7 @@ DOCUMENTS = {
         "# Meeting on Monday\n\n"
         "The next meeting is on Monday, 12 May\nat 10:30 in room 7 of the school.\nAll are welcome.\n\n"
         "- Please bring your own lunch.\n- Tea and coffee are free.\n- The office is open all day.\n\n"
-        "Please call us if you have a question."
+        "Please call if you have a question."
     ],
     "receipts.pdf": [
         "# Order 17\n\ntwo new books 24.50\npaper and a box 8.20\ntotal 32.70",
@@ -36,7 +36,7 @@ DOCUMENTS = {
     ],
     "label.png": ["This way up"],
     "notice.png": ["# Open hours\n\nMonday to Friday 9:00 to 17:30\nSaturday 10:00 to 12:00\n\nClosed on Sunday."],
-    "scan.jpg": ["The water will be off from\n9:00 to 12:00 on Tuesday.\nPlease call us if you need\nhelp: 555 0134"],
+    "scan.jpg": ["The water will be off from\n9:00 to 12:00 on Monday.\nPlease call us if you need\nhelp: 555 0134"],
 }
 SIZES = {  # pixels; those of PDFs at the program's 200 dpi
     "note.pdf": (640, 352), "receipts.pdf": (448, 224), "label.png": (160, 32), "notice.png": (448, 224),
@@ -72,7 +72,7 @@ def layout(text, size, write, rule, measure):
         lines = block.split("\n")
         if block.startswith("# "):
             y += 1.45 * size
-            write(left, y, block[2:], 1.4 * size, "VeraBd")
+            write(left, y, block[2:], 1.5 * size, "VeraBd")
             y += 0.35 * size
         elif block.startswith("|"):
             y = layout_table(lines, left, y, size, write, rule, measure)
