@@ -23,6 +23,11 @@ fn alone(
         .unwrap()
 }
 
+/// Whether there is time for all cases.
+fn long() -> bool {
+    std::env::var_os("OMNIDOCS_LONG_TESTS").is_some()
+}
+
 /// What must not depend on when tokens are read.
 fn facts(answer: &Generated) -> (&[u32], Ending, usize, usize) {
     let Generated {
@@ -44,11 +49,12 @@ fn an_answer_is_the_same_whenever_its_tokens_are_read() {
         temperature: 0.8,
         ..GREEDY
     };
-    let cut_off = [1, 2, 9].map(|max_new_tokens| Sampling {
+    let cut_off = [1, 2, 3, 9].map(|max_new_tokens| Sampling {
         max_new_tokens,
         ..GREEDY
     });
-    for case in reader_cases().into_iter().step_by(10) {
+    let step = if long() { 4 } else { 10 };
+    for case in reader_cases().into_iter().step_by(step) {
         // Of the second draft nothing is right, so that guesses rest for a while and are then made again.
         for draft in [None, Some("zqx ZQX zqx ZQX"), Some(&*case.text)] {
             for sampling in cut_off.into_iter().chain([GREEDY, hot]) {
@@ -69,10 +75,13 @@ fn so_it_is_when_pages_are_read_together() {
     let mut model = load(&example("reader")).unwrap();
     model.runs_ahead = true;
     let cases = reader_cases();
-    for draft in [false, true] {
-        let answers = read_together(&mut model, &cases, 3, GREEDY, draft);
-        for (case, answer) in cases.iter().zip(answers) {
-            assert_eq!(answer.tokens, case.tokens, "{case:?}");
+    let all = [3, 2, cases.len()];
+    for &slots in if long() { &all[..] } else { &all[..1] } {
+        for draft in [false, true] {
+            let answers = read_together(&mut model, &cases, slots, GREEDY, draft);
+            for (case, answer) in cases.iter().zip(answers) {
+                assert_eq!(answer.tokens, case.tokens, "{case:?}, {slots} at a time");
+            }
         }
     }
 }
