@@ -2,7 +2,7 @@
 
     python -m venv venv
     venv/bin/pip install torch==2.15.0 torchvision==0.29.2 transformers==5.23.0 pillow==13.0.0 numpy==2.4.6
-    apt-get install fonts-dejavu fonts-liberation wamerican
+    apt-get install fonts-dejavu fonts-liberation wamerican g++
     venv/bin/python examples/reader/train.py OUT --init examples/reader/model.safetensors
 
 The shape of the model and its tokenizer are those of this folder; the weights start from `--init`, or at random.
@@ -38,6 +38,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import AttentionInterface, DynamicCache, Qwen3VLConfig, Qwen3VLForConditionalGeneration
+from transformers.models.qwen3_vl.modeling_qwen3_vl import rotate_half
 
 import pages
 from prompts import DEFAULTS, any_prompt
@@ -190,10 +191,41 @@ def pixels(images):
 # --- the model -----------------------------------------------------------------------------------------------------
 
 
-def vision_attention(_module, query, key, value, scaling, **_):
-    """Over one image, (1, heads, patches, width); products of bf16 are faster on a CPU than PyTorch's own attention."""
-    weights = torch.softmax((query * scaling) @ key.transpose(2, 3), -1)
-    return (weights @ value).transpose(1, 2), None
+@torch.compile(dynamic=True)
+def before_attention(block, x, cos, sin):
+    """Queries, keys and values of all images, (3, patches, heads, width), turned by their places."""
+    attention = block.attn
+    query, key, value = attention.qkv(block.norm1(x)).view(len(x), 3, attention.num_heads, -1).unbind(1)
+    cos, sin = cos[:, None], sin[:, None]
+    query, key = (t * cos + rotate_half(t) * sin for t in (query.float(), key.float()))
+    return torch.stack([(query * attention.scaling).to(value.dtype), key.to(value.dtype), value])
+
+
+def vision_attention(qkv, images):
+    """Within each image; products of bf16 are faster on a CPU than PyTorch's own attention."""
+    answers = []
+    for of_image in qkv.chunk(images, 1):
+        query, key, value = of_image.transpose(1, 2)
+        answers.append((torch.softmax(query @ key.mT, -1) @ value).transpose(0, 1))
+    return torch.cat(answers).flatten(1)
+
+
+@torch.compile(dynamic=True)
+def after_attention(block, x, attended):
+    x = x + block.attn.proj(attended)
+    return x + block.mlp(block.norm2(x))
+
+
+class VisionBlock(torch.nn.Module):
+    """A block as it is, for images of one size: what can be compiled apart from what depends on their number."""
+
+    def __init__(self, original):
+        super().__init__()
+        self.norm1, self.norm2, self.attn, self.mlp = original.norm1, original.norm2, original.attn, original.mlp
+
+    def forward(self, x, cu_seqlens, position_embeddings, **_):
+        attended = vision_attention(before_attention(self, x, *position_embeddings), len(cu_seqlens) - 1)
+        return after_attention(self, x, attended)
 
 
 def text_attention(_module, query, key, value, _mask, scaling, **_):
@@ -223,9 +255,9 @@ class PatchEmbed(torch.nn.Module):
 
 def build(init):
     model = Qwen3VLForConditionalGeneration(Qwen3VLConfig.from_pretrained(HERE))
-    AttentionInterface.register("of vision", vision_attention)
     AttentionInterface.register("of text", text_attention)
-    model.model.visual.config._attn_implementation = "of vision"
+    visual = model.model.visual
+    visual.blocks = torch.nn.ModuleList(VisionBlock(block) for block in visual.blocks)
     model.model.language_model.config._attn_implementation = "of text"
     model.model.visual.patch_embed = PatchEmbed(model.model.visual.patch_embed)
     if init:
@@ -233,6 +265,13 @@ def build(init):
         if missing not in ([], ["lm_head.weight"]):
             raise SystemExit(f"--init {init}: it lacks {missing}")
     return model
+
+
+def compile_parts(model):
+    """Makes a model faster that is trained; one that is asked would be compiled again for every new length."""
+    visual = model.model.visual
+    for module in (*model.model.language_model.layers, visual.merger, *visual.deepstack_merger_list):
+        module.compile(dynamic=True)
 
 
 class Hints(torch.nn.Module):
@@ -298,7 +337,7 @@ def losses_of(model, hints, batch):
     """Of the answers, per token, and of the hints."""
     inputs = {name: batch[name] for name in ("input_ids", "labels", "position_ids")}
     with torch.autocast("cpu", torch.bfloat16):
-        return model(**inputs, **pixels(batch["images"])).loss, *hints.losses(batch)
+        return model(**inputs, **pixels(batch["images"]), use_cache=False).loss, *hints.losses(batch)
 
 
 # --- how well it reads ---------------------------------------------------------------------------------------------
@@ -388,6 +427,7 @@ class Training:
     def __init__(self, args):
         self.model = build(args.init)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
+        compile_parts(self.model)
         self.hints = Hints(self.model)
         self.optimizers = optimizers(self.model, self.hints)
         self.step, self.cooling = 0, None

@@ -64,23 +64,27 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
     progress.opened(&opened, &settings.output);
     let resume = Resume::new(&settings.output, opened.recorded, settings.retry_failed);
     let resume = resume.of_shard(settings.shard());
-    // Pages are prepared while the model is loaded.
     let mut pages = prepare::pages_except(found.sources, preparation, Box::new(resume))?;
-    let mut engine = progress.while_loading(|| engine.load())?;
-    // Not before there are pages to finish: until then a signal may end the program as it always does.
-    interrupt.install()?;
-    let ended = run::run(
-        &mut iter::from_fn(|| pages.next_unless(&|| interrupt.signal().is_some())),
-        engine.as_mut(),
-        &mut journal,
-        &mut progress,
-        &interrupt,
-    );
-    match ended {
-        Ok(()) => {}
-        // `| head` has seen enough.
-        Err(error) if error.is::<Closed>() => return Ok(Exit::Ok),
-        Err(error) => return Err(error),
+    // Where all is done, no model is loaded for nothing.
+    if progress.while_looking(|| pages.any()) {
+        // Pages are prepared meanwhile.
+        let mut engine = progress.while_loading(|| engine.load())?;
+        // Not before there are pages to finish: until then a signal may end the program as it always does.
+        interrupt.install()?;
+        let ended = run::run(
+            &mut iter::from_fn(|| pages.next_unless(&|| interrupt.signal().is_some())),
+            engine.as_mut(),
+            &mut journal,
+            &mut progress,
+            &interrupt,
+        );
+        match ended {
+            Ok(()) => {}
+            // `| head` has seen enough.
+            Err(error) if error.is::<Closed>() => return Ok(Exit::Ok),
+            Err(error) => return Err(error),
+        }
+        progress.tally().shares = engine.shares();
     }
     if interrupt.signal().is_none() {
         journal.finish()?;
@@ -93,7 +97,6 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
     progress.tally().done_before = (pages.done_documents() as usize, pages.done_pages() as usize);
     progress.tally().copies = pages.copies() as usize;
     progress.tally().elsewhere = pages.elsewhere() as usize;
-    progress.tally().shares = engine.shares();
     progress.finish(&found.ignored, &settings.output, exit);
     Ok(exit)
 }

@@ -128,6 +128,8 @@ impl Done for () {
 #[derive(Debug)]
 pub struct Pages {
     slots: mpsc::Receiver<Slot>,
+    /// Taken out of `slots` to see whether there is any.
+    first: Option<Slot>,
     stop: Arc<AtomicBool>,
     drafts: Option<Arc<Drafts>>,
     passed_over: Arc<PassedOver>,
@@ -190,6 +192,7 @@ pub fn pages_except(
         .context("the thread that opens the documents can't be started")?;
     Ok(Pages {
         slots,
+        first: None,
         stop,
         drafts,
         passed_over,
@@ -231,10 +234,19 @@ impl Pages {
 }
 
 impl Pages {
+    /// Whether there is a page to come. Waits until one is found, or the input has ended, and not until it is prepared.
+    pub fn any(&mut self) -> bool {
+        if self.first.is_none() {
+            self.first = self.slots.recv().ok();
+        }
+        self.first.is_some()
+    }
+
     /// The next page, as soon as it is ready; none at the end of the input, or when `given_up` says that nobody waits any
     /// more.
     pub fn next_unless(&mut self, given_up: &dyn Fn() -> bool) -> Option<Preparation> {
-        let (page, slot) = wait(&self.slots, given_up).ok()?;
+        let first = self.first.take();
+        let (page, slot) = first.map_or_else(|| wait(&self.slots, given_up), Ok).ok()?;
         match wait(&slot, given_up) {
             Ok(preparation) => Some(preparation),
             Err(RecvTimeoutError::Timeout) => None,

@@ -28,6 +28,8 @@ use crate::{
 };
 
 const PLAIN_INTERVAL: Duration = Duration::from_secs(30);
+/// How often what spins is drawn anew.
+const TICK: Duration = Duration::from_millis(120);
 /// Parts that the bar counts for each document.
 const PARTS: f64 = 1000.0;
 
@@ -93,15 +95,25 @@ impl Progress {
         *self.tally() = Tally::new(documents, selection);
     }
 
+    /// Shows that pages which are not read yet are looked for while `look` runs.
+    pub fn while_looking<T>(&self, look: impl FnOnce() -> T) -> T {
+        self.spin("{spinner} {elapsed} looking for what is not read yet");
+        look()
+    }
+
     /// Shows that the engine is being loaded while `load` runs.
     pub fn while_loading<T>(&mut self, load: impl FnOnce() -> T) -> T {
-        self.bar
-            .set_style(style("{spinner} {elapsed} loading the model"));
-        self.bar.enable_steady_tick(Duration::from_millis(120));
+        self.spin("{spinner} {elapsed} loading the model");
         let started = Instant::now();
         let loaded = load();
         self.tally().loading = started.elapsed();
         loaded
+    }
+
+    fn spin(&self, template: &str) {
+        self.bar.set_style(style(template));
+        self.bar.reset_elapsed();
+        self.bar.enable_steady_tick(TICK);
     }
 
     /// The first page is about to be asked for.
@@ -113,7 +125,7 @@ impl Progress {
         self.bar
             .set_style(style("{spinner} {elapsed} [{bar:24}] {wide_msg}").progress_chars("━╸─"));
         self.bar.reset_elapsed();
-        self.bar.enable_steady_tick(Duration::from_millis(120));
+        self.bar.enable_steady_tick(TICK);
         self.show_state();
         if self.plain {
             self.heartbeat = Some(start_heartbeat(

@@ -63,12 +63,14 @@ impl Tally {
         if !self.warnings.is_empty() {
             line("warnings", &self.warnings_told());
         }
-        line("pace", &self.pace_told(elapsed));
-        for (place, share) in self.shares.iter().enumerate() {
-            let label = if place == 0 { "devices" } else { "" };
-            line(label, &share_told(share));
+        if self.pages() > 0 {
+            line("pace", &self.pace_told(elapsed));
+            for (place, share) in self.shares.iter().enumerate() {
+                let label = if place == 0 { "devices" } else { "" };
+                line(label, &share_told(share));
+            }
+            line("time", &self.time_told(elapsed));
         }
-        line("time", &self.time_told(elapsed));
         if !ignored.0.is_empty() {
             line("ignored", &ignored.to_string());
         }

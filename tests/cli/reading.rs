@@ -120,6 +120,32 @@ fn the_quick_start_reads_every_example_page_without_an_error() {
 }
 
 #[test]
+fn where_nothing_is_left_to_read_no_model_is_loaded() {
+    let room = Room::new();
+    let mut command = room.omnidocs("extract pages/label.png --model reader -o");
+    command.current_dir(example("")).arg(room.path("out.jsonl"));
+    let first = Ran::of(&mut command).expect(0);
+    assert!(
+        first.stderr.contains("loading the model"),
+        "{}",
+        first.stderr
+    );
+    let written = room.read("out.jsonl");
+    let again = Ran::of(&mut command).expect(0);
+    assert!(
+        again.stderr.contains("before    1 page"),
+        "{}",
+        again.stderr
+    );
+    assert!(
+        !again.stderr.contains("loading the model"),
+        "{}",
+        again.stderr
+    );
+    assert_eq!(room.read("out.jsonl"), written);
+}
+
+#[test]
 fn two_runs_differ_in_nothing_but_times() {
     let run = || {
         without_times(
