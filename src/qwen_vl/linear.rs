@@ -11,7 +11,7 @@ use memmap2::Mmap;
 
 #[cfg(target_arch = "x86_64")]
 use super::packed::Packed;
-use super::{elementwise::values, weights::Weights};
+use super::{elementwise::values, precision::Precision, weights::Weights};
 
 /// A matrix of weights, `(out, in)`.
 #[derive(Clone)]
@@ -179,16 +179,17 @@ impl Linear {
         output: usize,
         bias: bool,
     ) -> Result<Self> {
-        Self::load_fused(weights, &[(name, output)], input, bias)
+        Self::load_fused(weights, &[(name, output)], input, bias, weights.precision())
     }
 
     /// Several layers with the same input as one, their outputs side by side: each `(name, out)` as in
-    /// [`load`](Self::load).
+    /// [`load`](Self::load), in `precision`.
     pub fn load_fused(
         weights: &Weights,
         parts: &[(&str, usize)],
         input: usize,
         bias: bool,
+        precision: Precision,
     ) -> Result<Self> {
         let named = |what: &str| -> Vec<(String, usize)> {
             let name = |&(name, output): &(&str, usize)| (format!("{name}.{what}"), output);
@@ -204,7 +205,7 @@ impl Linear {
             None
         };
         Ok(Self {
-            weight: weights.matrix(&named("weight"), input)?,
+            weight: weights.matrix(&named("weight"), input, precision)?,
             bias,
         })
     }

@@ -38,8 +38,11 @@ impl TextModel {
     pub fn load(weights: &Weights, config: &TextConfig) -> Result<Self> {
         let prefix = "model.language_model";
         let (vocab, hidden) = (config.vocab_size, config.hidden_size);
-        let embeddings =
-            weights.matrix(&[(format!("{prefix}.embed_tokens.weight"), vocab)], hidden)?;
+        let embeddings = weights.matrix(
+            &[(format!("{prefix}.embed_tokens.weight"), vocab)],
+            hidden,
+            weights.precision(),
+        )?;
         let lm_head = if config.tie_word_embeddings {
             Linear::new(embeddings.clone(), None)
         } else {
@@ -170,6 +173,7 @@ impl Layer {
                 &[(&mlp("gate"), inner), (&mlp("up"), inner)],
                 hidden,
                 false,
+                weights.precision(),
             )?,
             down: Linear::load(weights, &mlp("down"), inner, hidden, false)?,
         })
@@ -229,6 +233,7 @@ impl Attention {
                 ],
                 hidden,
                 bias,
+                weights.precision().of_attention(),
             )?,
             out: Linear::load(weights, &part("o"), q_size, hidden, bias)?,
             q_norm: norm("q_norm")?,

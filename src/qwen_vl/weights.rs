@@ -71,11 +71,16 @@ impl Weights {
         self.load(name, shape, self.precision.activations(), &self.device)
     }
 
-    /// The matrices of `parts`, each `(name, out)` of shape `(out, input)`, one above the other.
+    /// The matrices of `parts`, each `(name, out)` of shape `(out, input)`, one above the other, in `precision`.
     ///
     /// # Errors
     /// As [`get`](Self::get).
-    pub fn matrix(&self, parts: &[(String, usize)], input: usize) -> Result<Matrix> {
+    pub fn matrix(
+        &self,
+        parts: &[(String, usize)],
+        input: usize,
+        precision: Precision,
+    ) -> Result<Matrix> {
         let stacked = |dtype, device: &Device| -> Result<Tensor> {
             let loaded: Vec<Tensor> = parts
                 .iter()
@@ -83,8 +88,8 @@ impl Weights {
                 .collect::<Result<_>>()?;
             Ok(Tensor::cat(&loaded, 0)?)
         };
-        let Some(blocks) = self.precision.blocks(input) else {
-            let weight = stacked(self.precision.activations(), &self.device)?;
+        let Some(blocks) = precision.blocks(input) else {
+            let weight = stacked(precision.activations(), &self.device)?;
             return Ok(Matrix::dense(&weight)?);
         };
         let names: Vec<&str> = parts.iter().map(|(name, _)| name.as_str()).collect();

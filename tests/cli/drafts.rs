@@ -57,7 +57,7 @@ fn runs(room: &Room) -> usize {
 
 #[test]
 fn guesses_from_tesseract_change_nothing_but_the_number_of_passes() {
-    let text = "The water will be off from\\n9:00 to 12:00 on Monday.\\nPlease call us if you need\\nhelp: 555 0134\\n\\f";
+    let text = "The water will be off from\\n9:00 to 12:00 on Monday.\\nPlease call if you need any\\nhelp: 555 0134\\n\\f";
     let room = scans(&format!(
         "echo $OMP_THREAD_LIMIT > threads; cat > /dev/null; printf '{text}'"
     ));

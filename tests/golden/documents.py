@@ -32,11 +32,11 @@ DOCUMENTS = {
     "receipts.pdf": [
         "# Order 17\n\ntwo new books 24.50\npaper and a box 8.20\ntotal 32.70",
         "# Price list\n\n| Item | Price |\n| --- | --- |\n| Tea | 2.50 |\n| Bread | 1.80 |\n| Butter | 3.40 |",
-        "# Thank you\n\nYour order is on its way.\nWe will call you on Friday.",
+        "# Thank you\n\nYour order is ready.\nPlease call us on Monday.",
     ],
     "label.png": ["This way up"],
     "notice.png": ["# Open hours\n\nMonday to Friday 9:00 to 17:30\nSaturday 10:00 to 12:00\n\nClosed on Sunday."],
-    "scan.jpg": ["The water will be off from\n9:00 to 12:00 on Monday.\nPlease call us if you need\nhelp: 555 0134"],
+    "scan.jpg": ["The water will be off from\n9:00 to 12:00 on Monday.\nPlease call if you need any\nhelp: 555 0134"],
 }
 SIZES = {  # pixels; those of PDFs at the program's 200 dpi
     "note.pdf": (640, 352), "receipts.pdf": (448, 224), "label.png": (160, 32), "notice.png": (448, 224),
