@@ -259,7 +259,7 @@ def build(init):
     visual = model.model.visual
     visual.blocks = torch.nn.ModuleList(VisionBlock(block) for block in visual.blocks)
     model.model.language_model.config._attn_implementation = "of text"
-    model.model.visual.patch_embed = PatchEmbed(model.model.visual.patch_embed)
+    visual.patch_embed = PatchEmbed(visual.patch_embed)
     if init:
         missing = model.load_state_dict(load_file(init), strict=False).missing_keys
         if missing not in ([], ["lm_head.weight"]):

@@ -97,21 +97,23 @@ impl Progress {
 
     /// Shows that pages which are not read yet are looked for while `look` runs.
     pub fn while_looking<T>(&self, look: impl FnOnce() -> T) -> T {
-        self.spin("{spinner} {elapsed} looking for what is not read yet");
+        self.spin(style(
+            "{spinner} {elapsed} looking for what is not read yet",
+        ));
         look()
     }
 
     /// Shows that the engine is being loaded while `load` runs.
     pub fn while_loading<T>(&mut self, load: impl FnOnce() -> T) -> T {
-        self.spin("{spinner} {elapsed} loading the model");
+        self.spin(style("{spinner} {elapsed} loading the model"));
         let started = Instant::now();
         let loaded = load();
         self.tally().loading = started.elapsed();
         loaded
     }
 
-    fn spin(&self, template: &str) {
-        self.bar.set_style(style(template));
+    fn spin(&self, style: ProgressStyle) {
+        self.bar.set_style(style);
         self.bar.reset_elapsed();
         self.bar.enable_steady_tick(TICK);
     }
@@ -122,10 +124,7 @@ impl Progress {
         tally.started = Some(Instant::now());
         self.bar.set_length((tally.documents as f64 * PARTS) as u64);
         drop(tally);
-        self.bar
-            .set_style(style("{spinner} {elapsed} [{bar:24}] {wide_msg}").progress_chars("━╸─"));
-        self.bar.reset_elapsed();
-        self.bar.enable_steady_tick(TICK);
+        self.spin(style("{spinner} {elapsed} [{bar:24}] {wide_msg}").progress_chars("━╸─"));
         self.show_state();
         if self.plain {
             self.heartbeat = Some(start_heartbeat(

@@ -73,10 +73,10 @@ fn the_key_goes_to_the_server_and_nowhere_else() {
 #[test]
 fn the_processes_that_decode_files_do_not_know_the_key() {
     // More pages than are prepared ahead: as long as the server is not done with them, somebody decodes.
-    let room = room(40);
-    let server = ChatServer::with(Duration::from_secs(1), |_, _| Reply::Text);
+    let room = room(20);
+    let server = ChatServer::with(Duration::from_millis(250), |_, _| Reply::Text);
     let mut command = asking(&room, &server.url(), "--concurrency 1 --prefetch 2");
-    let mut run = crate::common::spawn(command.env("OMNIDOCS_SERVER_API_KEY", "sk-very-secret"));
+    let run = crate::common::spawn(command.env("OMNIDOCS_SERVER_API_KEY", "sk-very-secret"));
     server.wait_for_requests(1);
     let of = |process: &str, file: &str| {
         let read = std::fs::read(format!("/proc/{process}/{file}"));
@@ -98,8 +98,7 @@ fn the_processes_that_decode_files_do_not_know_the_key() {
         std::thread::sleep(Duration::from_millis(2));
         !found.is_empty()
     });
-    run.kill().unwrap();
-    run.wait().unwrap();
+    Ran::end_of(run).expect(0);
     for environment in found.expect("no process that decodes was ever seen") {
         assert!(!environment.contains("sk-very-secret"));
     }
