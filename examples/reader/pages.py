@@ -88,7 +88,7 @@ def code(rng):
 
 
 def plain_word(rng, held_out):
-    word = rng.choice(EVERYDAY) if rng.random() < 0.55 else rng.choice(dictionary(held_out))
+    word = rng.choice(EVERYDAY) if rng.random() < 0.35 else rng.choice(dictionary(held_out))
     if rng.random() < 0.03:
         word += "'s"
     chance = rng.random()
@@ -98,10 +98,10 @@ def plain_word(rng, held_out):
 def token(rng, held_out):
     """A word as it stands in a line, with the marks around it."""
     chance = rng.random()
-    if chance < 0.85:
+    if chance < 0.8:
         word = plain_word(rng, held_out)
     else:
-        word = (number, number, price, code)[int((chance - 0.85) / 0.0376)](rng)
+        word = rng.choice((number, number, price, code))(rng)
     chance = rng.random()
     if chance < 0.16:
         return word + rng.choice(",,,,....:;!?")
@@ -200,7 +200,8 @@ class Sheet:
         self.strip = self.height <= 64
         self.family = rng.randrange(len(FAMILIES))
         largest = min(28, int(self.height / (1.3 if self.height < 64 else 1.8)))
-        self.size = round(rng.triangular(15, largest, 18) * 2) / 2
+        size = rng.triangular(15, largest, 18) if rng.random() < 0.65 else rng.uniform(15, largest)
+        self.size = round(size * 2) / 2
         self.pitch = self.size * rng.uniform(1.12, 1.6)
         if self.strip:
             self.pitch = min(self.pitch, (self.height - 3) / (self.height // 32))
@@ -371,13 +372,15 @@ def draw(rng, size, hard=0.0, held_out=False):
             break
         if rng.random() < (0.3 if blocks else 0.5):
             blocks.append(heading(sheet, 1 if not blocks and rng.random() < 0.7 else 2))
+            if rng.random() < 0.04:
+                break  # the rest stays empty
         if sheet.fits():
             blocks.append(rng.choice((paragraph, paragraph, paragraph, items, items, table, table, price_list))(sheet))
         sheet.y += sheet.gap
         if rng.random() < 0.04:
-            break  # the rest stays empty
+            break
     blocks = [block for block in blocks if block and block.rows]
-    if not blocks or blocks[-1].kind in ("h1", "h2") and len(blocks) == 1:
+    if not blocks:
         return draw(rng, size, hard, held_out)
     image, angle = photograph(rng, sheet.image, size, hard)
     return image, blocks, turned(sheet.glyphs, size, angle)

@@ -52,6 +52,7 @@ HARD_FIRST, HARD_LAST = 0.3, 0.9
 WRITERS = {"markdown": pages.markdown, "html": pages.as_html, "text": pages.plain}
 IGNORED = -100  # label of a token that is not trained
 POOL = 6  # steps for which pages are drawn at once
+SLIPS = 0.08  # share of the words of an answer that come out wrong
 SLOTS = CELL // pages.SLOT_HEIGHT, CELL // pages.SLOT_WIDTH  # rows and columns of slots in a cell
 
 
@@ -74,6 +75,7 @@ class Batches(IterableDataset):
 
     def __init__(self, args, tokenizer, first):
         self.args, self.tokenizer, self.first = args, tokenizer, first
+        self.begins_word = {n for token, n in tokenizer.get_vocab().items() if token[0] in "ĠĊ"}
 
     def __iter__(self):
         ready = [[] for _ in SIZES]
@@ -110,16 +112,52 @@ class Batches(IterableDataset):
                 rows = []
             rows.append(page)
         rng.shuffle(batches)  # without the rest, the longest or shortest, which is smaller
-        return [self.batch(rows) for rows in batches or [rows]]
+        return [self.batch(rng, rows) for rows in batches or [rows]]
 
-    def batch(self, rows):
+    def batch(self, rng, rows):
         images, prompts, answers, slots, cells = list(zip(*rows))[2:]
-        batch = sequences(self.tokenizer, np.stack(images), prompts, answers)
+        words = [in_words(answer, self.begins_word) for answer in answers]
+        said, wanted, cells = zip(*(with_slips(rng, *of_page, words) for of_page in zip(words, cells)))
+        batch = sequences(self.tokenizer, np.stack(images), prompts, said)
         batch["slots"] = torch.from_numpy(np.stack(slots))
         batch["cells"] = torch.full_like(batch["labels"], IGNORED)
-        for row, of_answer, labels in zip(batch["cells"], cells, batch["labels"]):
-            row[labels != IGNORED] = torch.tensor(of_answer)
+        for labels, places, *of_page in zip(batch["labels"], batch["cells"], wanted, cells):
+            answer = labels != IGNORED
+            labels[answer], places[answer] = map(torch.tensor, of_page)
         return batch
+
+
+def in_words(answer, begins_word):
+    """The tokens of an answer, in words with the space before them; `begins_word`: the tokens that start with one."""
+    words = []
+    for token in answer:
+        if not words or token in begins_word:
+            words.append([])
+        words[-1].append(token)
+    return words
+
+
+def with_slips(rng, answer, cells, others):
+    """What a reader has said that has misread a word here and there; for each of its tokens the right one, and its cell.
+
+    A reader that has only ever seen right answers trusts what it has said more than the page, and loses its place at
+    the first word that it misreads. Here the rest of a word is often that of another one, of this page or of one beside
+    it (`others`); and what is right is to go on with the next word. All words are those of `in_words`.
+    """
+    said, wanted, places, done = [], [], [], 0
+    for n, word in enumerate(answer):
+        spoken, known = word, len(word)
+        if rng.random() < SLIPS and n < len(answer) - 1:
+            begin = rng.randrange(len(word))
+            other = rng.choice(answer if rng.random() < 0.5 else rng.choice(others))
+            spoken = word[:begin] + other[rng.randrange(len(other)) :]
+            known = begin + 1  # behind a wrong token, none is right before the next word
+        unknown = [IGNORED] * (len(spoken) - known)
+        said += spoken
+        wanted += word[:known] + unknown
+        places += cells[done : done + known] + unknown
+        done += len(word)
+    return said, wanted, places
 
 
 def slots(glyphs, size):
