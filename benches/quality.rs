@@ -8,8 +8,8 @@
 //! - `scan`: turned by up to 1°, blurred, grainy, and a JPEG before it became a PNG, all of that on each page;
 //! - `other`: PNGs of other pages, in two typefaces that the reader does not know, PDFium's Helvetica and Times.
 //!
-//! Sizes beyond the model's own limits are left out, since it would see them shrunk. Printed are two tables in Markdown,
-//! by form in the first dtype, and by dtype over all forms: the shares of characters and words of the Markdown that are
+//! Sizes beyond the model's own limits are left out, since it would see them shrunk. Printed are three tables in Markdown,
+//! by form and by size of the print in the first dtype, and by dtype over all forms: the shares of characters and words of the Markdown that are
 //! wrong, space made equal; of characters that are printed, without Markdown's marks; the F1 of heading lines and of
 //! tables' cells: with 95 % intervals, drawn from the pages. Where Tesseract is installed, it reads the same pages.
 
@@ -38,6 +38,9 @@ use stack::Stack;
 
 const SIZES: [(u32, u32); 5] = [(160, 32), (256, 64), (320, 128), (448, 224), (640, 448)];
 const FORMS: [&str; 4] = ["pdf", "image", "scan", "other"];
+
+/// Sizes of print that are told apart, in pixels, from the smallest that is drawn to beyond the largest.
+const PRINT: [f64; 5] = [15.0, 17.0, 19.0, 22.0, 28.0];
 
 const TESSERACT: &str = "tesseract";
 
@@ -102,6 +105,7 @@ fn main() {
     let yardstick = yardstick.then(|| read(&room, TESSERACT, &["--engine", TESSERACT]));
     worst(&sizes, &readings[0], options.worst);
     by_form(&sizes, &readings[0], yardstick.as_ref());
+    by_print(&sizes, &readings[0]);
     by_dtype(&sizes, &readings);
 }
 
@@ -221,6 +225,25 @@ fn by_form(sizes: &[Sized], reading: &Reading, yardstick: Option<&Reading>) {
         "cells",
     ];
     print(head, &rows);
+}
+
+/// One dtype's share of wrong characters by size of print and form, on pages of all sizes.
+fn by_print(sizes: &[Sized], reading: &Reading) {
+    let mut rows = Vec::new();
+    for band in PRINT.windows(2) {
+        let mut row = vec![format!("{}–{}", band[0], band[1])];
+        row.extend(FORMS.map(|form| {
+            let shares = sizes.iter().flat_map(|sized| {
+                let shares = sized.shares(form, scores::characters, reading);
+                let pages = sized.pages(form).iter().zip(shares);
+                pages.filter(|(page, _)| (band[0]..band[1]).contains(&page.print))
+            });
+            percent(&shares.map(|(_, share)| share).collect::<Vec<_>>())
+        }));
+        rows.push(row);
+    }
+    println!("\nWrong characters, percent, by size of the print in pixels.\n");
+    print(["print", FORMS[0], FORMS[1], FORMS[2], FORMS[3]], &rows);
 }
 
 /// The scores of each dtype by size, over all forms, and how many more characters are wrong than in the first one.

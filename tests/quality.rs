@@ -4,6 +4,7 @@ mod common;
 #[allow(dead_code, reason = "the bench uses all of it")]
 #[path = "../benches/quality/faces.rs"]
 mod faces;
+#[allow(dead_code, reason = "the bench uses all of it")]
 #[path = "../benches/quality/pages.rs"]
 mod pages;
 #[path = "../benches/quality/scores.rs"]

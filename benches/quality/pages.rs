@@ -8,6 +8,8 @@ use crate::{faces::Face, sheet::Sheet};
 pub struct Page {
     pub sheet: Sheet,
     pub markdown: String,
+    /// Size of its print, in points; headings are larger.
+    pub print: f64,
 }
 
 /// A sheet, the type that it is set in, and how far down it is written.
@@ -53,6 +55,7 @@ pub fn page(rng: &mut Rng, faces: &[Face], (width, height): (u32, u32)) -> Page 
     Page {
         sheet: writer.sheet,
         markdown: blocks.join("\n\n"),
+        print: size,
     }
 }
 
