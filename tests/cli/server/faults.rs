@@ -152,14 +152,16 @@ fn a_server_that_stays_away_fails_pages_after_the_wait_and_is_not_waited_for_aga
 
 #[test]
 fn the_pause_that_the_server_asks_for_is_kept() {
-    let date = |seconds| httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(seconds));
-    // A date has whole seconds, so that two of them are more than one.
-    for (header, least) in [
-        ("Retry-After: 1\r\n".to_owned(), 1.0),
-        (format!("Retry-After: {}\r\n", date(3)), 1.0),
-    ] {
+    fn seconds() -> String {
+        "1".to_owned()
+    }
+    /// It has whole seconds, so that it is more than two away.
+    fn date() -> String {
+        httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3))
+    }
+    for (pause, least) in [(seconds as fn() -> String, 1.0), (date, 2.0)] {
         let server = ChatServer::with(Duration::ZERO, move |_, before| match before {
-            0 => status(429, &header, "slow down"),
+            0 => status(429, &format!("Retry-After: {}\r\n", pause()), "slow down"),
             _ => Reply::Text,
         });
         let room = room(1);
