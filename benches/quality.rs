@@ -9,9 +9,10 @@
 //! - `other`: PNGs of other pages, in two typefaces that the reader does not know, PDFium's Helvetica and Times.
 //!
 //! Sizes beyond the model's own limits are left out, since it would see them shrunk. Printed are three tables in Markdown,
-//! by form and by size of the print in the first dtype, and by dtype over all forms: the shares of characters and words of the Markdown that are
-//! wrong, space made equal; of characters that are printed, without Markdown's marks; the F1 of heading lines and of
-//! tables' cells: with 95 % intervals, drawn from the pages. Where Tesseract is installed, it reads the same pages.
+//! by form and by size of the print in the first dtype, and by dtype over all forms: the shares of characters and words of
+//! the Markdown that are wrong, space made equal; of characters that are printed, without Markdown's marks; the F1 of
+//! heading lines and of tables' cells: with 95 % intervals, drawn from the pages. Where Tesseract is installed, it reads the
+//! same pages.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -229,17 +230,24 @@ fn by_form(sizes: &[Sized], reading: &Reading, yardstick: Option<&Reading>) {
 
 /// One dtype's share of wrong characters by size of print and form, on pages of all sizes.
 fn by_print(sizes: &[Sized], reading: &Reading) {
+    let scored = FORMS.map(|form| {
+        let pages = sizes.iter().flat_map(|sized| {
+            let prints = sized.pages(form).iter().map(|page| page.print);
+            prints.zip(sized.shares(form, scores::characters, reading))
+        });
+        pages.collect::<Vec<_>>()
+    });
     let mut rows = Vec::new();
     for band in PRINT.windows(2) {
         let mut row = vec![format!("{}–{}", band[0], band[1])];
-        row.extend(FORMS.map(|form| {
-            let shares = sizes.iter().flat_map(|sized| {
-                let shares = sized.shares(form, scores::characters, reading);
-                let pages = sized.pages(form).iter().zip(shares);
-                pages.filter(|(page, _)| (band[0]..band[1]).contains(&page.print))
-            });
-            percent(&shares.map(|(_, share)| share).collect::<Vec<_>>())
-        }));
+        for pages in &scored {
+            let within = pages
+                .iter()
+                .filter(|(print, _)| (band[0]..band[1]).contains(print));
+            row.push(percent(
+                &within.map(|&(_, share)| share).collect::<Vec<_>>(),
+            ));
+        }
         rows.push(row);
     }
     println!("\nWrong characters, percent, by size of the print in pixels.\n");

@@ -152,14 +152,10 @@ fn a_server_that_stays_away_fails_pages_after_the_wait_and_is_not_waited_for_aga
 
 #[test]
 fn the_pause_that_the_server_asks_for_is_kept() {
-    fn seconds() -> String {
-        "1".to_owned()
-    }
-    /// It has whole seconds, so that it is more than two away.
-    fn date() -> String {
-        httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3))
-    }
-    for (pause, least) in [(seconds as fn() -> String, 1.0), (date, 2.0)] {
+    // A date has whole seconds, so that three of them are more than two when the server answers.
+    let date = || httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3));
+    let pauses: [(fn() -> String, f64); 2] = [(|| "1".to_owned(), 1.0), (date, 2.0)];
+    for (pause, least) in pauses {
         let server = ChatServer::with(Duration::ZERO, move |_, before| match before {
             0 => status(429, &format!("Retry-After: {}\r\n", pause()), "slow down"),
             _ => Reply::Text,
