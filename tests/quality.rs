@@ -117,10 +117,10 @@ fn every_word_of_the_pages_is_held_out_of_the_training() {
 /// Pages of the reader's own sizes, in the faces that PDFium has everywhere: the share of characters that may be wrong.
 /// Better weights come with lower floors.
 const FLOORS: [((u32, u32), f64); 5] = [
-    ((160, 32), 0.12),
-    ((256, 64), 0.08),
-    ((320, 128), 0.10),
-    ((448, 224), 0.14),
+    ((160, 32), 0.06),
+    ((256, 64), 0.04),
+    ((320, 128), 0.07),
+    ((448, 224), 0.07),
     ((640, 448), 0.08),
 ];
 

@@ -200,7 +200,9 @@ class Sheet:
         self.strip = self.height <= 64
         self.family = rng.randrange(len(FAMILIES))
         largest = min(28, int(self.height / (1.3 if self.height < 64 else 1.8)))
-        size = rng.triangular(15, largest, 18) if rng.random() < 0.65 else rng.uniform(15, largest)
+        # Small print is the slowest to learn, so that nearly half of the pages have some (of less than 17.5 pixels).
+        chance = rng.random()
+        size = rng.uniform(15, 17.5) if chance < 0.4 else rng.triangular(15, largest, 18 if chance < 0.8 else 21)
         self.size = round(size * 2) / 2
         self.pitch = self.size * rng.uniform(1.12, 1.6)
         if self.strip:

@@ -32,7 +32,7 @@ DOCUMENTS = {
     "receipts.pdf": [
         "# Order 17\n\ntwo books 24.50\npaper and a box 8.20\ntotal 32.70",
         "# Price list\n\n| Item | Price |\n| --- | --- |\n| Tea | 2.50 |\n| Bread | 1.80 |\n| Butter | 3.40 |",
-        "# Thank you\n\nYour order is ready.\nPlease call us on Monday.",
+        "# Many thanks\n\nYour order is ready.\nPlease call us on Monday.",
     ],
     "label.png": ["This way up"],
     "notice.png": ["# Open hours\n\nMonday to Friday 9:00 to 17:30\nSaturday 10:00 to 12:00\n\nClosed on Sunday."],
