@@ -250,7 +250,8 @@ class Sheet:
 
 
 def heading(sheet, level):
-    size = round(sheet.size * (sheet.rng.uniform(1.4, 1.6) if level == 1 else sheet.rng.uniform(1.14, 1.26)) * 2) / 2
+    largest = 2.2 if sheet.rng.random() < 0.3 else 1.6
+    size = round(sheet.size * sheet.rng.uniform(*(1.4, largest) if level == 1 else (1.14, 1.26)) * 2) / 2
     room = (sheet.right - sheet.left) * sheet.rng.uniform(0.3, 1)
     if not sheet.fits(size=size):
         return None

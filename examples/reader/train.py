@@ -102,7 +102,7 @@ class Batches(IterableDataset):
             text = WRITERS[form](blocks)
             answer = self.tokenizer.encode(text + "<|im_end|>")
             length = size[0] * size[1] // CELL**2 + len(prompt) + len(answer.ids) + 12
-            hints = slots(glyphs, size), cells(answer, pages.follow(text, glyphs), size)
+            hints = slots(glyphs, size), places(answer, pages.follow(text, glyphs), size)
             drawn.append((length, len(drawn), np.asarray(image), prompt, answer.ids, *hints))
             lengths += length
         batches, rows = [], []
@@ -115,15 +115,15 @@ class Batches(IterableDataset):
         return [self.batch(rng, rows) for rows in batches or [rows]]
 
     def batch(self, rng, rows):
-        images, prompts, answers, slots, cells = list(zip(*rows))[2:]
+        images, prompts, answers, slots, places = list(zip(*rows))[2:]
         words = [in_words(answer, self.begins_word) for answer in answers]
-        said, wanted, cells = zip(*(with_slips(rng, *of_page, words) for of_page in zip(words, cells)))
+        said, wanted, places = zip(*(with_slips(rng, *of_page, words) for of_page in zip(words, places)))
         batch = sequences(self.tokenizer, np.stack(images), prompts, said)
         batch["slots"] = torch.from_numpy(np.stack(slots))
-        batch["cells"] = torch.full_like(batch["labels"], IGNORED)
-        for labels, places, *of_page in zip(batch["labels"], batch["cells"], wanted, cells):
+        batch["places"] = torch.full_like(batch["labels"], IGNORED)
+        for labels, printed, *of_page in zip(batch["labels"], batch["places"], wanted, places):
             answer = labels != IGNORED
-            labels[answer], places[answer] = map(torch.tensor, of_page)
+            labels[answer], printed[answer] = map(torch.tensor, of_page)
         return batch
 
 
@@ -137,14 +137,14 @@ def in_words(answer, begins_word):
     return words
 
 
-def with_slips(rng, answer, cells, others):
-    """What a reader has said that has misread a word here and there; for each of its tokens the right one, and its cell.
+def with_slips(rng, answer, places, others):
+    """What a reader has said that has misread a word here and there; for each of its tokens the right one, and its place.
 
     A reader that has only ever seen right answers trusts what it has said more than the page, and loses its place at
     the first word that it misreads. Here the rest of a word is often that of another one, of this page or of one beside
     it (`others`); and what is right is to go on with the next word. All words are those of `in_words`.
     """
-    said, wanted, places, done = [], [], [], 0
+    said, wanted, printed, done = [], [], [], 0
     for n, word in enumerate(answer):
         spoken, known = word, len(word)
         if rng.random() < SLIPS and n < len(answer) - 1:
@@ -155,9 +155,9 @@ def with_slips(rng, answer, cells, others):
         unknown = [IGNORED] * (len(spoken) - known)
         said += spoken
         wanted += word[:known] + unknown
-        places += cells[done : done + known] + unknown
+        printed += places[done : done + known] + unknown
         done += len(word)
-    return said, wanted, places
+    return said, wanted, printed
 
 
 def slots(glyphs, size):
@@ -170,8 +170,9 @@ def slots(glyphs, size):
     return found
 
 
-def cells(answer, glyphs, size):
-    """For each token of an answer, in which cell of the page its first character is printed, row by row.
+def places(answer, glyphs, size):
+    """For each token of an answer, in which slot of the page its first character is printed: those of a cell are
+    numbered row by row, and so are the cells.
 
     `glyphs`: of each character of the answer, as `pages.follow` finds them.
     """
@@ -180,7 +181,9 @@ def cells(answer, glyphs, size):
     for start, end in answer.offsets:
         x, y, *_ = next(filter(None, glyphs[start:end]), (-1, -1))
         inside = 0 <= x < size[0] and 0 <= y < size[1]
-        found.append(int(y) // CELL * columns + int(x) // CELL if inside else IGNORED)
+        cell = int(y) // CELL * columns + int(x) // CELL
+        slot = int(y) % CELL // pages.SLOT_HEIGHT * SLOTS[1] + int(x) % CELL // pages.SLOT_WIDTH
+        found.append(cell * math.prod(SLOTS) + slot if inside else IGNORED)
     return found
 
 
@@ -299,10 +302,21 @@ def build(init):
     model.model.language_model.config._attn_implementation = "of text"
     visual.patch_embed = PatchEmbed(visual.patch_embed)
     if init:
-        missing = model.load_state_dict(load_file(init), strict=False).missing_keys
-        if missing not in ([], ["lm_head.weight"]):
-            raise SystemExit(f"--init {init}: it lacks {missing}")
+        start_from(model, load_file(init))
     return model
+
+
+def start_from(model, weights):
+    """Loads weights; blocks of the vision tower that they lack, the last ones, have no effect at first."""
+    missing = set(model.load_state_dict(weights, strict=False).missing_keys) - {"lm_head.weight"}
+    for n, block in enumerate(model.model.visual.blocks):
+        of_block = {f"model.visual.blocks.{n}.{name}" for name in block.state_dict()}
+        if of_block <= missing:
+            missing -= of_block
+            for last in (block.attn.proj, block.mlp.linear_fc2):
+                torch.nn.init.zeros_(last.weight)
+    if missing:
+        raise SystemExit(f"--init: it lacks {sorted(missing)}")
 
 
 def compile_parts(model):
@@ -316,8 +330,9 @@ class Hints(torch.nn.Module):
     """What only a training knows, since it has drawn the pages: which character stands where.
 
     The vision tower must tell what stands in each slot of a cell, by the token that it makes of the cell; and the
-    decoder, halfway up, in which cell the next token is printed. Both are trained together with the reader and then left
-    out. The answers alone, which say what a page holds but not where, teach a model to read much more slowly.
+    decoder, halfway up, in which cell the next token is printed, and in which slot of it. Both are trained together
+    with the reader and then left out. The answers alone, which say what a page holds but not where, teach a model to
+    read much more slowly.
     """
 
     LAYER, WIDTH = 2, 64
@@ -328,6 +343,7 @@ class Hints(torch.nn.Module):
         self.slots = torch.nn.Linear(hidden, math.prod(SLOTS) * (1 + len(pages.CHARACTERS)))
         self.here = torch.nn.Linear(hidden, self.WIDTH, bias=False)
         self.there = torch.nn.Linear(hidden, self.WIDTH, bias=False)
+        self.inside = torch.nn.Linear(hidden, math.prod(SLOTS))
         self.heard = {}
         self.listen(model.model.visual.merger, "cells")
         self.listen(model.model.language_model.layers[self.LAYER], "tokens")
@@ -337,7 +353,7 @@ class Hints(torch.nn.Module):
 
     def losses(self, batch):
         """Of the batch that the model has just seen: per slot, and per token of the answers."""
-        return self.spotting(batch["slots"]), self.pointing(batch["cells"], *batch["image_span"])
+        return self.spotting(batch["slots"]), self.pointing(batch["places"], *batch["image_span"])
 
     def spotting(self, slots):
         (rows, columns), n = SLOTS, len(slots)
@@ -347,11 +363,15 @@ class Hints(torch.nn.Module):
         weight[0] = 0.25  # most slots are empty
         return torch.nn.functional.cross_entropy(guesses, slots, weight)
 
-    def pointing(self, cells, start, count):
+    def pointing(self, places, start, count):
         tokens = torch.nn.functional.rms_norm(self.heard["tokens"], self.here.weight.shape[1:])
         there = self.there(tokens[:, start : start + count])
-        guesses = self.here(tokens[:, :-1]) @ there.transpose(1, 2) / self.WIDTH**0.5
-        return torch.nn.functional.cross_entropy(guesses.flatten(0, 1).float(), cells[:, 1:].flatten())
+        before, wanted = tokens[:, :-1], places[:, 1:]
+        known = wanted != IGNORED
+        cells = (self.here(before) @ there.transpose(1, 2))[known] / self.WIDTH**0.5
+        cell, slot = wanted[known] // math.prod(SLOTS), wanted[known] % math.prod(SLOTS)
+        cross_entropy = torch.nn.functional.cross_entropy
+        return cross_entropy(cells.float(), cell) + cross_entropy(self.inside(before[known]).float(), slot) / 2
 
 
 def optimizers(model, hints):

@@ -217,7 +217,7 @@ fn a_page_that_takes_too_long_is_given_up_and_may_be_read_by_a_fallback() {
     );
     let record = read("note.pdf", &format!("{slow} --fallback text-layer"));
     let content = record.content.as_deref().unwrap();
-    let printed = "Meeting on Monday\nThe next meeting is on Monday, 12 May\nat 10:30 in room 7";
+    let printed = "Meeting on Tuesday\nThe next meeting is on Tuesday, 12 May\nat 10:30 in room 7";
     assert!(content.starts_with(printed), "{content}");
     let layer = read("note.pdf", "--engine text-layer");
     assert_eq!(layer.content.as_deref(), Some(content));

@@ -24,15 +24,15 @@ SHADE = 20  # of the print, 0 to 255
 # What is printed on each page, in Markdown: headings, paragraphs, lists with "-", tables.
 DOCUMENTS = {
     "note.pdf": [
-        "# Meeting on Monday\n\n"
-        "The next meeting is on Monday, 12 May\nat 10:30 in room 7 of the school.\nAll are welcome.\n\n"
+        "# Meeting on Tuesday\n\n"
+        "The next meeting is on Tuesday, 12 May\nat 10:30 in room 7 of the school.\nAll are welcome.\n\n"
         "- Please bring your own lunch.\n- Tea and coffee are free.\n- The office is open all day.\n\n"
         "Please call if you have a question."
     ],
     "receipts.pdf": [
         "# Order 17\n\ntwo books 24.50\npaper and a box 8.20\ntotal 32.70",
-        "# Price list\n\n| Item | Price |\n| --- | --- |\n| Tea | 2.50 |\n| Bread | 1.80 |\n| Butter | 3.40 |",
-        "# Many thanks\n\nYour order is ready.\nPlease call us on Monday.",
+        "# Price list\n\n| Item | Price |\n| --- | --- |\n| Tea | 2.50 |\n| Bread | 1.80 |\n| Cheese | 3.40 |",
+        "# Thank you\n\nYour order is ready.\nPlease call us on Monday.",
     ],
     "label.png": ["This way up"],
     "notice.png": ["# Open hours\n\nMonday to Friday 9:00 to 17:30\nSaturday 10:00 to 12:00\n\nClosed on Sunday."],
