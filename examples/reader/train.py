@@ -166,8 +166,13 @@ def slots(glyphs, size):
     found = np.zeros((height // pages.SLOT_HEIGHT, width // pages.SLOT_WIDTH), np.uint8)
     for x, y, char, _ in glyphs:
         if 0 <= x < width and 0 <= y < height:
-            found[int(y) // pages.SLOT_HEIGHT, int(x) // pages.SLOT_WIDTH] = 1 + pages.CHARACTERS.index(char)
+            found[slot_at(x, y)] = 1 + pages.CHARACTERS.index(char)
     return found
+
+
+def slot_at(x, y):
+    """Row and column of a slot of the page."""
+    return int(y) // pages.SLOT_HEIGHT, int(x) // pages.SLOT_WIDTH
 
 
 def places(answer, glyphs, size):
@@ -176,13 +181,14 @@ def places(answer, glyphs, size):
 
     `glyphs`: of each character of the answer, as `pages.follow` finds them.
     """
-    columns = size[0] // CELL
+    width, height = size
     found = []
     for start, end in answer.offsets:
         x, y, *_ = next(filter(None, glyphs[start:end]), (-1, -1))
-        inside = 0 <= x < size[0] and 0 <= y < size[1]
-        cell = int(y) // CELL * columns + int(x) // CELL
-        slot = int(y) % CELL // pages.SLOT_HEIGHT * SLOTS[1] + int(x) % CELL // pages.SLOT_WIDTH
+        row, column = slot_at(x, y)
+        cell = row // SLOTS[0] * (width // CELL) + column // SLOTS[1]
+        slot = row % SLOTS[0] * SLOTS[1] + column % SLOTS[1]
+        inside = 0 <= x < width and 0 <= y < height
         found.append(cell * math.prod(SLOTS) + slot if inside else IGNORED)
     return found
 
