@@ -250,8 +250,9 @@ class Sheet:
 
 
 def heading(sheet, level):
-    largest = 2.2 if sheet.rng.random() < 0.3 else 1.6
-    size = round(sheet.size * sheet.rng.uniform(*(1.4, largest) if level == 1 else (1.14, 1.26)) * 2) / 2
+    large = sheet.rng.random() < 0.3
+    least, most = (1.4, 2.2 if large else 1.6) if level == 1 else (1.14, 1.26)
+    size = round(sheet.size * sheet.rng.uniform(least, most) * 2) / 2
     room = (sheet.right - sheet.left) * sheet.rng.uniform(0.3, 1)
     if not sheet.fits(size=size):
         return None

@@ -138,7 +138,7 @@ def in_words(answer, begins_word):
 
 
 def with_slips(rng, answer, places, others):
-    """What a reader has said that has misread a word here and there; for each of its tokens the right one, and its place.
+    """What a reader has said that has misread a word here and there; for each token the right one, and its place.
 
     A reader that has only ever seen right answers trusts what it has said more than the page, and loses its place at
     the first word that it misreads. Here the rest of a word is often that of another one, of this page or of one beside
@@ -308,13 +308,13 @@ def build(init):
     model.model.language_model.config._attn_implementation = "of text"
     visual.patch_embed = PatchEmbed(visual.patch_embed)
     if init:
-        start_from(model, load_file(init))
+        start_from(model, init)
     return model
 
 
-def start_from(model, weights):
-    """Loads weights; blocks of the vision tower that they lack, the last ones, have no effect at first."""
-    missing = set(model.load_state_dict(weights, strict=False).missing_keys) - {"lm_head.weight"}
+def start_from(model, init):
+    """Loads the file of weights; blocks of the vision tower that it lacks have no effect at first."""
+    missing = set(model.load_state_dict(load_file(init), strict=False).missing_keys) - {"lm_head.weight"}
     for n, block in enumerate(model.model.visual.blocks):
         of_block = {f"model.visual.blocks.{n}.{name}" for name in block.state_dict()}
         if of_block <= missing:
@@ -322,7 +322,7 @@ def start_from(model, weights):
             for last in (block.attn.proj, block.mlp.linear_fc2):
                 torch.nn.init.zeros_(last.weight)
     if missing:
-        raise SystemExit(f"--init: it lacks {sorted(missing)}")
+        raise SystemExit(f"--init {init}: it lacks {sorted(missing)}")
 
 
 def compile_parts(model):
@@ -372,10 +372,10 @@ class Hints(torch.nn.Module):
     def pointing(self, places, start, count):
         tokens = torch.nn.functional.rms_norm(self.heard["tokens"], self.here.weight.shape[1:])
         there = self.there(tokens[:, start : start + count])
-        before, wanted = tokens[:, :-1], places[:, 1:]
-        known = wanted != IGNORED
+        before, known = tokens[:, :-1], places[:, 1:] != IGNORED
+        wanted = places[:, 1:][known]
         cells = (self.here(before) @ there.transpose(1, 2))[known] / self.WIDTH**0.5
-        cell, slot = wanted[known] // math.prod(SLOTS), wanted[known] % math.prod(SLOTS)
+        cell, slot = wanted // math.prod(SLOTS), wanted % math.prod(SLOTS)
         cross_entropy = torch.nn.functional.cross_entropy
         return cross_entropy(cells.float(), cell) + cross_entropy(self.inside(before[known]).float(), slot) / 2
 
