@@ -5,6 +5,8 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::ErrorKind,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
@@ -54,11 +56,28 @@ pub(super) fn lock(path: &Path) -> Result<File> {
 pub(super) fn keep_runs_away(path: &Path) -> Result<File> {
     until_it_is_there(path, || {
         let file = File::open(path).with_context(|| format!("can't read {}", path.display()))?;
-        match file.try_lock_shared() {
+        match patiently(|| file.try_lock_shared()) {
             Err(TryLockError::WouldBlock) => Err(Locked::of(path).into()),
             _ => Ok(file),
         }
     })
+}
+
+/// How long the lock of a run that was killed may outlive it: the process that it was just starting holds all its files until
+/// it has become another program.
+const AFTERLIFE: Duration = Duration::from_millis(500);
+
+/// Tries to lock until a lock that is only left over must be gone.
+fn patiently(try_lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), TryLockError> {
+    let begun = Instant::now();
+    loop {
+        match try_lock() {
+            Err(TryLockError::WouldBlock) if begun.elapsed() < AFTERLIFE => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            tried => return tried,
+        }
+    }
 }
 
 /// A file that was replaced between its opening and its locking is opened again so often at most. It takes luck to hit that
@@ -101,7 +120,7 @@ fn open_locked(path: &Path) -> Result<File> {
         .append(true)
         .open(path)
         .with_context(|| format!("can't write to --output {shown}"))?;
-    match file.try_lock() {
+    match patiently(|| file.try_lock()) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             return Err(Locked::of(path).into());
@@ -170,6 +189,22 @@ mod tests {
         });
         let content = io::read_to_string(file.unwrap()).unwrap();
         (content, opened.get())
+    }
+
+    #[test]
+    fn a_lock_that_a_killed_run_leaves_for_a_moment_is_waited_for_and_another_one_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.jsonl");
+        let held = lock(&path).unwrap();
+        assert!(lock(&path).unwrap_err().is::<Locked>());
+        assert!(keep_runs_away(&path).unwrap_err().is::<Locked>());
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(AFTERLIFE / 10);
+                drop(held);
+            });
+            lock(&path).unwrap();
+        });
     }
 
     #[test]
