@@ -21,7 +21,7 @@ fn a_model_by_name_is_fetched_once_into_the_standard_cache() {
     assert!(
         first
             .stderr
-            .contains("fetching model.safetensors (14.23 MB)"),
+            .contains("fetching model.safetensors (15.60 MB)"),
         "{}",
         first.stderr
     );
@@ -131,7 +131,7 @@ fn a_killed_download_is_continued_by_the_next_run() {
         Some("bytes=4000000-")
     );
     assert!(
-        outcome.stderr.contains("(14.23 MB, continuing at 4.00 MB)"),
+        outcome.stderr.contains("(15.60 MB, continuing at 4.00 MB)"),
         "{}",
         outcome.stderr
     );

@@ -112,7 +112,7 @@ fn odd_answers_are_errors_and_leave_nothing_behind() {
     });
     machine.fetch(MODEL).error_with(&[
         "model.safetensors of org/reader",
-        "14225920 bytes came of 20000000",
+        "15604864 bytes came of 20000000",
     ]);
     hub.heal();
     hub.break_with(Fault::RedirectToNowhere { file: WEIGHTS });

@@ -313,14 +313,17 @@ def build(init):
 
 
 def start_from(model, init):
-    """Loads the file of weights; blocks of the vision tower that it lacks have no effect at first."""
+    """Loads the file of weights; blocks and layers that it lacks have no effect at first."""
     missing = set(model.load_state_dict(load_file(init), strict=False).missing_keys) - {"lm_head.weight"}
-    for n, block in enumerate(model.model.visual.blocks):
-        of_block = {f"model.visual.blocks.{n}.{name}" for name in block.state_dict()}
+    names = {module: name for name, module in model.named_modules()}
+    blocks = [(block, block.attn.proj, block.mlp.linear_fc2) for block in model.model.visual.blocks]
+    blocks += [(layer, layer.self_attn.o_proj, layer.mlp.down_proj) for layer in model.model.language_model.layers]
+    for block, *last in blocks:
+        of_block = {f"{names[block]}.{name}" for name in block.state_dict()}
         if of_block <= missing:
             missing -= of_block
-            for last in (block.attn.proj, block.mlp.linear_fc2):
-                torch.nn.init.zeros_(last.weight)
+            for linear in last:
+                torch.nn.init.zeros_(linear.weight)
     if missing:
         raise SystemExit(f"--init {init}: it lacks {sorted(missing)}")
 
@@ -336,30 +339,32 @@ class Hints(torch.nn.Module):
     """What only a training knows, since it has drawn the pages: which character stands where.
 
     The vision tower must tell what stands in each slot of a cell, by the token that it makes of the cell; and the
-    decoder, halfway up, in which cell the next token is printed, and in which slot of it. Both are trained together
-    with the reader and then left out. The answers alone, which say what a page holds but not where, teach a model to
-    read much more slowly.
+    decoder, halfway up, in which cell the next token is printed, and in which slot of it. It is asked at several
+    layers, for the later ones can start from where an earlier one has found the tokens before, and know far better.
+    All this is trained together with the reader and then left out. The answers alone, which say what a page holds but
+    not where, teach a model to read much more slowly.
     """
 
-    LAYER, WIDTH = 2, 64
+    LAYERS = 2, 3, 4
 
     def __init__(self, model):
         super().__init__()
         hidden = model.config.text_config.hidden_size
         self.slots = torch.nn.Linear(hidden, math.prod(SLOTS) * (1 + len(pages.CHARACTERS)))
-        self.here = torch.nn.Linear(hidden, self.WIDTH, bias=False)
-        self.there = torch.nn.Linear(hidden, self.WIDTH, bias=False)
-        self.inside = torch.nn.Linear(hidden, math.prod(SLOTS))
+        self.pointers = torch.nn.ModuleList(Pointer(hidden) for _ in self.LAYERS)
         self.heard = {}
         self.listen(model.model.visual.merger, "cells")
-        self.listen(model.model.language_model.layers[self.LAYER], "tokens")
+        for n in self.LAYERS:
+            self.listen(model.model.language_model.layers[n], n)
 
     def listen(self, module, name):
         module.register_forward_hook(lambda _module, _inputs, output: self.heard.update({name: output}))
 
     def losses(self, batch):
-        """Of the batch that the model has just seen: per slot, and per token of the answers."""
-        return self.spotting(batch["slots"]), self.pointing(batch["places"], *batch["image_span"])
+        """Of the batch that the model has just seen: per slot, and per token of the answers at each layer."""
+        where = batch["places"], *batch["image_span"]
+        pointing = [pointer(self.heard[n], *where) for pointer, n in zip(self.pointers, self.LAYERS)]
+        return self.spotting(batch["slots"]), *pointing
 
     def spotting(self, slots):
         (rows, columns), n = SLOTS, len(slots)
@@ -369,8 +374,21 @@ class Hints(torch.nn.Module):
         weight[0] = 0.25  # most slots are empty
         return torch.nn.functional.cross_entropy(guesses, slots, weight)
 
-    def pointing(self, places, start, count):
-        tokens = torch.nn.functional.rms_norm(self.heard["tokens"], self.here.weight.shape[1:])
+
+class Pointer(torch.nn.Module):
+    """Of the tokens (batch, seq, hidden) of one layer: where the next one is printed, see `places`."""
+
+    WIDTH = 64
+
+    def __init__(self, hidden):
+        super().__init__()
+        self.here = torch.nn.Linear(hidden, self.WIDTH, bias=False)
+        self.there = torch.nn.Linear(hidden, self.WIDTH, bias=False)
+        self.inside = torch.nn.Linear(hidden, math.prod(SLOTS))
+
+    def forward(self, tokens, places, start, count):
+        """The loss per token; the tokens of the image are `count` from `start` on."""
+        tokens = torch.nn.functional.rms_norm(tokens, tokens.shape[2:])
         there = self.there(tokens[:, start : start + count])
         before, known = tokens[:, :-1], places[:, 1:] != IGNORED
         wanted = places[:, 1:][known]
@@ -525,8 +543,9 @@ class Training:
 
     def advance(self, batch, rate):
         """One step; the losses before it."""
-        answers, spotting, pointing = losses_of(self.model, self.hints, batch)
-        (answers + spotting + pointing / 2).backward()
+        losses = losses_of(self.model, self.hints, batch)
+        answers, spotting, *pointing = losses
+        (answers + spotting + sum(pointing) / 2).backward()
         torch.nn.utils.clip_grad_norm_([*self.model.parameters(), *self.hints.parameters()], 1.0)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -537,7 +556,7 @@ class Training:
         # While the rate falls, the weights settle by themselves, and an average would lag behind them.
         keep = min(0.999, (self.step + 1) / (self.step + 10)) if self.cooling is None else 0
         torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - keep)
-        return answers.item(), spotting.item(), pointing.item()
+        return [loss.item() for loss in losses]
 
 
 def options():
