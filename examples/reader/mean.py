@@ -2,7 +2,7 @@
 
     venv/bin/python examples/reader/mean.py OLD.safetensors NEW.safetensors OUT.safetensors
 
-A layer of the decoder that OLD lacks has no effect there: `train.py --init OLD` begins with it in the same way.
+A layer or block that OLD lacks has no effect there: `train.py --init OLD` begins with it the same way.
 """
 
 import sys
