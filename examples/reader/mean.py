@@ -7,13 +7,12 @@ A layer or block that OLD lacks has no effect there: `train.py --init OLD` begin
 
 import sys
 
-import torch
 from safetensors.torch import load_file, save_file
+from train import build, start_from
 
-old, new = map(load_file, sys.argv[1:3])
-mean = {}
-for name, weight in new.items():
-    silent = name.endswith(("o_proj.weight", "down_proj.weight", "attn.proj.weight", "linear_fc2.weight"))
-    before = old.get(name, torch.zeros_like(weight) if silent else weight)
-    mean[name] = ((before.float() + weight.float()) / 2).to(weight.dtype)
+new = load_file(sys.argv[2])
+model = build(sys.argv[2])
+start_from(model, sys.argv[1])
+old = model.state_dict()
+mean = {name: ((old[name] + weight.float()) / 2).to(weight.dtype) for name, weight in new.items()}
 save_file(mean, sys.argv[3], {"format": "pt"})
