@@ -1,18 +1,23 @@
-"""Writes the mean of two sets of weights, which reads better than either where one was trained on from the other.
+"""Writes the mean of sets of weights that came from one another, which reads better than any of them.
 
-    venv/bin/python examples/reader/mean.py OLD.safetensors NEW.safetensors OUT.safetensors
+    venv/bin/python examples/reader/mean.py MEAN.safetensors OLD.safetensors NEW.safetensors ...
 
-A layer or block that OLD lacks has no effect there: `train.py --init OLD` begins with it the same way.
+A layer or block that one of them lacks has no effect there: `train.py --init` begins with it the same way.
 """
 
+import copy
 import sys
 
 from safetensors.torch import load_file, save_file
 from train import build, start_from
 
-new = load_file(sys.argv[2])
-model = build(sys.argv[2])
-start_from(model, sys.argv[1])
-old = model.state_dict()
-mean = {name: ((old[name] + weight.float()) / 2).to(weight.dtype) for name, weight in new.items()}
-save_file(mean, sys.argv[3], {"format": "pt"})
+target, *files = sys.argv[1:]
+newest = load_file(files[-1])
+model = build(files[-1])
+sets = []
+for file in files:
+    of_file = copy.deepcopy(model)
+    start_from(of_file, file)
+    sets.append(of_file.state_dict())
+mean = {name: (sum(s[name] for s in sets) / len(sets)).to(weight.dtype) for name, weight in newest.items()}
+save_file(mean, target, {"format": "pt"})

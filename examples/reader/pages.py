@@ -214,6 +214,8 @@ class Sheet:
         self.y = rng.uniform(0, min(max(spare, 0), 8 if self.strip else 24))
         self.image = Image.new("L", (round(self.width * self.scale), round(self.height * self.scale)), 255)
         self.pen = ImageDraw.Draw(self.image)
+        self.again = 0 if rng.random() < 0.5 else rng.uniform(0, 0.6)  # share of the words that were there before
+        self.tokens, self.last = [], 0
         self.glyphs = []  # (x, y, character, whether it marks an item): the middles of what is printed, in pixels
 
     def fits(self, lines=1, size=None):
@@ -238,11 +240,23 @@ class Sheet:
         width = max(1, round(self.scale))
         self.pen.line([v * self.scale for v in (x0, y0, x1, y1)], fill=self.rng.randint(0, 110), width=width)
 
+    def token(self):
+        """The next word: one that the page has had before, perhaps the one that stood behind the last such; or a new one.
+
+        A reader that finds its place by the last word alone must learn that this is not enough.
+        """
+        if self.tokens and self.rng.random() < self.again:
+            follows = self.rng.random() < 0.3 and self.last + 1 < len(self.tokens)
+            self.last = self.last + 1 if follows else self.rng.randrange(len(self.tokens))
+            return self.tokens[self.last]
+        self.tokens.append(token(self.rng, self.held_out))
+        return self.tokens[-1]
+
     def words(self, room, bold=False, size=None):
         """Words that fill a line of `room` pixels, or less; never more."""
         line, aim, width = "", room * self.rng.choice((1, 1, 1, self.rng.uniform(0.25, 1))), 0
         while width < aim:
-            longer = f"{line} {token(self.rng, self.held_out)}".strip()
+            longer = f"{line} {self.token()}".strip()
             width = self.measure(longer, bold, size)
             if width <= room:
                 line = longer
@@ -323,7 +337,9 @@ def table(sheet):
     rows = []
     for n in range(rng.randint(3, 6)):
         cells = [number_cell(rng) if n and right else short_cell(sheet, column_room, n == 0) for right in numeric]
-        rows.append([c if sheet.measure(c, n == 0) <= column_room else digits(rng, 2) for c in cells])
+        cells = [c if sheet.measure(c, n == 0) <= column_room else digits(rng, 2) for c in cells]
+        above = rows[-1] if n > 1 else cells
+        rows.append([a if rng.random() < sheet.again / 2 else c for a, c in zip(above, cells)])
     pitch = sheet.size * rng.uniform(1.35, 1.75)
     rows = rows[: max(0, int((sheet.height - 2 - sheet.y) / pitch))]
     if len(rows) < 2:

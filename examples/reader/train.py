@@ -47,7 +47,7 @@ HERE = Path(__file__).resolve().parent
 PATCH, CELL = 16, 32  # pixels of a patch, and of the 2 x 2 patches that make one token
 SIZES = [(160, 32), (256, 64), (320, 128), (448, 224), (640, 448)]
 SHARES_FIRST = [0.04, 0.08, 0.24, 0.38, 0.26]  # of the steps, by size: at first, and from `--ramp-steps` on
-SHARES_LAST = [0.03, 0.05, 0.10, 0.32, 0.50]
+SHARES_LAST = [0.03, 0.04, 0.08, 0.25, 0.60]
 HARD_FIRST, HARD_LAST = 0.3, 0.9
 WRITERS = {"markdown": pages.markdown, "html": pages.as_html, "text": pages.plain}
 IGNORED = -100  # label of a token that is not trained
@@ -545,7 +545,9 @@ class Training:
         """One step; the losses before it."""
         losses = losses_of(self.model, self.hints, batch)
         answers, spotting, *pointing = losses
-        (answers + spotting + sum(pointing) / 2).backward()
+        # In a cool-down, what is left to learn from the answers would be drowned by the hints' larger gradients.
+        share = 1 if self.cooling is None else 0.25
+        (answers + share * (spotting + sum(pointing) / 2)).backward()
         torch.nn.utils.clip_grad_norm_([*self.model.parameters(), *self.hints.parameters()], 1.0)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:

@@ -170,5 +170,5 @@ fn the_installed_tesseract_reads_print() {
     let mut command = room.omnidocs("extract --engine tesseract --pages 1");
     let records = Ran::of(command.arg(page)).expect(0).records();
     let text = records[0].content.as_deref().unwrap_or_default();
-    assert!(text.contains("Order 17"), "{text}");
+    assert!(text.contains("Order 12"), "{text}");
 }

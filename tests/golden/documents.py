@@ -30,7 +30,7 @@ DOCUMENTS = {
         "Please call if you have a question."
     ],
     "receipts.pdf": [
-        "# Order 17\n\ntwo books 24.50\npaper and a box 8.20\ntotal 32.70",
+        "# Order 12\n\ntwo books 24.50\npaper and a box 8.20\ntotal 32.70",
         "# Price list\n\n| Item | Price |\n| --- | --- |\n| Tea | 2.50 |\n| Bread | 1.80 |\n| Cheese | 3.40 |",
         "# Thank you\n\nYour order is ready.\nPlease call us on Monday.",
     ],
