@@ -13,7 +13,8 @@ this process alone and not to its group, makes it save and end; SIGSTOP and SIGC
 
 The rate is constant after a short warm-up, so the training has no end. `--cooldown-steps N` lets the rate fall to
 nothing over the next N steps and then ends: do it last, for the weights that are to be kept. Started again without
-it, the training goes on at the constant rate.
+it, the training goes on at the constant rate. The mean of what has come of it and of what it began from reads better
+than either (`mean.py`); `--instead MEAN.safetensors` goes on from that, with all else that OUT holds.
 
 The lines it prints: every 50 steps, by page size, the loss per token and, behind slashes, those of the hints; every
 `--eval-steps` the share of characters that are wrong (edit distance over length of the truth, Markdown marks included),
@@ -516,6 +517,10 @@ class Training:
         self.file = args.out / "checkpoint.pt"
         if self.file.exists():
             self.restore(torch.load(self.file))
+        if args.instead:
+            for model in (self.model, self.average):
+                start_from(model, args.instead)
+            self.cooling = None
         if not args.cooldown_steps:
             self.cooling = None
         elif self.cooling is None:
@@ -565,6 +570,8 @@ def options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, metavar="OUT", help="folder for the checkpoint and the model")
     parser.add_argument("--init", type=Path, help="model.safetensors to start from")
+    parser.add_argument("--instead", type=Path,
+                        help="model.safetensors to go on from, for once, instead of OUT's weights: see `mean.py`")  # fmt: skip
     parser.add_argument("--lr", type=float, default=1.5e-3, help="learning rate (default %(default)s)")
     parser.add_argument("--tokens", type=int, default=6144, help="tokens of a step (default %(default)s)")
     parser.add_argument("--warmup-steps", type=int, default=100, help="(default %(default)s)")
