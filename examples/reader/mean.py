@@ -8,16 +8,14 @@ A layer or block that one of them lacks has no effect there: `train.py --init` b
 import copy
 import sys
 
-from safetensors.torch import load_file, save_file
-from train import build, start_from
+from train import build, save_weights, start_from
 
 target, *files = sys.argv[1:]
-newest = load_file(files[-1])
 model = build(files[-1])
 sets = []
 for file in files:
     of_file = copy.deepcopy(model)
     start_from(of_file, file)
     sets.append(of_file.state_dict())
-mean = {name: (sum(s[name] for s in sets) / len(sets)).to(weight.dtype) for name, weight in newest.items()}
-save_file(mean, target, {"format": "pt"})
+model.load_state_dict({name: sum(s[name] for s in sets) / len(sets) for name in sets[0]})
+save_weights(target, model)

@@ -326,7 +326,7 @@ def start_from(model, init):
             for linear in last:
                 torch.nn.init.zeros_(linear.weight)
     if missing:
-        raise SystemExit(f"--init {init}: it lacks {sorted(missing)}")
+        raise SystemExit(f"{init}: it lacks {sorted(missing)}")
 
 
 def compile_parts(model):
@@ -500,8 +500,13 @@ def publish(folder, model):
     areas = [width * height for width, height in SIZES]
     limits["size"] = {"longest_edge": max(areas), "shortest_edge": min(areas)}
     replace(folder / "preprocessor_config.json", lambda part: part.write_text(json.dumps(limits, indent=1)))
+    replace(folder / "model.safetensors", lambda part: save_weights(part, model))
+
+
+def save_weights(path, model):
+    """As they are published: bf16, without the head, whose weights are those of the embedding."""
     weights = {name: t.to(torch.bfloat16) for name, t in model.state_dict().items() if name != "lm_head.weight"}
-    replace(folder / "model.safetensors", lambda part: save_file(weights, part, {"format": "pt"}))
+    save_file(weights, path, {"format": "pt"})
 
 
 class Training:
