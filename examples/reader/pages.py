@@ -383,7 +383,8 @@ def draw(rng, size, hard=0.0, held_out=False):
     but spaces as they were printed, one after the other: (x, y, character, whether it marks an item of a list), with the
     middle of each in pixels.
 
-    `hard`, 0 to 1: how often a page is turned, blurred, noisy or a JPEG; at 0 every page is clean.
+    `hard`: how often a page is turned, blurred, noisy or a JPEG; at 0 every page is clean, at 1 each of these happens to
+    about one in three, at 3 all of them to all.
     """
     sheet, blocks = Sheet(rng, size, held_out), []
     while sheet.fits():

@@ -50,6 +50,7 @@ SIZES = [(160, 32), (256, 64), (320, 128), (448, 224), (640, 448)]
 SHARES_FIRST = [0.04, 0.08, 0.24, 0.38, 0.26]  # of the steps, by size: at first, and from `--ramp-steps` on
 SHARES_LAST = [0.03, 0.04, 0.08, 0.25, 0.60]
 HARD_FIRST, HARD_LAST = 0.3, 0.9
+SCAN = 3  # so hard that all of it happens to a page: turned, blurred, noisy and a JPEG
 WRITERS = {"markdown": pages.markdown, "html": pages.as_html, "text": pages.plain}
 IGNORED = -100  # label of a token that is not trained
 POOL = 6  # steps for which pages are drawn at once
@@ -86,19 +87,20 @@ class Batches(IterableDataset):
             shares = [a + (b - a) * along for a, b in zip(SHARES_FIRST, SHARES_LAST)]
             number = rng.choices(range(len(SIZES)), shares)[0]
             if not ready[number]:
-                ready[number] = self.several(rng, SIZES[number], HARD_FIRST + (HARD_LAST - HARD_FIRST) * along)
+                ready[number] = self.several(rng, SIZES[number], along)
             yield number, ready[number].pop()
 
-    def several(self, rng, size, hard):
+    def several(self, rng, size, along):
         """Batches for a few steps; pages of about the same length are in one, so that there is little to pad."""
         size = any_size(rng, size)
+        # A page in three is clean, as most are that the reader will be asked to read; in the end nearly as many are scans.
+        hardness = (0, 0.34), (SCAN, 0.3 * along), (HARD_FIRST + (HARD_LAST - HARD_FIRST) * along, 0.66 - 0.3 * along)
         # The same for all pages of a batch, for the same reason: HTML and the program's prompts are long.
         form = rng.choices(("markdown", "html", "text"), (0.76, 0.12, 0.12))[0]
         default = rng.random() < 0.12
         drawn, lengths = [], 0
         while lengths < POOL * self.args.tokens:
-            # A page in three is clean, as most are that the reader will be asked to read.
-            image, blocks, glyphs = pages.draw(rng, size, 0 if rng.random() < 0.33 else hard)
+            image, blocks, glyphs = pages.draw(rng, size, rng.choices(*zip(*hardness))[0])
             prompt = self.tokenizer.encode(DEFAULTS[form] if default else any_prompt(rng, form)).ids
             text = WRITERS[form](blocks)
             answer = self.tokenizer.encode(text + "<|im_end|>")
