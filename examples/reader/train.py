@@ -5,7 +5,8 @@
     apt-get install fonts-dejavu fonts-liberation wamerican g++
     venv/bin/python examples/reader/train.py OUT --init examples/reader/model.safetensors
 
-The shape of the model and its tokenizer are those of this folder; the weights start from `--init`, or at random.
+The shape of the model and its tokenizer are those of this folder; the weights start from `--init`, or at random. Those
+of `--init` stay as they are for the first 120 steps, in which the hints alone are learned.
 Every few minutes `OUT/checkpoint.pt` is replaced, and `OUT/reader`, a model folder that the program can run: the
 average of the latest weights, which reads much better than the latest weights themselves (but in a cool-down, in which
 it is these). Started again with the same OUT, the training goes on from there, with the options given then. SIGTERM, to
@@ -54,6 +55,7 @@ SCAN = 3  # so hard that all of it happens to a page: turned, blurred, noisy and
 WRITERS = {"markdown": pages.markdown, "html": pages.as_html, "text": pages.plain}
 IGNORED = -100  # label of a token that is not trained
 POOL = 6  # steps for which pages are drawn at once
+HINTS_FIRST, HINTS_RATE = 120, 3e-3  # steps in which given weights stay as they are and hints alone learn; their rate
 SLIPS = 0.08  # share of the words of an answer that come out wrong
 SLOTS = CELL // pages.SLOT_HEIGHT, CELL // pages.SLOT_WIDTH  # rows and columns of slots in a cell
 
@@ -412,17 +414,27 @@ def optimizers(model, hints):
     ]
 
 
+def hints_alone(args, step):
+    """Whether only the hints learn: while they know nothing, they would spoil weights that are good already."""
+    return bool(args.init) and step < HINTS_FIRST
+
+
 def rate(args, step, cooling):
     """The learning rate; `cooling`: the step at which the cool-down began."""
-    peak = args.lr * min(1, (step + 1) / args.warmup_steps)
+    if hints_alone(args, step):
+        return HINTS_RATE
+    begun = HINTS_FIRST if args.init else 0
+    peak = args.lr * min(1, (step + 1 - begun) / args.warmup_steps)
     return peak if cooling is None else peak * max(0, 1 - (step - cooling) / args.cooldown_steps)
 
 
-def losses_of(model, hints, batch):
+def losses_of(model, hints, batch, model_learns):
     """Of the answers, per token, and of the hints."""
     inputs = {name: batch[name] for name in ("input_ids", "labels", "position_ids")}
     with torch.autocast("cpu", torch.bfloat16):
-        return model(**inputs, **pixels(batch["images"]), use_cache=False).loss, *hints.losses(batch)
+        with torch.set_grad_enabled(model_learns):
+            answers = model(**inputs, **pixels(batch["images"]), use_cache=False).loss
+        return answers, *hints.losses(batch)
 
 
 # --- how well it reads ---------------------------------------------------------------------------------------------
@@ -553,9 +565,9 @@ class Training:
         replace(self.file, lambda part: torch.save(saved, part))
         publish(self.file.parent / "reader", self.average)
 
-    def advance(self, batch, rate):
+    def advance(self, batch, rate, model_learns):
         """One step; the losses before it."""
-        losses = losses_of(self.model, self.hints, batch)
+        losses = losses_of(self.model, self.hints, batch, model_learns)
         answers, spotting, *pointing = losses
         # In a cool-down, what is left to learn from the answers would be drowned by the hints' larger gradients.
         share = 1 if self.cooling is None else 0.25
@@ -618,7 +630,7 @@ def main():
         if stop or training.step >= last:
             break
         lr = rate(args, training.step, training.cooling)
-        losses[number].append(training.advance(batch, lr))
+        losses[number].append(training.advance(batch, lr, not hints_alone(args, training.step)))
         if training.step % 50 == 0:
             took, shown = (time.time() - shown) / 50, time.time()
             print(f"step {training.step} loss {recent(losses)} rate {lr:.1e} {took:.2f} s/step", flush=True)
