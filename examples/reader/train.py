@@ -415,7 +415,7 @@ def optimizers(model, hints):
 
 
 def hints_alone(args, step):
-    """Whether only the hints learn: while they know nothing, they would spoil weights that are good already."""
+    """Whether only the hints learn: while they know nothing, they can tell good weights nothing."""
     return bool(args.init) and step < HINTS_FIRST
 
 
