@@ -414,17 +414,16 @@ def optimizers(model, hints):
     ]
 
 
-def hints_alone(args, step):
-    """Whether only the hints learn: while they know nothing, they can tell good weights nothing."""
-    return bool(args.init) and step < HINTS_FIRST
+def hints_first(args):
+    """How many steps only the hints learn: while they know nothing, they can tell good weights nothing."""
+    return HINTS_FIRST if args.init else 0
 
 
 def rate(args, step, cooling):
     """The learning rate; `cooling`: the step at which the cool-down began."""
-    if hints_alone(args, step):
+    if step < hints_first(args):
         return HINTS_RATE
-    begun = HINTS_FIRST if args.init else 0
-    peak = args.lr * min(1, (step + 1 - begun) / args.warmup_steps)
+    peak = args.lr * min(1, (step + 1 - hints_first(args)) / args.warmup_steps)
     return peak if cooling is None else peak * max(0, 1 - (step - cooling) / args.cooldown_steps)
 
 
@@ -630,7 +629,7 @@ def main():
         if stop or training.step >= last:
             break
         lr = rate(args, training.step, training.cooling)
-        losses[number].append(training.advance(batch, lr, not hints_alone(args, training.step)))
+        losses[number].append(training.advance(batch, lr, training.step >= hints_first(args)))
         if training.step % 50 == 0:
             took, shown = (time.time() - shown) / 50, time.time()
             print(f"step {training.step} loss {recent(losses)} rate {lr:.1e} {took:.2f} s/step", flush=True)
