@@ -1,4 +1,5 @@
-//! How well a model reads: `cargo bench --bench quality -- [--model FOLDER] [--pages N] [--dtypes f32,q8_0,q4_k]`.
+//! How well a model reads:
+//! `cargo bench --bench quality -- [--model FOLDER] [--pages N] [--sizes 640x448,..] [--dtypes f32,q8_0,q4_k]`.
 //!
 //! Pages of each size are drawn from fixed seeds, with words that are held out of the reader's training and layouts that
 //! it does not draw. The program reads them in four forms:
@@ -55,6 +56,9 @@ struct Options {
     /// Pages of each size and form; of strips, which hold few words, four times as many
     #[arg(long, default_value_t = 12)]
     pages: usize,
+    /// Sizes of the pages, as WIDTHxHEIGHT; all when left out
+    #[arg(long, value_delimiter = ',')]
+    sizes: Vec<String>,
     /// What the model is run in
     #[arg(long, value_delimiter = ',', default_value = "f32,q8_0,q4_k")]
     dtypes: Vec<String>,
@@ -86,6 +90,9 @@ fn main() {
     let room = Room::new();
     let mut sizes = Vec::new();
     for (width, height) in SIZES {
+        if !options.sizes.is_empty() && !options.sizes.contains(&format!("{width}x{height}")) {
+            continue;
+        }
         let (min, max) = (limit.min_pixels, limit.max_pixels);
         if (min..=max).contains(&u64::from(width * height)) {
             sizes.push(draw(&room, (width, height), options.pages));
@@ -93,7 +100,10 @@ fn main() {
             println!("{width}x{height} is left out: the model takes {min} to {max} pixels");
         }
     }
-    assert!(!sizes.is_empty(), "the model takes none of the sizes");
+    assert!(
+        !sizes.is_empty(),
+        "none of the sizes is one of {SIZES:?} that the model takes"
+    );
     if sizes[0].trained.is_empty() {
         println!("The faces that the reader is trained in are not all installed.");
     }

@@ -7,6 +7,7 @@
 
 The shape of the model and its tokenizer are those of this folder; the weights start from `--init`, or at random. Those
 of `--init` stay as they are for the first 120 steps, in which the hints alone are learned.
+On a GPU, `--device cuda --tokens 81920 --workers 14`: larger steps, for which a single process cannot draw enough pages.
 Every few minutes `OUT/checkpoint.pt` is replaced, and `OUT/reader`, a model folder that the program can run: the
 average of the latest weights, which reads much better than the latest weights themselves (but in a cool-down, in which
 it is these). Started again with the same OUT, the training goes on from there, with the options given then. SIGTERM, to
@@ -38,7 +39,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
-from torch.utils.data import DataLoader, IterableDataset
+from torch.nn.functional import scaled_dot_product_attention
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from transformers import AttentionInterface, DynamicCache, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 from transformers.models.qwen3_vl.modeling_qwen3_vl import rotate_half
 
@@ -54,9 +56,10 @@ HARD_FIRST, HARD_LAST = 0.3, 0.9
 SCAN = 3  # so hard that all of it happens to a page: turned, blurred, noisy and a JPEG
 WRITERS = {"markdown": pages.markdown, "html": pages.as_html, "text": pages.plain}
 IGNORED = -100  # label of a token that is not trained
-POOL = 6  # steps for which pages are drawn at once
+POOL = 36_864  # tokens for which pages are drawn at once
 HINTS_FIRST, HINTS_RATE = 120, 3e-3  # steps in which given weights stay as they are and hints alone learn; their rate
 SLIPS = 0.08  # share of the words of an answer that come out wrong
+LINES_LOST = 0.02  # share of its lines that are left out; and of those that come twice
 SLOTS = CELL // pages.SLOT_HEIGHT, CELL // pages.SLOT_WIDTH  # rows and columns of slots in a cell
 
 
@@ -64,14 +67,15 @@ SLOTS = CELL // pages.SLOT_HEIGHT, CELL // pages.SLOT_WIDTH  # rows and columns 
 
 
 def any_size(rng, size):
-    """`size`, or often another one of about the same area, the program's pages being of all shapes."""
+    """`size`, or often another one of about the same area or more, the program's pages being of all shapes."""
     width, height = size
     if rng.random() < 0.6:
         return size
     if height <= 64:
         return CELL * rng.randint(160 // CELL, width // CELL + 4), height
     columns = round(width * rng.uniform(0.55, 1.2) / CELL)
-    return columns * CELL, max(96, width * height // (columns * CELL) // CELL * CELL)
+    rows = round(height * width * rng.uniform(0.9, 1.25) / columns / CELL**2)
+    return columns * CELL, max(3, rows) * CELL
 
 
 class Batches(IterableDataset):
@@ -79,11 +83,14 @@ class Batches(IterableDataset):
 
     def __init__(self, args, tokenizer, first):
         self.args, self.tokenizer, self.first = args, tokenizer, first
-        self.begins_word = {n for token, n in tokenizer.get_vocab().items() if token[0] in "ĠĊ"}
+        tokens = tokenizer.get_vocab().items()
+        self.begins_word = {n for token, n in tokens if token[0] in "ĠĊ"}
+        self.begins_line = {n for token, n in tokens if token[0] == "Ċ"}
 
     def __iter__(self):
         ready = [[] for _ in SIZES]
-        for step in itertools.count(self.first):
+        worker = get_worker_info()
+        for step in itertools.count(self.first + worker.id, worker.num_workers):
             rng = random.Random(f"{self.args.seed} {step}")
             along = min(1, step / self.args.ramp_steps)
             shares = [a + (b - a) * along for a, b in zip(SHARES_FIRST, SHARES_LAST)]
@@ -101,7 +108,7 @@ class Batches(IterableDataset):
         form = rng.choices(("markdown", "html", "text"), (0.76, 0.12, 0.12))[0]
         default = rng.random() < 0.12
         drawn, lengths = [], 0
-        while lengths < POOL * self.args.tokens:
+        while lengths < max(POOL, 2 * self.args.tokens):
             image, blocks, glyphs = pages.draw(rng, size, rng.choices(*zip(*hardness))[0])
             prompt = self.tokenizer.encode(DEFAULTS[form] if default else any_prompt(rng, form)).ids
             text = WRITERS[form](blocks)
@@ -116,13 +123,16 @@ class Batches(IterableDataset):
                 batches.append(rows)
                 rows = []
             rows.append(page)
-        rng.shuffle(batches)  # without the rest, the longest or shortest, which is smaller
-        return [self.batch(rng, rows) for rows in batches or [rows]]
+        if not batches or 2 * len(rows) > len(batches[-1]):
+            batches.append(rows)  # the rest, the longest or shortest, which is smaller
+        rng.shuffle(batches)
+        return [self.batch(rng, rows) for rows in batches]
 
     def batch(self, rng, rows):
         images, prompts, answers, slots, places = list(zip(*rows))[2:]
         words = [in_words(answer, self.begins_word) for answer in answers]
-        said, wanted, places = zip(*(with_slips(rng, *of_page, words) for of_page in zip(words, places)))
+        slipped = (with_slips(rng, *of_page, words, self.begins_line) for of_page in zip(words, places))
+        said, wanted, places = zip(*slipped)
         batch = sequences(self.tokenizer, np.stack(images), prompts, said)
         batch["slots"] = torch.from_numpy(np.stack(slots))
         batch["places"] = torch.full_like(batch["labels"], IGNORED)
@@ -142,15 +152,18 @@ def in_words(answer, begins_word):
     return words
 
 
-def with_slips(rng, answer, places, others):
-    """What a reader has said that has misread a word here and there; for each token the right one, and its place.
+def with_slips(rng, answer, places, others, begins_line):
+    """What a reader has said that has misread a word here and there, or lost a line; for each token the right one, and
+    its place.
 
     A reader that has only ever seen right answers trusts what it has said more than the page, and loses its place at
     the first word that it misreads. Here the rest of a word is often that of another one, of this page or of one beside
     it (`others`); and what is right is to go on with the next word. All words are those of `in_words`.
     """
-    said, wanted, printed, done = [], [], [], 0
+    lines, done = [], 0
     for n, word in enumerate(answer):
+        if not lines or word[0] in begins_line:
+            lines.append([])
         spoken, known = word, len(word)
         if rng.random() < SLIPS and n < len(answer) - 1:
             begin = rng.randrange(len(word))
@@ -158,11 +171,29 @@ def with_slips(rng, answer, places, others):
             spoken = word[:begin] + other[rng.randrange(len(other)) :]
             known = begin + 1  # behind a wrong token, none is right before the next word
         unknown = [IGNORED] * (len(spoken) - known)
-        said += spoken
-        wanted += word[:known] + unknown
-        printed += places[done : done + known] + unknown
+        lines[-1].append((spoken, word[:known] + unknown, places[done : done + known] + unknown))
         done += len(word)
-    return said, wanted, printed
+    return [list(itertools.chain(*parts)) for parts in zip(*with_lines_lost(rng, lines))]
+
+
+def with_lines_lost(rng, lines):
+    """The words of `lines`, some of which are left out or come twice; and what is right is to go on with the next line."""
+    skipped = False
+    for n, line in enumerate(lines):
+        lost = rng.random() if 0 < n < len(lines) - 1 else 1
+        if lost < LINES_LOST:
+            skipped = True
+            continue
+        yield from [*map(unlearned, line[:skipped]), *line[skipped:]]  # to begin with this line is wrong after a skip
+        skipped = False
+        if lost < 2 * LINES_LOST:
+            yield from map(unlearned, line if rng.random() < 0.7 else rng.choice(lines[1 : n + 1]))
+
+
+def unlearned(word):
+    """A word that is said, but should not have been."""
+    said, *_ = word
+    return said, [IGNORED] * len(said), [IGNORED] * len(said)
 
 
 def slots(glyphs, size):
@@ -217,7 +248,7 @@ def sequences(tokenizer, images, prompts, answers):
         "input_ids": ids,
         "labels": labels,
         "image_span": (len(before), height * width),
-        "position_ids": positions(len(before), height, width, length)[:, None].expand(-1, len(rows), -1),
+        "position_ids": positions(len(before), height, width, length)[:, None].repeat(1, len(rows), 1),
     }
 
 
@@ -230,6 +261,11 @@ def positions(before, height, width, length):
     return torch.cat([torch.arange(before).expand(3, -1), image, text.expand(3, -1)], 1)
 
 
+def on(device, batch):
+    """A batch of `Batches` or of `sequences`, there."""
+    return {name: t.to(device, non_blocking=True) if isinstance(t, torch.Tensor) else t for name, t in batch.items()}
+
+
 def pixels(images):
     """Patches (n * patches, 3 * 2 * 16 * 16) of pages (n, h, w, 3) u8, in the order of the vision tower; the grids."""
     n, height, width, _ = images.shape
@@ -237,7 +273,7 @@ def pixels(images):
     x = images.to(torch.float32) / 127.5 - 1
     x = x.view(n, rows // 2, 2, PATCH, columns // 2, 2, PATCH, 3).permute(0, 1, 4, 2, 5, 7, 3, 6)
     x = x.reshape(-1, 3, 1, PATCH * PATCH).expand(-1, 3, 2, -1).reshape(-1, 3 * 2 * PATCH * PATCH)
-    return {"pixel_values": x, "image_grid_thw": torch.tensor([[1, rows, columns]] * n)}
+    return {"pixel_values": x, "image_grid_thw": torch.tensor([[1, rows, columns]] * n, device=x.device)}
 
 
 # --- the model -----------------------------------------------------------------------------------------------------
@@ -255,6 +291,9 @@ def before_attention(block, x, cos, sin):
 
 def vision_attention(qkv, images):
     """Within each image; products of bf16 are faster on a CPU than PyTorch's own attention."""
+    if qkv.is_cuda:
+        attended = scaled_dot_product_attention(*qkv.unflatten(1, (images, -1)).transpose(2, 3), scale=1)
+        return attended.transpose(1, 2).flatten(0, 1).flatten(1)
     answers = []
     for of_image in qkv.chunk(images, 1):
         query, key, value = of_image.transpose(1, 2)
@@ -281,14 +320,14 @@ class VisionBlock(torch.nn.Module):
 
 
 def text_attention(_module, query, key, value, _mask, scaling, **_):
-    """Each token to those before it, (batch, heads, seq, width); by products where the sequence is short."""
+    """Each token to those before it, (batch, heads, seq, width); on a CPU by products where the sequence is short."""
     batch, heads, seq, width = query.shape
     groups, before = key.shape[1], key.shape[2] - seq
-    if seq > 512 and not before:
+    if (seq > 512 or query.is_cuda) and not before:
         how = {"is_causal": True, "scale": scaling, "enable_gqa": True}
-        return torch.nn.functional.scaled_dot_product_attention(query, key, value, **how).transpose(1, 2), None
+        return scaled_dot_product_attention(query, key, value, **how).transpose(1, 2), None
     query = (query * scaling).reshape(batch * groups, heads // groups * seq, width)
-    mask = torch.full((seq, seq + before), float("-inf"), dtype=query.dtype).triu(before + 1).repeat(heads // groups, 1)
+    mask = query.new_full((seq, seq + before), float("-inf")).triu(before + 1).repeat(heads // groups, 1)
     scores = torch.baddbmm(mask, query, key.flatten(0, 1).transpose(1, 2))
     answer = torch.softmax(scores, -1) @ value.flatten(0, 1)
     return answer.view(batch, heads, seq, width).transpose(1, 2), None
@@ -335,6 +374,9 @@ def start_from(model, init):
 
 def compile_parts(model):
     """Makes a model faster that is trained; one that is asked would be compiled again for every new length."""
+    if model.device.type == "cuda":  # it waits for pages more than it computes
+        torch.compiler.set_stance("force_eager")
+        return
     visual = model.model.visual
     for module in (*model.model.language_model.layers, visual.merger, *visual.deepstack_merger_list):
         module.compile(dynamic=True)
@@ -375,7 +417,7 @@ class Hints(torch.nn.Module):
         (rows, columns), n = SLOTS, len(slots)
         slots = slots.view(n, slots.shape[1] // rows, rows, -1, columns).transpose(2, 3).flatten().long()
         guesses = self.slots(self.heard["cells"]).view(len(slots), -1).float()
-        weight = torch.ones(guesses.shape[1])
+        weight = guesses.new_ones(guesses.shape[1])
         weight[0] = 0.25  # most slots are empty
         return torch.nn.functional.cross_entropy(guesses, slots, weight)
 
@@ -430,7 +472,7 @@ def rate(args, step, cooling):
 def losses_of(model, hints, batch, model_learns):
     """Of the answers, per token, and of the hints."""
     inputs = {name: batch[name] for name in ("input_ids", "labels", "position_ids")}
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(batch["images"].device.type, torch.bfloat16):
         with torch.set_grad_enabled(model_learns):
             answers = model(**inputs, **pixels(batch["images"]), use_cache=False).loss
         return answers, *hints.losses(batch)
@@ -442,10 +484,12 @@ def losses_of(model, hints, batch, model_learns):
 @torch.no_grad()
 def read(model, tokenizer, images, prompt, limit):
     """The greedy answers to one prompt on pages (n, h, w, 3) u8, of at most `limit` tokens."""
-    batch = sequences(tokenizer, images, [tokenizer.encode(prompt).ids] * len(images), [[]] * len(images))
+    prompts, nothing = [tokenizer.encode(prompt).ids] * len(images), [[]] * len(images)
+    batch = on(model.device, sequences(tokenizer, images, prompts, nothing))
     end = tokenizer.token_to_id("<|im_end|>")
     inputs = {"input_ids": batch["input_ids"], "position_ids": batch["position_ids"], **pixels(batch["images"])}
-    cache, answers, open_ = DynamicCache(config=model.config), [], torch.ones(len(images), dtype=torch.bool)
+    cache, answers = DynamicCache(config=model.config), []
+    open_ = torch.ones(len(images), dtype=torch.bool, device=model.device)
     place = batch["position_ids"][:, :, -1:]
     for _ in range(limit):
         logits = model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
@@ -526,15 +570,15 @@ class Training:
     """Everything that a checkpoint holds."""
 
     def __init__(self, args):
-        self.model = build(args.init)
+        self.model = build(args.init).to(args.device)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
         compile_parts(self.model)
-        self.hints = Hints(self.model)
+        self.hints = Hints(self.model).to(args.device)
         self.optimizers = optimizers(self.model, self.hints)
         self.step, self.cooling = 0, None
         self.file = args.out / "checkpoint.pt"
         if self.file.exists():
-            self.restore(torch.load(self.file))
+            self.restore(torch.load(self.file, args.device))
         if args.instead:
             for model in (self.model, self.average):
                 start_from(model, args.instead)
@@ -581,7 +625,7 @@ class Training:
         # While the rate falls, the weights settle by themselves, and an average would lag behind them.
         keep = min(0.999, (self.step + 1) / (self.step + 10)) if self.cooling is None else 0
         torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - keep)
-        return [loss.item() for loss in losses]
+        return torch.stack(losses).tolist()
 
 
 def options():
@@ -600,7 +644,9 @@ def options():
     parser.add_argument("--eval-pages", type=int, default=16, help="per size, clean and spoiled (default %(default)s)")
     parser.add_argument("--save-minutes", type=float, default=5, help="(default %(default)s)")
     parser.add_argument("--max-steps", type=int, help="save and end at this step")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="(default %(default)s)")
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw pages (default %(default)s)")
     parser.add_argument("--seed", default="reader", help="of the pages and of random weights (default %(default)s)")
     return parser.parse_args()
 
@@ -623,13 +669,14 @@ def main():
     saved = shown = time.time()
     losses = [[] for _ in SIZES]
     tokenizer = Tokenizer.from_file(str(HERE / "tokenizer.json"))
-    batches = DataLoader(Batches(args, tokenizer, training.step), batch_size=None, num_workers=1, prefetch_factor=6)
+    batches = Batches(args, tokenizer, training.step)
+    ahead = {"num_workers": args.workers, "prefetch_factor": 6, "pin_memory": args.device == "cuda"}
     last = training.cooling + args.cooldown_steps if args.cooldown_steps else args.max_steps or math.inf
-    for number, batch in batches:
+    for number, batch in DataLoader(batches, batch_size=None, **ahead):
         if stop or training.step >= last:
             break
         lr = rate(args, training.step, training.cooling)
-        losses[number].append(training.advance(batch, lr, training.step >= hints_first(args)))
+        losses[number].append(training.advance(on(args.device, batch), lr, training.step >= hints_first(args)))
         if training.step % 50 == 0:
             took, shown = (time.time() - shown) / 50, time.time()
             print(f"step {training.step} loss {recent(losses)} rate {lr:.1e} {took:.2f} s/step", flush=True)

@@ -126,7 +126,7 @@ fn a_tesseract_that_fails_dies_or_hangs_costs_the_guess_alone() {
     ] {
         let room = scans(script);
         let begin = Instant::now();
-        let args = "notice.png scan.jpg --draft tesseract --page-timeout 4 --workers 1";
+        let args = "notice.png scan.jpg --draft tesseract --page-timeout 12 --workers 1";
         let ran = Ran::of(&mut reading(&room, args)).expect(0);
         assert_eq!(contents(&ran.records()), contents(&plain), "{script}");
         assert!(begin.elapsed() < Duration::from_secs(50), "{script}");
