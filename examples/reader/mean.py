@@ -2,7 +2,8 @@
 
     venv/bin/python examples/reader/mean.py MEAN.safetensors OLD.safetensors NEW.safetensors ...
 
-A layer or block that one of them lacks has no effect there: `train.py --init` begins with it the same way.
+Weights that are named twice count twice. A layer or block that one of them lacks has no effect there: `train.py --init`
+begins with it the same way.
 """
 
 import copy

@@ -374,7 +374,7 @@ def start_from(model, init):
 
 def compile_parts(model):
     """Makes a model faster that is trained; one that is asked would be compiled again for every new length."""
-    if model.device.type == "cuda":  # it waits for pages more than it computes
+    if model.device.type == "cuda":  # untried: the training there was one of minutes, too short for it
         torch.compiler.set_stance("force_eager")
         return
     visual = model.model.visual
