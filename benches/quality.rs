@@ -57,8 +57,8 @@ struct Options {
     #[arg(long, default_value_t = 12)]
     pages: usize,
     /// Sizes of the pages, as WIDTHxHEIGHT; all when left out
-    #[arg(long, value_delimiter = ',')]
-    sizes: Vec<String>,
+    #[arg(long, value_delimiter = ',', value_parser = size)]
+    sizes: Vec<(u32, u32)>,
     /// What the model is run in
     #[arg(long, value_delimiter = ',', default_value = "f32,q8_0,q4_k")]
     dtypes: Vec<String>,
@@ -90,7 +90,7 @@ fn main() {
     let room = Room::new();
     let mut sizes = Vec::new();
     for (width, height) in SIZES {
-        if !options.sizes.is_empty() && !options.sizes.contains(&format!("{width}x{height}")) {
+        if !options.sizes.is_empty() && !options.sizes.contains(&(width, height)) {
             continue;
         }
         let (min, max) = (limit.min_pixels, limit.max_pixels);
@@ -100,10 +100,7 @@ fn main() {
             println!("{width}x{height} is left out: the model takes {min} to {max} pixels");
         }
     }
-    assert!(
-        !sizes.is_empty(),
-        "none of the sizes is one of {SIZES:?} that the model takes"
-    );
+    assert!(!sizes.is_empty(), "the model takes none of the sizes");
     if sizes[0].trained.is_empty() {
         println!("The faces that the reader is trained in are not all installed.");
     }
@@ -118,6 +115,13 @@ fn main() {
     by_form(&sizes, &readings[0], yardstick.as_ref());
     by_print(&sizes, &readings[0]);
     by_dtype(&sizes, &readings);
+}
+
+/// The one of [`SIZES`] that is called so.
+fn size(name: &str) -> Result<(u32, u32), String> {
+    let mut sizes = SIZES.into_iter();
+    let named = sizes.find(|(width, height)| format!("{width}x{height}") == name);
+    named.ok_or_else(|| format!("it is none of {SIZES:?}"))
 }
 
 /// The pages of one size, in the room's folder `pages`.

@@ -56,7 +56,7 @@ HARD_FIRST, HARD_LAST = 0.3, 0.9
 SCAN = 3  # so hard that all of it happens to a page: turned, blurred, noisy and a JPEG
 WRITERS = {"markdown": pages.markdown, "html": pages.as_html, "text": pages.plain}
 IGNORED = -100  # label of a token that is not trained
-POOL = 36_864  # tokens for which pages are drawn at once
+POOL = 36_864  # tokens for which pages are drawn at once; or for twice as many as a step has, if that is more
 HINTS_FIRST, HINTS_RATE = 120, 3e-3  # steps in which given weights stay as they are and hints alone learn; their rate
 SLIPS = 0.08  # share of the words of an answer that come out wrong
 LINES_LOST = 0.02  # share of its lines that are left out; and of those that come twice
@@ -374,9 +374,6 @@ def start_from(model, init):
 
 def compile_parts(model):
     """Makes a model faster that is trained; one that is asked would be compiled again for every new length."""
-    if model.device.type == "cuda":  # untried: the training there was one of minutes, too short for it
-        torch.compiler.set_stance("force_eager")
-        return
     visual = model.model.visual
     for module in (*model.model.language_model.layers, visual.merger, *visual.deepstack_merger_list):
         module.compile(dynamic=True)
@@ -661,6 +658,8 @@ def main():
     args = options()
     args.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(args.threads)
+    if args.device == "cuda":
+        torch.compiler.set_stance("force_eager")  # compiling was not tried there
     torch.manual_seed(random.Random(args.seed).getrandbits(32))
     training = Training(args)
     print(f"{sum(p.numel() for p in training.model.parameters()):,} parameters, from step {training.step}", flush=True)
