@@ -55,11 +55,11 @@ pub fn run(
         None
     });
     let ended = engine.run(&mut pages, &mut |outcome| desk.borrow_mut().finish(outcome));
+    // What was read is kept, also where the engine or the output could not go on.
+    let synced = desk.borrow_mut().journal.sync();
     if let Some(error) = broken {
         return Err(error);
     }
-    // What was read is kept, also where the engine could not go on.
-    let synced = desk.borrow_mut().journal.sync();
     ended?;
     synced?;
     let lost = desk.borrow().in_flight.len();
