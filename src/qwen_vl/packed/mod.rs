@@ -1,9 +1,12 @@
-//! Matrices of 8-bit weights, laid out for the dot products of bytes that x86 processors have (AVX-512 VNNI).
+//! Matrices of 8-bit weights, laid out for the dot products that x86 processors have.
 //!
 //! The numbers are those of llama.cpp's Q8_0: blocks of 32 weights along a row share a scale. Here sixteen rows stand side
-//! by side, so that one instruction multiplies four weights of each with the same four activations.
+//! by side, so that one instruction multiplies four weights of each with the same four activations (AVX-512 VNNI), or four
+//! weights of four rows (AVX2). A product reads each weight once for several rows of activations, which makes batches and
+//! drafts nearly free while memory is what it waits for.
 
-mod product;
+mod avx2;
+mod avx512;
 
 use std::{ops::Deref, sync::Arc};
 
@@ -12,12 +15,14 @@ use half::f16;
 use memmap2::Mmap;
 use rayon::prelude::*;
 
-use product::SPAN;
+use super::{elementwise::columns, zeros::zeros};
 
 /// Output rows that stand side by side.
 const LANES: usize = 16;
 /// Weights along a row that share a scale.
 const BLOCK: usize = 32;
+/// Parts of a product for each thread, so that none waits long for the others.
+const TASKS: usize = 4;
 
 /// One block of each of sixteen rows.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -64,11 +69,43 @@ impl Packed {
     /// Whether this processor multiplies matrices of this shape so.
     #[must_use]
     pub fn suits(output: usize, input: usize) -> bool {
-        is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512vl")
-            && is_x86_feature_detected!("avx512vnni")
-            && output.is_multiple_of(LANES)
-            && input.is_multiple_of(SPAN)
+        output.is_multiple_of(LANES) && (avx512::suits(input) || avx2::suits(input))
+    }
+
+    /// `x·Wᵀ + bias` for `x` of shape `(rows, input)`: `(rows, output)`. `bias` is of shape `(output)`.
+    ///
+    /// # Panics
+    /// The shapes are others.
+    #[must_use]
+    pub fn multiply(&self, x: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+        if avx512::suits(self.input) {
+            avx512::multiply(self, x, bias)
+        } else {
+            avx2::multiply(self, x, bias)
+        }
+    }
+
+    /// What [`multiply`](Self::multiply) returns, made of parts of `unit` columns or a multiple of that. `multiply` fills one:
+    /// all rows of some columns, with their tiles and the bias from the first of them on.
+    fn by_parts(
+        &self,
+        x: &[f32],
+        bias: Option<&[f32]>,
+        unit: usize,
+        multiply: impl Fn(&[Tile], Option<&[f32]>, &mut [&mut [f32]]) + Sync,
+    ) -> Vec<f32> {
+        let mut out = zeros(x.len() / self.input * self.output);
+        let units = self.output.div_ceil(unit);
+        let width = units.div_ceil(rayon::current_num_threads() * TASKS) * unit;
+        let parts = columns(&mut out, self.output, width);
+        parts.into_par_iter().enumerate().for_each(|(i, mut part)| {
+            let first = i * width;
+            let columns = part.first().map_or(0, |row| row.len());
+            let blocks = self.input / BLOCK;
+            let tiles = &self.tiles[first / LANES * blocks..][..columns / LANES * blocks];
+            multiply(tiles, bias.map(|bias| &bias[first..]), &mut part);
+        });
+        out
     }
 
     /// How many bytes a matrix takes.
@@ -182,15 +219,36 @@ mod tests {
         Some((packed, blocks.dequantize(&Device::Cpu).unwrap()))
     }
 
+    type Multiply = fn(&Packed, &[f32], Option<&[f32]>) -> Vec<f32>;
+
+    /// The ways in which this processor multiplies with such a matrix, and how far off a product of one activation is.
+    fn ways(input: usize) -> Vec<(Multiply, f32)> {
+        let mut ways: Vec<(Multiply, f32)> = vec![];
+        if avx512::suits(input) {
+            // Activations in 8 bits are off by 1/254 of the largest at most, in random directions: 0.008.
+            ways.push((avx512::multiply, 0.01));
+        }
+        if avx2::suits(input) {
+            // In 16 bits, by 1/65,534.
+            ways.push((avx2::multiply, 0.00003));
+        }
+        ways
+    }
+
     #[test]
     fn products_are_those_of_the_matrix_that_was_packed() {
-        // One stripe, an odd number of them, several parts, one row, and rows beyond what is cached at a time; enough of
-        // each that chance is evened out.
+        // One stripe, an odd number of them, several parts, one row, as many as a weight is read for at a time and less,
+        // more than what is cached at a time, and the narrowest matrix; enough of each that chance is evened out.
         for (output, input, rows) in [
             (16, 256, 130),
             (48, 512, 7),
             (1040, 2048, 1),
             (1040, 256, 530),
+            (1040, 288, 2),
+            (272, 1024, 3),
+            (272, 1024, 4),
+            (272, 1024, 5),
+            (64, 32, 66),
         ] {
             let Some((packed, dense)) = matrix(output, input) else {
                 return;
@@ -198,11 +256,13 @@ mod tests {
             let (x, bias) = (random((rows, input)), random((1, output)));
             let wanted = x.matmul(&dense.t().unwrap()).unwrap();
             let wanted = values(&wanted.broadcast_add(&bias).unwrap());
-            let found = packed.multiply(&values(&x), Some(&values(&bias)));
-            // Activations in 8 bits are off by 1/254 of the largest at most, in random directions: 0.008 for each.
-            let squares = found.iter().zip(&wanted).map(|(a, b)| (a - b).powi(2));
-            let off = (squares.sum::<f32>() / wanted.len() as f32).sqrt() / (input as f32).sqrt();
-            assert!(found.len() == wanted.len() && off < 0.01, "{off}");
+            for (multiply, error) in ways(input) {
+                let found = multiply(&packed, &values(&x), Some(&values(&bias)));
+                let squares = found.iter().zip(&wanted).map(|(a, b)| (a - b).powi(2));
+                let off = squares.sum::<f32>() / wanted.len() as f32 / input as f32;
+                let off = off.sqrt();
+                assert!(found.len() == wanted.len() && off < error, "{off}");
+            }
         }
     }
 
@@ -212,9 +272,11 @@ mod tests {
             return;
         };
         let x = values(&random((9, 512)));
-        let together = packed.multiply(&x, None);
-        let alone = x.chunks(512).flat_map(|x| packed.multiply(x, None));
-        assert!(alone.eq(together));
+        for (multiply, _) in ways(512) {
+            let together = multiply(&packed, &x, None);
+            let alone = x.chunks(512).flat_map(|x| multiply(&packed, x, None));
+            assert!(alone.eq(together));
+        }
     }
 
     #[test]
@@ -230,7 +292,7 @@ mod tests {
 
     #[test]
     fn what_can_not_be_such_a_matrix_is_refused() {
-        assert!(Packed::new(&[0; 34 * 16 * 8], 16, 256 - 32).is_none());
+        assert!(Packed::new(&[0; 34 * 16 * 8], 16, 256 - 16).is_none());
         assert!(Packed::new(&[0; 34 * 16 * 8 - 1], 16, 256).is_none());
         assert!(Packed::new(&[0; 34 * 15 * 8], 15, 256).is_none());
     }

@@ -1,10 +1,8 @@
-//! Products with packed matrices: activations in 8 bits, dot products of bytes, sums in f32.
-//!
-//! A product reads each weight once for up to four rows of activations, which makes batches and drafts nearly free while
-//! memory is what it waits for.
+//! Products where there are instructions for 64 bytes (AVX-512 VNNI): activations in 8 bits, dot products of bytes, sums in
+//! f32.
 
-// Instructions that not every processor has are unsafe to call; that this one has them is what `Packed::suits` finds out,
-// and nothing else is unsafe here.
+// Instructions that not every processor has are unsafe to call; that this one has them is what `suits` finds out, and
+// nothing else is unsafe here.
 #![allow(unsafe_code)]
 
 use std::{
@@ -22,10 +20,9 @@ use bytemuck::cast;
 use rayon::prelude::*;
 
 use super::{BLOCK, LANES, Packed, Tile};
-use crate::qwen_vl::{elementwise::columns, zeros::zeros};
 
 /// Activations that share a scale.
-pub(super) const SPAN: usize = 256;
+const SPAN: usize = 256;
 const BLOCKS: usize = SPAN / BLOCK;
 /// Rows of activations that a weight is read for at a time; more don't fit the registers.
 const ROWS: usize = 4;
@@ -35,32 +32,21 @@ const FEW: usize = 2;
 const STREAMS: usize = 8;
 /// Activations of so many bytes are multiplied with all weights before the next ones: they stay in the core's own cache.
 const CACHED: usize = 128 << 10;
-/// Parts of a product for each thread, so that none waits long for the others.
-const TASKS: usize = 4;
 
-impl Packed {
-    /// `x·Wᵀ + bias` for `x` of shape `(rows, input)`: `(rows, output)`. `bias` is of shape `(output)`.
-    ///
-    /// # Panics
-    /// The shapes are others.
-    #[must_use]
-    pub fn multiply(&self, x: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
-        let rows = x.len() / self.input;
-        let activations = Activations::new(x, self.input);
-        let mut out = zeros(rows * self.output);
-        let wide = self.output.div_ceil(STREAMS * LANES);
-        let width = wide.div_ceil(rayon::current_num_threads() * TASKS) * STREAMS * LANES;
-        let parts = columns(&mut out, self.output, width);
-        parts.into_par_iter().enumerate().for_each(|(i, mut part)| {
-            let first = i * width;
-            let bias = bias.map(|bias| &bias[first..]);
-            let row = self.input / BLOCK;
-            let tiles = &self.tiles[first / LANES * row..];
-            // SAFETY: there is a `Packed` only where `suits` found the instructions.
-            unsafe { multiply_part(tiles, &activations, bias, &mut part) }
-        });
-        out
-    }
+pub(super) fn suits(input: usize) -> bool {
+    is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512vnni")
+        && input.is_multiple_of(SPAN)
+}
+
+/// See [`Packed::multiply`].
+pub(super) fn multiply(weights: &Packed, x: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+    let activations = Activations::new(x, weights.input);
+    weights.by_parts(x, bias, STREAMS * LANES, |tiles, bias, part| {
+        // SAFETY: this is called only where `suits` found the instructions.
+        unsafe { multiply_part(tiles, &activations, bias, part) }
+    })
 }
 
 /// Rows of activations in 8 bits.
@@ -85,7 +71,7 @@ impl Activations {
         let all = x.as_chunks().0.par_iter().with_min_len(ROWS * spans);
         Self {
             spans,
-            // SAFETY: there is a `Packed` only where `suits` found the instructions.
+            // SAFETY: as in `multiply`.
             all: all.map(|x| unsafe { quantize(x) }).collect(),
         }
     }
