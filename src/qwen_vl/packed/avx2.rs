@@ -1,8 +1,9 @@
 //! Products where there are instructions for 32 bytes (AVX2): activations in 16 bits, dot products of 16-bit numbers, sums
 //! in f32.
 //!
-//! Those for bytes (`vpmaddubsw`) do twice as much at once, but overflow, and what keeps them from it costs what they gain.
-//! So activations are nearly as exact as in f32, and only the weights are of few bits.
+//! The instruction for bytes (`vpmaddubsw`) does twice as much, but overflows unless each weight gives its sign to the
+//! activation, for each row of activations anew. With 16 bits activations are nearly as exact as in f32, and only the weights
+//! are of few bits.
 
 // Instructions that not every processor has are unsafe to call; that this one has them is what `suits` finds out, and
 // nothing else is unsafe here.

@@ -69,7 +69,9 @@ impl Packed {
     /// Whether this processor multiplies matrices of this shape so.
     #[must_use]
     pub fn suits(output: usize, input: usize) -> bool {
-        output.is_multiple_of(LANES) && (avx512::suits(input) || avx2::suits(input))
+        // Candle (0.11.1) has products of bytes, tiled too, for what comes between the two: AVX-VNNI.
+        let candle_has = is_x86_feature_detected!("avxvnni") && input.is_multiple_of(256);
+        output.is_multiple_of(LANES) && (avx512::suits(input) || avx2::suits(input) && !candle_has)
     }
 
     /// `x·Wᵀ + bias` for `x` of shape `(rows, input)`: `(rows, output)`. `bias` is of shape `(output)`.
