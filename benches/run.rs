@@ -20,8 +20,8 @@ use std::{
 
 use common::Room;
 use omnidocs::{
-    document::{Needs, Source},
-    prepare::{self, Raster, resize::PixelBudget},
+    page::{Needs, PixelBudget, Source},
+    prepare::{self, Raster},
 };
 
 /// The most memory that a run held, and how long it took.

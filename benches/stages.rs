@@ -9,14 +9,10 @@ use candle_core::{DType, Device};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use image::RgbImage;
 use omnidocs::{
-    document::{Needs, Source},
-    prepare::{self, Raster, resize::PixelBudget},
-    qwen_vl::{
-        QwenVl,
-        config::Config,
-        generate::{Help, Sampling},
-        patches::patchify,
-    },
+    generation::prefill::{Help, Sampling},
+    models::qwen3_vl::{QwenVl, config::Config, patches::patchify},
+    page::{Needs, PixelBudget, Source},
+    prepare::{self, Raster},
 };
 
 /// About what a published model sees of a page.

@@ -13,20 +13,20 @@
 //! | what | where |
 //! |---|---|
 //! | what was typed, and what it means | [`cli`], [`config`] |
-//! | the nouns that the stages share | [`document`], [`mod@error`] |
+//! | the nouns that the stages share | [`page`], [`mod@error`] |
 //! | inputs → a sorted list of files | [`discover`] |
 //! | files → pages as pixels or text, a few ahead | [`prepare`]: worker processes with PDFium and image decoders |
 //! | which of the documents this run is for | [`shard`] |
 //! | pages → text | [`engine`] and its implementations |
-//! | several devices, and who gets the next page | [`engine::several`] |
+//! | several devices, and who gets the next page | [`engine::pool`] |
 //! | the installed Tesseract, as an engine and for guesses at a model's answer | [`mod@tesseract`], [`engine::tesseract`] |
-//! | what becomes of a page that an engine fails on | [`engine::page_by_page`], [`engine::fallback`], [`retry`] |
-//! | the model, and all the code that knows tensors | [`qwen_vl`] |
+//! | what becomes of a page that an engine fails on | [`engine::page_by_page`], [`engine::fallback`], [`backoff`] |
+//! | the model, and all the code that knows tensors | [`models`] |
 //! | models by name | [`hub`] |
 //! | one line of the output | [`record`] |
 //! | the output, and what is in it already | [`journal`] |
 //! | the standard error: bar, log, summary | [`progress`] |
-//! | how the program ends | [`mod@exit`], [`signal`] |
+//! | how the program ends | [`mod@exit`], [`cancel`] |
 //!
 //! What always holds, and the tests that hold it:
 //!
@@ -49,22 +49,26 @@
 //!   `tests/cli/promises.rs`, `tests/cli/kills.rs`, and the tests of [`journal`] for disks that fail.
 //! - Records go to the output and everything else to the standard error: `tests/cli/output.rs`.
 
+pub mod backoff;
+pub mod cancel;
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod discover;
-pub mod document;
 pub mod engine;
 pub mod error;
 pub mod exit;
+pub mod generation;
 pub mod hub;
 pub mod journal;
+pub mod model_files;
+pub mod models;
+pub mod nn;
+pub mod options;
+pub mod page;
 pub mod prepare;
 pub mod progress;
-pub mod qwen_vl;
 pub mod record;
-pub mod retry;
 pub mod run;
 pub mod shard;
-pub mod signal;
 pub mod tesseract;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    document::{Format, OutputFormat, PageRef},
     engine::{EngineFacts, FinishReason, PageAnswer, PageOutcome},
     error::PageError,
+    page::{Format, OutputFormat, PageRef},
 };
 
 /// The version of the record's names and their meaning.
@@ -287,8 +287,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        document::{Document, PageId},
         error::{ErrorKind, Stage},
+        page::{Document, PageId},
     };
 
     fn facts() -> PageFacts {

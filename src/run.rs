@@ -10,12 +10,12 @@ use std::{
 use anyhow::{Result, ensure};
 
 use crate::{
-    document::{PageId, Preparation, PreparedPage},
+    cancel::Interrupt,
     engine::{Engine, EngineFacts, PageOutcome},
     journal::Journal,
+    page::{PageId, Preparation, PreparedPage},
     progress::Progress,
     record::{PageFacts, Record, Warning},
-    signal::Interrupt,
 };
 
 /// Reads every page that `preparations` gives and writes its record as soon as it is done, in the order of finishing.
@@ -182,11 +182,12 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::{ProgressChoice, Verbosity},
-        document::{Document, Needs, OutputFormat, PageRef, PageText},
+        config::Verbosity,
         engine::PageAnswer,
         error::{ErrorKind, PageError, Stage},
         journal::{OutputSettings, Target},
+        options::ProgressChoice,
+        page::{Document, Needs, OutputFormat, PageRef, PageText},
     };
 
     /// Answers pages in pairs, the second one first; keeps the pages for which `keeps` is true.

@@ -12,8 +12,8 @@ use std::{
 
 use anyhow::{Result, bail};
 use omnidocs::{
-    document::{Needs, OutputFormat, PageId, PreparedPage},
-    engine::{Engine, EngineFacts, PageAnswer, PageOutcome, several::Several},
+    engine::{Engine, EngineFacts, PageAnswer, PageOutcome, pool::Several},
+    page::{Needs, OutputFormat, PageId, PreparedPage},
 };
 
 /// An engine that does as its script says.

@@ -9,8 +9,8 @@ use std::{
 use fastrand::Rng;
 use image::{ImageFormat, Rgb, RgbImage, codecs::jpeg::JpegEncoder, imageops};
 use omnidocs::{
-    document::{Needs, Source},
-    prepare::{self, Raster, resize::PixelBudget},
+    page::{Needs, PixelBudget, Source},
+    prepare::{self, Raster},
 };
 
 use crate::{

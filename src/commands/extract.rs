@@ -9,18 +9,18 @@ use std::{
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::engines::EngineToBe;
+use super::engine_spec::EngineToBe;
 use crate::{
+    cancel::Interrupt,
     cli,
     config::{Assigned, Settings},
     discover::discover,
-    document::{Needs, Preparation, Source},
     exit::Exit,
     journal::{self, Closed, Journal, OutputSettings, Resume, Target},
-    prepare::{self, Raster, resize::PixelBudget, workers::this_program},
+    page::{Needs, PixelBudget, Preparation, Source},
+    prepare::{self, Raster, worker_pool::this_program},
     progress::Progress,
     run,
-    signal::Interrupt,
 };
 
 /// Runs the command. Whatever can be known to be wrong is found before a model is loaded.

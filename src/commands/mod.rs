@@ -1,6 +1,6 @@
 //! The subcommands, one file each.
 
-mod engines;
+mod engine_spec;
 mod extract;
 mod merge;
 

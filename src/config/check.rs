@@ -1,7 +1,7 @@
 //! Numbers and names that make no sense, told by the flag that they were typed with.
 
-use super::{CPU_MODEL, EngineChoice, wrong};
-use crate::{cli, exit::UsageError};
+use super::{CPU_MODEL, wrong};
+use crate::{cli, exit::UsageError, options::EngineChoice};
 
 const MOST_RETRIES: u32 = 100;
 /// Of any time that is typed, in seconds: a year.

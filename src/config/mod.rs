@@ -1,7 +1,6 @@
 //! What was typed or set in the environment → what is meant. Every error names its flag and says what would be right.
 
 mod check;
-mod choices;
 mod prompt;
 mod scheduler;
 mod server;
@@ -14,19 +13,16 @@ use std::{
 };
 
 pub use self::{
-    choices::{
-        DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, FallbackChoice, ProgressChoice,
-    },
     scheduler::Assigned,
     server::{API_KEY, ApiKey, CONCURRENCY, SERVER_WAIT, Server},
 };
 use crate::{
     cli,
     discover::{Globs, Inputs},
-    document::{OutputFormat, PageSelection},
     exit::UsageError,
     journal::Target,
-    prepare::resize::PixelBudget,
+    options::{DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, ProgressChoice},
+    page::{OutputFormat, PageSelection, PixelBudget},
     shard::Shard,
 };
 

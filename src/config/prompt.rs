@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use super::wrong;
-use crate::{document::OutputFormat, exit::UsageError};
+use crate::{exit::UsageError, page::OutputFormat};
 
 /// The prompt that was typed, or else the one of the format.
 pub fn prompt(

@@ -16,8 +16,8 @@ use ignore::{DirEntry, WalkBuilder};
 
 pub use self::globs::Globs;
 use crate::{
-    document::{Format, Source},
     error::{ErrorKind, PageError, Stage},
+    page::{Format, Source},
 };
 
 /// The extensions that are taken from folders, in lower case.

@@ -6,8 +6,8 @@ use anyhow::Result;
 
 use super::{Engine, EngineFacts, PageOutcome};
 use crate::{
-    document::{Needs, PreparedPage},
     error::PageError,
+    page::{Needs, PreparedPage},
     record::Warning,
 };
 

@@ -4,11 +4,10 @@
 //! same for all of them, in [`page_by_page`].
 
 pub mod fallback;
-pub mod hardware;
 pub mod page_by_page;
+pub mod pool;
 pub mod qwen;
 pub mod server;
-pub mod several;
 pub mod tesseract;
 pub mod text_layer;
 mod together;
@@ -19,8 +18,8 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    document::{Needs, OutputFormat, PageId, PreparedPage},
     error::PageError,
+    page::{Needs, OutputFormat, PageId, PreparedPage},
     record::Warning,
 };
 

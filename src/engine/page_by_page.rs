@@ -12,11 +12,11 @@ use super::{
     Attempt, Engine, EngineFacts, FinishReason, PageAnswer, PageOutcome, PageReader, PageResult,
 };
 use crate::{
-    document::{Needs, PreparedPage},
+    backoff::{pauses, retry},
     error::{self, ErrorKind, PageError, Stage},
+    page::{Needs, PreparedPage},
     prepare::resize::shrink,
     record::Warning,
-    retry::{pauses, retry},
 };
 
 /// What a page keeps of its pixels each time that memory runs out over it, and how often.

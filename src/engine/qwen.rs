@@ -5,20 +5,20 @@ use std::{mem, path::Path, thread};
 use anyhow::{Context, Result, bail};
 use image::RgbImage;
 
-use super::{
-    Attempt, EngineFacts, FinishReason, PageAnswer, PageReader, PageResult, Together,
-    hardware::Hardware,
-};
+use super::{Attempt, EngineFacts, FinishReason, PageAnswer, PageReader, PageResult, Together};
 use crate::{
-    document::{Needs, OutputFormat, PageId, PreparedPage},
     error::{ErrorKind, PageError, Stage},
-    qwen_vl::{
-        QwenVl,
-        generate::{Ending, Generated, Help, OutOfTime, Sampling},
+    generation::{
+        prefill::{Ending, Generated, Help, OutOfTime, Sampling},
         sequence::Sequence,
         tokenizer::Prompt,
-        trouble::{self, Trouble},
     },
+    models::qwen3_vl::QwenVl,
+    nn::{
+        device::Hardware,
+        fault::{self, Trouble},
+    },
+    page::{Needs, OutputFormat, PageId, PreparedPage},
 };
 
 /// What is asked of the model.
@@ -100,7 +100,7 @@ impl QwenEngine {
     }
 
     /// Loads the model in `folder`, which records call `name`; takes from seconds to minutes. `fingerprint` is that of
-    /// [`fingerprint`](crate::qwen_vl::weights::fingerprint).
+    /// [`fingerprint`](crate::nn::weights::fingerprint).
     ///
     /// # Errors
     /// The model's files are missing, damaged or don't fit each other.
@@ -278,7 +278,7 @@ impl Together for QwenEngine {
 
 /// Adds what to do to the error of a model for which there is not enough memory.
 fn too_large(error: anyhow::Error) -> anyhow::Error {
-    match Trouble::told_by(&trouble::message(&error)) {
+    match Trouble::told_by(&fault::message(&error)) {
         Some(Trouble::OutOfMemory) => error.context(
             "it does not fit into the GPU's free memory; take a smaller one, or see with `nvidia-smi` what else is there",
         ),
@@ -287,7 +287,7 @@ fn too_large(error: anyhow::Error) -> anyhow::Error {
 }
 
 fn page_error(error: &anyhow::Error) -> PageError {
-    let message = trouble::message(error);
+    let message = fault::message(error);
     let kind = if error.is::<OutOfTime>() {
         ErrorKind::Timeout
     } else if Trouble::told_by(&message) == Some(Trouble::OutOfMemory) {

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use super::{Attempt, EngineFacts, PageAnswer, PageReader};
 use crate::{
-    document::{Needs, OutputFormat, PreparedPage},
     error::{ErrorKind, PageError, Stage},
+    page::{Needs, OutputFormat, PreparedPage},
     tesseract::Tesseract,
 };
 

@@ -2,8 +2,8 @@
 
 use super::{Attempt, EngineFacts, PageAnswer, PageReader};
 use crate::{
-    document::{Needs, OutputFormat, PreparedPage},
     error::{ErrorKind, PageError, Stage},
+    page::{Needs, OutputFormat, PreparedPage},
 };
 
 /// Reads the text layer as `PDFium` gives it. Pages without one (images) fail as `unsupported`.

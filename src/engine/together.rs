@@ -9,8 +9,8 @@ use super::{
     page_by_page::{PageByPage, guard, is_whole},
 };
 use crate::{
-    document::PreparedPage,
     error::{ErrorKind, PageError, Stage},
+    page::PreparedPage,
 };
 
 impl<R: PageReader> PageByPage<R> {

@@ -14,13 +14,8 @@ use hf_hub::{
 };
 use serde::Deserialize;
 
-use super::{
-    FetchProgress, Hub, INDEX, OPTIONAL, REQUIRED, WEIGHTS,
-    failure::Failure,
-    name::{ModelName, is_plain},
-    shards,
-    transfer::Transfer,
-};
+use super::{FetchProgress, Hub, failure::Failure, name::ModelName, transfer::Transfer};
+use crate::model_files::{INDEX, OPTIONAL, REQUIRED, WEIGHTS, is_plain, weight_names};
 
 /// How long the hub has to say what a model's files are.
 const LISTING_TIMEOUT: Duration = Duration::from_secs(30);
@@ -163,7 +158,7 @@ impl<'a> Fetch<'a> {
         }
         if in_parts {
             let index = self.bring(self.known(INDEX)?)?;
-            for name in shards(&index)? {
+            for name in weight_names(index.parent().unwrap_or(&index))? {
                 self.bring(self.known(&name)?)?;
             }
         } else {

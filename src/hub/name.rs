@@ -5,7 +5,7 @@ use std::{fmt, path::Path};
 use anyhow::{Result, bail};
 use hf_hub::{Repo, RepoType};
 
-use super::{REQUIRED, WEIGHTS};
+use crate::model_files::{REQUIRED, WEIGHTS, is_plain};
 
 /// `owner/name[@revision]`; every part is safe in a URL and in a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,13 +57,4 @@ impl fmt::Display for ModelName {
             revision => write!(f, "{}@{revision}", self.id),
         }
     }
-}
-
-/// Whether `part` can stand in a URL and in a path as it is, and stays where it is put.
-pub(super) fn is_plain(part: &str) -> bool {
-    !part.is_empty()
-        && !part.starts_with('.')
-        && part
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }

@@ -244,8 +244,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        document::{Document, OutputFormat, PageId, PageRef},
         engine::{EngineFacts, PageAnswer, PageOutcome},
+        page::{Document, OutputFormat, PageId, PageRef},
         record::PageFacts,
     };
 

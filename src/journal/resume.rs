@@ -7,7 +7,7 @@ use super::{
     hashes::Hashes,
     scan::{PageKey, Recorded},
 };
-use crate::{document::Document, prepare::Done, record::Status, shard::Shard};
+use crate::{page::Document, prepare::Done, record::Status, shard::Shard};
 
 /// The pages that a run leaves as they are.
 pub struct Resume {

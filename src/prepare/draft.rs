@@ -12,8 +12,8 @@ use std::{
 };
 
 use crate::{
-    document::{PageText, PreparedPage},
     error::{ErrorKind, PageError, Stage, guard},
+    page::{PageText, PreparedPage},
     tesseract::Tesseract,
 };
 

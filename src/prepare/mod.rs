@@ -8,16 +8,13 @@
 //! costs the page that was asked for, and nothing else.
 
 mod blank;
+mod decoders;
 mod draft;
-mod feed;
-mod image;
-mod pdf;
-mod pdfium;
+mod producer;
 mod protocol;
 pub mod resize;
-mod tiff;
 pub mod worker;
-pub mod workers;
+pub mod worker_pool;
 
 use std::{
     fs::Metadata,
@@ -39,13 +36,12 @@ use serde::{Deserialize, Serialize};
 
 use self::{
     draft::Drafts,
-    feed::{Feeder, PassedOver},
-    resize::PixelBudget,
-    workers::Workers,
+    producer::{Feeder, PassedOver},
+    worker_pool::Workers,
 };
 use crate::{
-    document::{Document, Needs, PageRef, PageSelection, Preparation, Source},
     error::{ErrorKind, PageError, Stage},
+    page::{Document, Needs, PageRef, PageSelection, PixelBudget, Preparation, Source},
     tesseract::Tesseract,
 };
 

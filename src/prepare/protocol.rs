@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::Raster;
 use crate::{
-    document::{Format, Needs},
     error::{PageError, Stage},
+    page::{Format, Needs},
 };
 
 /// What is asked of a worker process. Every request names its document, so that any worker can answer it.

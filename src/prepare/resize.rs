@@ -8,23 +8,14 @@ use fast_image_resize::{
     pixels::U8x3,
 };
 use image::RgbImage;
-use serde::{Deserialize, Serialize};
 
-use crate::error::{ErrorKind, PageError, Stage};
+use crate::{
+    error::{ErrorKind, PageError, Stage},
+    page::PixelBudget,
+};
 
 /// The longest side of a page over its shortest that the model's preprocessing accepts.
 const MAX_ASPECT_RATIO: f64 = 200.0;
-
-/// How large a page may be for the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PixelBudget {
-    /// Height and width become multiples of this many pixels: patch size × spatial merge, 32 for Qwen3-VL.
-    pub factor: u32,
-    /// Smaller pages are enlarged to at least this many pixels.
-    pub min_pixels: u64,
-    /// Larger pages are reduced to at most this many pixels.
-    pub max_pixels: u64,
-}
 
 /// The height and width at which the model sees a page of `height` × `width` pixels.
 ///

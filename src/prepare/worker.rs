@@ -13,14 +13,12 @@ use pdfium_render::prelude::Pdfium;
 use super::{
     Pixelated, Raster,
     blank::is_blank,
-    image,
-    pdf::Pdf,
-    pdfium,
+    decoders::{image, pdf::Pdf, pdfium},
     protocol::{self, PageHeader, Reply, Request, Wanted},
 };
 use crate::{
-    document::{Format, Needs},
     error::{ErrorKind, PageError, Stage, guard},
+    page::{Format, Needs},
 };
 
 /// A worker may hold this many bytes of memory, its program included. Decoding and resizing the largest image that is

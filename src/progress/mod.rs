@@ -19,11 +19,12 @@ use tracing_subscriber::EnvFilter;
 
 pub use self::tally::Tally;
 use crate::{
-    config::{ProgressChoice, Verbosity},
+    config::Verbosity,
     discover::Ignored,
-    document::PageSelection,
     exit::Exit,
     journal::{Opened, Target},
+    options::ProgressChoice,
+    page::PageSelection,
     record::Record,
 };
 

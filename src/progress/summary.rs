@@ -254,9 +254,9 @@ mod tests {
     use super::*;
     use crate::progress::tally::FAILURES_SHOWN;
     use crate::{
-        document::{Document, OutputFormat, PageId, PageRef},
         engine::{EngineFacts, PageAnswer, PageOutcome},
         error::{ErrorKind, PageError, Stage},
+        page::{Document, OutputFormat, PageId, PageRef},
         record::PageFacts,
     };
 

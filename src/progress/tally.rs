@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
-    document::PageSelection,
     engine::Share,
+    page::PageSelection,
     record::{Record, Status, Warning},
 };
 

@@ -2,8 +2,8 @@
 
 use image::ImageFormat;
 use omnidocs::{
-    document::Format,
     error::{ErrorKind, Stage},
+    page::Format,
     record::Status,
 };
 

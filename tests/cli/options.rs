@@ -2,8 +2,8 @@
 
 use image::ImageFormat;
 use omnidocs::{
-    document::OutputFormat,
     error::{ErrorKind, Stage},
+    page::OutputFormat,
     record::Status,
 };
 

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use assert_cmd::Command;
 use image::ImageFormat;
 use omnidocs::{
-    document::OutputFormat,
     engine::FinishReason,
     error::{ErrorKind, Stage},
+    page::OutputFormat,
     record::{Record, Status, Timings, Warning},
 };
 use serde::Deserialize;

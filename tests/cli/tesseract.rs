@@ -5,8 +5,8 @@ use std::{fs, path::Path};
 use assert_cmd::Command;
 use image::{ImageFormat, Rgb, RgbImage};
 use omnidocs::{
-    document::OutputFormat,
     error::ErrorKind,
+    page::OutputFormat,
     record::{Record, Status, Warning},
 };
 

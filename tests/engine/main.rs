@@ -9,7 +9,6 @@ use std::{
 
 use image::{Rgb, RgbImage};
 use omnidocs::{
-    document::{Needs, OutputFormat, PageId, PageText, PreparedPage},
     engine::{
         Engine, FinishReason, PageAnswer, PageOutcome, PageReader,
         fallback::Fallback,
@@ -17,6 +16,7 @@ use omnidocs::{
         text_layer::TextLayer,
     },
     error::ErrorKind,
+    page::{Needs, OutputFormat, PageId, PageText, PreparedPage},
     record::Warning,
 };
 

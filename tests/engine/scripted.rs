@@ -7,9 +7,9 @@ use std::{
 
 use image::RgbImage;
 use omnidocs::{
-    document::{Needs, OutputFormat, PageId, PreparedPage},
     engine::{Attempt, EngineFacts, PageAnswer, PageReader, PageResult, Together},
     error::{ErrorKind, PageError, Stage},
+    page::{Needs, OutputFormat, PageId, PreparedPage},
 };
 
 /// One call of the engine: the pages' numbers and their sizes, and whether it was a second look.

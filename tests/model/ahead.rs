@@ -1,8 +1,8 @@
 //! A decoder that goes on before its tokens are read, as on a GPU, writes what one does that waits for them.
 
-use omnidocs::qwen_vl::{
-    QwenVl,
-    generate::{Ending, Generated, Help, Sampling},
+use omnidocs::{
+    generation::prefill::{Ending, Generated, Help, Sampling},
+    models::qwen3_vl::QwenVl,
 };
 
 use super::{GREEDY, ReaderCase, example, load, reader_cases, together::read_together};

@@ -3,9 +3,10 @@
 use std::{collections::HashMap, path::Path};
 
 use omnidocs::{
-    document::{Needs, Source},
+    generation::prefill::Help,
+    models::qwen3_vl::config::pixel_budget,
+    page::{Needs, Source},
     prepare::{self, Raster},
-    qwen_vl::{config::pixel_budget, generate::Help},
 };
 use serde::Deserialize;
 

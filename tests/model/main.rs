@@ -14,7 +14,10 @@ use std::{
 
 use candle_core::{DType, Device};
 use image::RgbImage;
-use omnidocs::qwen_vl::{QwenVl, config::pixel_budget, generate::Sampling, tokenizer::Prompt};
+use omnidocs::{
+    generation::{prefill::Sampling, tokenizer::Prompt},
+    models::qwen3_vl::{QwenVl, config::pixel_budget},
+};
 use serde::{Deserialize, de::DeserializeOwned};
 
 /// The two tiny random models, which between them have every trait of the published ones.

@@ -6,13 +6,17 @@ use std::{collections::HashMap, fs};
 
 use candle_core::{DType, Device, IndexOp, Tensor};
 use image::RgbImage;
-use omnidocs::qwen_vl::{
-    QwenVl,
-    cache::KvCache,
-    generate::{Ending, Help, Sampling},
-    patches::{Grid, patchify},
-    rope::{Position, prompt_positions, stretched_positions},
-    text::Deepstack,
+use omnidocs::{
+    generation::{
+        kv_cache::KvCache,
+        prefill::{Ending, Help, Sampling},
+    },
+    models::qwen3_vl::{
+        QwenVl,
+        patches::{Grid, patchify},
+        positions::{Position, prompt_positions, stretched_positions},
+        text::Deepstack,
+    },
 };
 use serde::Deserialize;
 

@@ -7,7 +7,11 @@ use std::{
 };
 
 use candle_core::{DType, Device, Tensor};
-use omnidocs::qwen_vl::{QwenVl, generate::Help, precision::Precision, quantized::QuantizedFile};
+use omnidocs::{
+    generation::prefill::Help,
+    models::qwen3_vl::QwenVl,
+    nn::{precision::Precision, quantized::QuantizedFile},
+};
 
 use super::{GREEDY, example, load, reader_cases};
 

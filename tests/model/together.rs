@@ -1,9 +1,9 @@
 //! Pages read together come out as they do alone.
 
-use omnidocs::qwen_vl::{
-    QwenVl,
-    generate::{Generated, Help, Sampling},
-    precision::Precision,
+use omnidocs::{
+    generation::prefill::{Generated, Help, Sampling},
+    models::qwen3_vl::QwenVl,
+    nn::precision::Precision,
 };
 
 use super::{GREEDY, ReaderCase, example, load, reader_cases};

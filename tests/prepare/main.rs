@@ -22,12 +22,14 @@ use image::{
     codecs::{jpeg::JpegEncoder, png::PngEncoder},
 };
 use omnidocs::{
-    document::{Document, Format, Needs, PageSelection, Preparation, PreparedPage, Source},
     error::{ErrorKind, PageError, Stage},
     journal::{Recorded, Resume, Target},
+    page::{
+        Document, Format, Needs, PageSelection, PixelBudget, Preparation, PreparedPage, Source,
+    },
     prepare::{
         self, Done, Raster, Settings,
-        resize::{PixelBudget, resize, smart_resize},
+        resize::{resize, smart_resize},
     },
 };
 use proptest::prelude::*;

@@ -14,8 +14,8 @@
 
 mod client;
 mod models;
+mod outage;
 mod page;
-mod patience;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -32,15 +32,15 @@ use anyhow::{Context, Result, bail};
 pub use self::models::find_model;
 use self::{
     client::Client,
+    outage::Health,
     page::{Ended, Reader},
-    patience::Health,
 };
 use super::{Engine, EngineFacts, PageOutcome, page_by_page::Policy, qwen::Task};
 use crate::{
+    cancel::Interrupt,
     config::Server,
-    document::{Needs, PageId, PreparedPage},
     error::{ErrorKind, PageError, Stage},
-    signal::Interrupt,
+    page::{Needs, PageId, PreparedPage},
 };
 
 /// If the server refuses so many pages and takes none, it is not the pages' fault.

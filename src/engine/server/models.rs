@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use backon::BackoffBuilder;
 
 use super::client::{Client, Failure};
-use crate::{config::Server, retry::pauses};
+use crate::{backoff::pauses, config::Server};
 
 /// A list of models is a matter of moments.
 const LISTING: Duration = Duration::from_secs(30);

@@ -17,19 +17,19 @@ use serde_json::json;
 
 use super::{
     client::{Client, Failure, Written},
-    patience::Health,
+    outage::Health,
 };
 use crate::{
-    document::PreparedPage,
+    backoff::pauses,
+    cancel::Interrupt,
     engine::{
         FinishReason, PageAnswer,
         page_by_page::{Policy, is_whole, worth},
         qwen::Task,
     },
     error::{ErrorKind, PageError, Stage},
-    qwen_vl::{generate::Sampling, repetition::LoopDetector},
-    retry::pauses,
-    signal::Interrupt,
+    generation::{prefill::Sampling, repetition::LoopDetector},
+    page::PreparedPage,
 };
 
 /// What all pages of a run share.

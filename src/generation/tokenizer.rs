@@ -1,0 +1,188 @@
+//! From an instruction to a prompt's tokens, by the model folder's own tokenizer and chat template, and back to text.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use minijinja::{Environment, Value, context, syntax::SyntaxConfig};
+use serde::Deserialize;
+use tokenizers::Tokenizer;
+
+use crate::{model_files::read_json, models::qwen3_vl::config::Config};
+
+/// One user turn with an image and a text, for folders that bring no template of their own.
+const DEFAULT_TEMPLATE: &str = "\
+{%- for message in messages %}{{- '<|im_start|>' + message.role + '\n' }}\
+{%- for part in message.content %}\
+{%- if part.type == 'image' %}{{- '<|vision_start|><|image_pad|><|vision_end|>' }}{%- else %}{{- part.text }}{%- endif %}\
+{%- endfor %}{{- '<|im_end|>\n' }}{%- endfor %}\
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}";
+
+/// The tokenizer and the chat template of a model folder.
+pub struct ChatTokenizer {
+    tokenizer: Tokenizer,
+    template: String,
+    image_token_id: u32,
+}
+
+/// An instruction as tokens, around the place where the page's image tokens go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prompt {
+    before: Vec<u32>,
+    image_token_id: u32,
+    after: Vec<u32>,
+}
+
+impl Prompt {
+    /// The whole prompt for a page of `image_tokens` merged patches.
+    #[must_use]
+    pub fn tokens(&self, image_tokens: usize) -> Vec<u32> {
+        let image = std::iter::repeat_n(self.image_token_id, image_tokens);
+        self.before
+            .iter()
+            .copied()
+            .chain(image)
+            .chain(self.after.iter().copied())
+            .collect()
+    }
+
+    /// Index of the first image token.
+    #[must_use]
+    pub fn image_start(&self) -> usize {
+        self.before.len()
+    }
+}
+
+#[derive(Deserialize, Default)]
+struct TemplateFile {
+    chat_template: Option<String>,
+}
+
+impl ChatTokenizer {
+    /// Reads `tokenizer.json` and the template in `chat_template.jinja`, `chat_template.json` or
+    /// `tokenizer_config.json`, whichever is there first.
+    ///
+    /// # Errors
+    /// The tokenizer is missing or broken, or its ids don't fit `config`.
+    pub fn open(folder: &Path, config: &Config) -> Result<Self> {
+        let path = folder.join("tokenizer.json");
+        let tokenizer = Tokenizer::from_file(&path)
+            .map_err(|error| anyhow!("can't read {}: {error}", path.display()))?;
+        check_ids(&tokenizer, config)
+            .with_context(|| format!("{} does not fit config.json", path.display()))?;
+        let template = read_template(folder)?.unwrap_or_else(|| DEFAULT_TEMPLATE.to_owned());
+        Ok(Self {
+            tokenizer,
+            template,
+            image_token_id: config.image_token_id,
+        })
+    }
+
+    /// The prompt that asks for `instruction` about one image.
+    ///
+    /// # Errors
+    /// The folder's template fails, or does not leave exactly one place for the image.
+    pub fn prompt(&self, instruction: &str) -> Result<Prompt> {
+        let text = self
+            .render(instruction)
+            .context("the model's chat template failed")?;
+        let tokens = self.encode(&text)?;
+        let mut parts = tokens.split(|&id| id == self.image_token_id);
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(before), Some(after), None) => Ok(Prompt {
+                before: before.to_vec(),
+                image_token_id: self.image_token_id,
+                after: after.to_vec(),
+            }),
+            _ => Err(anyhow!(
+                "the model's chat template must leave one place for the image; it gave {text:?}"
+            )),
+        }
+    }
+
+    /// The tokens of a text.
+    ///
+    /// # Errors
+    /// The tokenizer fails.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding = self
+            .tokenizer
+            .encode(text, false)
+            .map_err(|error| anyhow!("{error}"))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    fn render(&self, instruction: &str) -> Result<String> {
+        let mut environment = Environment::new();
+        // As transformers sets its templates up.
+        environment.set_syntax(
+            SyntaxConfig::builder()
+                .trim_blocks(true)
+                .lstrip_blocks(true)
+                .build()?,
+        );
+        environment
+            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.add_function(
+            "raise_exception",
+            |message: String| -> Result<String, minijinja::Error> {
+                Err(minijinja::Error::new(
+                    minijinja::ErrorKind::InvalidOperation,
+                    message,
+                ))
+            },
+        );
+        let image = Value::from_pairs([("type", "image")]);
+        let text = Value::from_pairs([("type", "text"), ("text", instruction)]);
+        let messages = vec![context! { role => "user", content => vec![image, text] }];
+        Ok(environment.render_str(
+            &self.template,
+            context! { messages, add_generation_prompt => true },
+        )?)
+    }
+
+    /// The text of generated tokens, without special ones.
+    ///
+    /// # Errors
+    /// A token that the tokenizer does not have.
+    pub fn decode(&self, tokens: &[u32]) -> Result<String> {
+        self.tokenizer
+            .decode(tokens, true)
+            .map_err(|error| anyhow!("can't decode the answer: {error}"))
+    }
+}
+
+fn read_template(folder: &Path) -> Result<Option<String>> {
+    let jinja = folder.join("chat_template.jinja");
+    if jinja.exists() {
+        return fs::read_to_string(&jinja)
+            .map(Some)
+            .with_context(|| format!("can't read {}", jinja.display()));
+    }
+    for name in ["chat_template.json", "tokenizer_config.json"] {
+        if folder.join(name).exists() {
+            let file: TemplateFile = read_json(folder, name)?;
+            if file.chat_template.is_some() {
+                return Ok(file.chat_template);
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn check_ids(tokenizer: &Tokenizer, config: &Config) -> Result<()> {
+    let found = tokenizer
+        .token_to_id("<|image_pad|>")
+        .context("it has no token <|image_pad|>")?;
+    ensure!(
+        found == config.image_token_id,
+        "<|image_pad|> is {found} there, but image_token_id is {}",
+        config.image_token_id
+    );
+    let largest = tokenizer.get_vocab(true).into_values().max().unwrap_or(0) as usize;
+    ensure!(
+        largest < config.text.vocab_size,
+        "it has a token {largest}, but vocab_size is {}",
+        config.text.vocab_size
+    );
+    Ok(())
+}

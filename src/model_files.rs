@@ -1,0 +1,111 @@
+//! The files of a model folder, as models are published: which there are, and what is read from the small ones.
+//!
+//! Fetching, identity and loading all go by this one list.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, de::DeserializeOwned};
+
+/// Small files that every model folder holds.
+pub const REQUIRED: [&str; 2] = ["config.json", "tokenizer.json"];
+/// Small files that a model folder may hold.
+pub const OPTIONAL: [&str; 6] = [
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer_config.json",
+    "generation_config.json",
+    "chat_template.json",
+    "chat_template.jinja",
+];
+/// Which tensor is in which file, where the weights are in several.
+pub const INDEX: &str = "model.safetensors.index.json";
+/// The weights, where they are in one file.
+pub const WEIGHTS: &str = "model.safetensors";
+
+/// Reads `folder/name`; an error names the file and, where it can, the place in it.
+pub fn read_json<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<T> {
+    let path = folder.join(name);
+    let bytes = fs::read(&path).with_context(|| format!("can't read {}", path.display()))?;
+    serde_json::from_slice(&bytes).with_context(|| format!("cannot parse {}", path.display()))
+}
+
+/// As [`read_json`], for a file that need not be there.
+pub fn read_json_or_default<T: DeserializeOwned + Default>(folder: &Path, name: &str) -> Result<T> {
+    if folder.join(name).exists() {
+        read_json(folder, name)
+    } else {
+        Ok(T::default())
+    }
+}
+
+/// The names of the weight files that the index in `folder` lists; [`WEIGHTS`] alone where there is no index.
+///
+/// # Errors
+/// The index can't be read, or names a file outside of the folder.
+pub fn weight_names(folder: &Path) -> Result<BTreeSet<String>> {
+    #[derive(Deserialize)]
+    struct Index {
+        weight_map: std::collections::BTreeMap<String, String>,
+    }
+    if !folder.join(INDEX).exists() {
+        return Ok(BTreeSet::from([WEIGHTS.to_owned()]));
+    }
+    let Index { weight_map } = read_json(folder, INDEX)?;
+    let names: BTreeSet<String> = weight_map.into_values().collect();
+    if let Some(odd) = names.iter().find(|name| !is_plain(name)) {
+        bail!(
+            "{} names the odd file {odd:?}",
+            folder.join(INDEX).display()
+        );
+    }
+    Ok(names)
+}
+
+/// The weight files of a folder that is complete.
+///
+/// # Errors
+/// There are none, or one that the index lists is missing.
+pub fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let files: Vec<PathBuf> = weight_names(folder)?
+        .iter()
+        .map(|name| folder.join(name))
+        .collect();
+    if let Some(missing) = files.iter().find(|file| !file.exists()) {
+        ensure!(
+            folder.join(INDEX).exists(),
+            "there are no weights in {}: neither {WEIGHTS} nor {INDEX}",
+            folder.display()
+        );
+        bail!("{INDEX} names {}, which does not exist", missing.display());
+    }
+    Ok(files)
+}
+
+/// What `folder` lacks to be a model folder.
+///
+/// # Errors
+/// As [`weight_names`].
+pub fn missing(folder: &Path) -> Result<Vec<String>> {
+    let weights = weight_names(folder)?;
+    Ok(REQUIRED
+        .into_iter()
+        .map(str::to_owned)
+        .chain(weights)
+        .filter(|name| !folder.join(name).exists())
+        .collect())
+}
+
+/// Whether `name` can stand in a URL and in a path as it is, and stays where it is put.
+#[must_use]
+pub fn is_plain(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with('.')
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+}

@@ -1,0 +1,290 @@
+//! The Qwen3 decoder: embeddings in, hidden states or logits out.
+
+use anyhow::Result;
+use candle_core::{Result as CandleResult, Tensor};
+use rayon::prelude::*;
+
+use super::{
+    config::TextConfig,
+    positions::{Position, TextRope},
+};
+use crate::{
+    generation::kv_cache::{KvCache, Part},
+    nn::{
+        attention::{How, attend},
+        elementwise::swiglu,
+        linear::{Linear, Matrix},
+        norms::RmsNorm,
+        precision::Precision,
+        rope::RopeTables,
+        weights::Weights,
+    },
+};
+
+/// Where a page's image tokens lie in a prompt, and what the decoder adds there.
+pub struct Deepstack<'a> {
+    /// Index of the first image token.
+    pub start: usize,
+    /// Feature i, `(image tokens, hidden)`, is added after layer i.
+    pub features: &'a [Tensor],
+}
+
+/// The decoder.
+pub struct TextModel {
+    /// `(vocab, hidden)`.
+    embeddings: Matrix,
+    layers: Vec<Layer>,
+    norm: RmsNorm,
+    lm_head: Linear,
+    rope: TextRope,
+}
+
+impl TextModel {
+    /// Takes the tensors under `model.language_model.`, and `lm_head.weight` unless it is tied to the embeddings.
+    pub fn load(weights: &Weights, config: &TextConfig) -> Result<Self> {
+        let prefix = "model.language_model";
+        let (vocab, hidden) = (config.vocab_size, config.hidden_size);
+        let embeddings = weights.matrix(
+            &[(format!("{prefix}.embed_tokens.weight"), vocab)],
+            hidden,
+            weights.precision(),
+        )?;
+        let lm_head = if config.tie_word_embeddings {
+            Linear::new(embeddings.clone(), None)
+        } else {
+            Linear::load(weights, "lm_head", hidden, vocab, false)?
+        };
+        let layer = |i| Layer::load(weights, &format!("{prefix}.layers.{i}"), config);
+        Ok(Self {
+            embeddings,
+            layers: (0..config.num_hidden_layers)
+                .into_par_iter()
+                .map(layer)
+                .collect::<Result<_>>()?,
+            norm: RmsNorm::load(
+                weights,
+                &format!("{prefix}.norm"),
+                hidden,
+                config.rms_norm_eps,
+            )?,
+            lm_head,
+            rope: TextRope::new(config),
+        })
+    }
+
+    /// The embeddings of `tokens`, `(tokens)` u32 on the model's device: `(tokens, hidden)`.
+    pub fn embed(&self, tokens: &Tensor) -> CandleResult<Tensor> {
+        self.embeddings.rows(tokens)
+    }
+
+    /// Runs all layers over new tokens of one sequence and leaves their keys and values in `cache`.
+    ///
+    /// `x` is `(tokens, hidden)`, `positions` one for each of them. Returns `(tokens, hidden)`, not yet normalised;
+    /// `each_layer` sees what every layer hands on.
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        positions: &[Position],
+        deepstack: Option<&Deepstack>,
+        cache: &mut KvCache,
+        mut each_layer: impl FnMut(&Tensor),
+    ) -> CandleResult<Tensor> {
+        let rope = self.rope.tables(positions, x.device(), x.dtype())?;
+        let mut parts = [Part {
+            tokens: positions.len(),
+            cache,
+        }];
+        let mut x = x.clone();
+        for (i, layer) in self.layers.iter().enumerate() {
+            x = layer.forward(&x, &rope, i, &mut parts)?;
+            if let Some((start, feature)) =
+                deepstack.and_then(|deep| Some((deep.start, deep.features.get(i)?)))
+            {
+                x = add_at(&x, start, feature)?;
+            }
+            each_layer(&x);
+        }
+        cache.advance(positions.len());
+        Ok(x)
+    }
+
+    /// As [`forward`](Self::forward), for the next tokens of several sequences: those of the first part, those of the
+    /// second, and so on. Each weight is read once for all of them.
+    pub fn forward_together(
+        &self,
+        x: &Tensor,
+        positions: &[Position],
+        parts: &mut [Part],
+    ) -> CandleResult<Tensor> {
+        let rope = self.rope.tables(positions, x.device(), x.dtype())?;
+        let mut x = x.clone();
+        for (i, layer) in self.layers.iter().enumerate() {
+            x = layer.forward(&x, &rope, i, parts)?;
+        }
+        for part in parts {
+            part.cache.advance(part.tokens);
+        }
+        Ok(x)
+    }
+
+    /// The logits that follow `hidden` of shape `(tokens, hidden)`: `(tokens, vocab)`.
+    pub fn logits(&self, hidden: &Tensor) -> CandleResult<Tensor> {
+        self.lm_head.forward(&self.norm.forward(hidden)?)
+    }
+}
+
+/// `x` with `addend` added to its rows from `start` on.
+fn add_at(x: &Tensor, start: usize, addend: &Tensor) -> CandleResult<Tensor> {
+    let (rows, count) = (x.dim(0)?, addend.dim(0)?);
+    let end = start + count;
+    let middle = (x.narrow(0, start, count)? + addend)?;
+    Tensor::cat(
+        &[
+            &x.narrow(0, 0, start)?,
+            &middle,
+            &x.narrow(0, end, rows - end)?,
+        ],
+        0,
+    )
+}
+
+struct Layer {
+    input_norm: RmsNorm,
+    attention: Attention,
+    post_attention_norm: RmsNorm,
+    /// Gate and up projection, side by side.
+    gate_up: Linear,
+    down: Linear,
+}
+
+impl Layer {
+    fn load(weights: &Weights, name: &str, config: &TextConfig) -> Result<Self> {
+        let (hidden, inner, eps) = (
+            config.hidden_size,
+            config.intermediate_size,
+            config.rms_norm_eps,
+        );
+        let mlp = |part: &str| format!("{name}.mlp.{part}_proj");
+        Ok(Self {
+            input_norm: RmsNorm::load(weights, &format!("{name}.input_layernorm"), hidden, eps)?,
+            attention: Attention::load(weights, &format!("{name}.self_attn"), config)?,
+            post_attention_norm: RmsNorm::load(
+                weights,
+                &format!("{name}.post_attention_layernorm"),
+                hidden,
+                eps,
+            )?,
+            gate_up: Linear::load_fused(
+                weights,
+                &[(&mlp("gate"), inner), (&mlp("up"), inner)],
+                hidden,
+                false,
+                weights.precision(),
+            )?,
+            down: Linear::load(weights, &mlp("down"), inner, hidden, false)?,
+        })
+    }
+
+    fn forward(
+        &self,
+        x: &Tensor,
+        rope: &RopeTables,
+        layer: usize,
+        parts: &mut [Part],
+    ) -> CandleResult<Tensor> {
+        let x = (x + self
+            .attention
+            .forward(&self.input_norm.forward(x)?, rope, layer, parts)?)?;
+        let normed = self.post_attention_norm.forward(&x)?;
+        let inner = swiglu(&self.gate_up.forward(&normed)?)?;
+        x + self.down.forward(&inner)?
+    }
+}
+
+struct Attention {
+    /// Queries, keys and values, side by side.
+    qkv: Linear,
+    out: Linear,
+    q_norm: RmsNorm,
+    k_norm: RmsNorm,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    precision: Precision,
+}
+
+impl Attention {
+    fn load(weights: &Weights, name: &str, config: &TextConfig) -> Result<Self> {
+        let (hidden, head_dim, bias) = (config.hidden_size, config.head_dim, config.attention_bias);
+        let (q_size, kv_size) = (
+            config.num_attention_heads * head_dim,
+            config.num_key_value_heads * head_dim,
+        );
+        let part = |part: &str| format!("{name}.{part}_proj");
+        let norm = |part| {
+            RmsNorm::load(
+                weights,
+                &format!("{name}.{part}"),
+                head_dim,
+                config.rms_norm_eps,
+            )
+        };
+        Ok(Self {
+            qkv: Linear::load_fused(
+                weights,
+                &[
+                    (&part("q"), q_size),
+                    (&part("k"), kv_size),
+                    (&part("v"), kv_size),
+                ],
+                hidden,
+                bias,
+                weights.precision().of_attention(),
+            )?,
+            out: Linear::load(weights, &part("o"), q_size, hidden, bias)?,
+            q_norm: norm("q_norm")?,
+            k_norm: norm("k_norm")?,
+            heads: config.num_attention_heads,
+            kv_heads: config.num_key_value_heads,
+            head_dim,
+            precision: weights.precision(),
+        })
+    }
+
+    fn forward(
+        &self,
+        x: &Tensor,
+        rope: &RopeTables,
+        layer: usize,
+        parts: &mut [Part],
+    ) -> CandleResult<Tensor> {
+        let qkv = self.qkv.forward(x)?.reshape((
+            x.dim(0)?,
+            self.heads + 2 * self.kv_heads,
+            self.head_dim,
+        ))?;
+        let part = |start, heads| qkv.narrow(1, start, heads)?.contiguous();
+        let q = self.q_norm.forward(&part(0, self.heads)?)?;
+        let k = self.k_norm.forward(&part(self.heads, self.kv_heads)?)?;
+        let v = part(self.heads + self.kv_heads, self.kv_heads)?.transpose(0, 1)?;
+        let q = rope.rotate(&q.transpose(0, 1)?)?;
+        let k = rope.rotate(&k.transpose(0, 1)?)?;
+        let how = How {
+            causal: true,
+            rope: None,
+            precision: self.precision,
+        };
+        let mut attended = Vec::with_capacity(parts.len());
+        let mut start = 0;
+        for Part { tokens, cache } in parts {
+            let own = |x: &Tensor| x.narrow(1, start, *tokens);
+            let (k, v) = cache.append(layer, &own(&k)?, &own(&v)?)?;
+            attended.push(attend(&own(&q)?, &k, &v, how)?);
+            start += *tokens;
+        }
+        match &*attended {
+            [alone] => self.out.forward(alone),
+            together => self.out.forward(&Tensor::cat(together, 0)?),
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! Attention of a few queries to many keys on a CPU, as decoding has it: each key and value is read once, where it is.
+
+// What is called must be inlined into what is compiled for several processors.
+#![allow(clippy::inline_always, reason = "see above")]
+
+use std::{ops::Range, slice};
+
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, WithDType};
+use half::f16;
+#[cfg(target_arch = "x86_64")]
+use pulp::x86::V4;
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::Rows;
+use crate::nn::elementwise::{columns, softmax_row};
+
+/// Keys, and values, of one head that are read side by side: a core gets more from memory in several streams, which here
+/// are far enough apart to be in different pages of it.
+const STREAMS: usize = 4;
+const APART: usize = 32;
+/// How far all queries go along the streams before the next do: it stays in the core's own cache meanwhile.
+const STRETCH: usize = 8;
+/// Vectors of values that are added up side by side.
+const VECTORS: usize = 8;
+
+/// Whether one instruction makes a vector of f32 from f16; else what is saved in reading is lost in that.
+pub fn takes_f16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return V4::is_available();
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}
+
+/// See the top of this file.
+pub struct Few;
+
+impl CustomOp3 for Few {
+    fn name(&self) -> &'static str {
+        "attention-few"
+    }
+
+    fn cpu_fwd(
+        &self,
+        q: &CpuStorage,
+        q_layout: &Layout,
+        k: &CpuStorage,
+        k_layout: &Layout,
+        v: &CpuStorage,
+        v_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let q = Rows::new(q, q_layout)?;
+        Ok(match k {
+            CpuStorage::F16(_) => {
+                attend::<f16>(q, Rows::new(k, k_layout)?, Rows::new(v, v_layout)?)
+            }
+            _ => attend::<f32>(q, Rows::new(k, k_layout)?, Rows::new(v, v_layout)?),
+        })
+    }
+}
+
+/// From `q` `(heads, queries, head_dim)`; returns `(queries, heads · head_dim)`.
+fn attend<T: Kept>(q: Rows<f32>, k: Rows<T>, v: Rows<T>) -> (CpuStorage, Shape) {
+    let (queries, keys, head_dim) = (q.tokens, k.tokens, k.head_dim);
+    let group = q.heads / k.heads;
+    let mut out = vec![0.0; queries * q.heads * head_dim];
+    let arch = Arch::new();
+    let parts = columns(&mut out, q.heads * head_dim, group * head_dim);
+    parts
+        .into_par_iter()
+        .enumerate()
+        .for_each(|(kv_head, rows)| {
+            let queries = rows.into_iter().enumerate().flat_map(|(query, row)| {
+                let heads = row.chunks_exact_mut(head_dim).enumerate();
+                heads.map(move |(head, out)| Query {
+                    q: q.row(kv_head * group + head, query),
+                    out,
+                    seen: keys - queries + query + 1,
+                    scores: vec![0.0; keys.next_multiple_of(STREAMS * APART)],
+                })
+            });
+            arch.dispatch(Attending {
+                queries: queries.collect(),
+                k,
+                v,
+                kv_head,
+            });
+        });
+    (CpuStorage::F32(out), (queries, q.heads * head_dim).into())
+}
+
+/// What keys and values are kept in.
+trait Kept: WithDType + Sync + Into<f32> {
+    /// Vector `i` of a row.
+    fn vector<S: Simd>(simd: S, row: &[Self], i: usize) -> S::f32s;
+}
+
+impl Kept for f32 {
+    #[inline(always)]
+    fn vector<S: Simd>(_: S, row: &[Self], i: usize) -> S::f32s {
+        S::as_simd_f32s(row).0[i]
+    }
+}
+
+impl Kept for f16 {
+    #[inline(always)]
+    fn vector<S: Simd>(simd: S, row: &[Self], i: usize) -> S::f32s {
+        let row = &row[i * S::F32_LANES..][..S::F32_LANES];
+        #[cfg(target_arch = "x86_64")]
+        {
+            use bytemuck::cast;
+            use half::slice::HalfFloatSliceExt;
+
+            if let Some(simd) = (&simd as &dyn std::any::Any).downcast_ref::<V4>()
+                && let Some(&row) = row.reinterpret_cast().first_chunk::<16>()
+            {
+                return cast(simd.avx512f._mm512_cvtph_ps(cast(row)));
+            }
+        }
+        let mut vector = simd.splat_f32s(0.0);
+        let lanes: &mut [f32] = bytemuck::cast_slice_mut(slice::from_mut(&mut vector));
+        for (lane, kept) in lanes.iter_mut().zip(row) {
+            *lane = kept.to_f32();
+        }
+        vector
+    }
+}
+
+/// One head of one query.
+struct Query<'a> {
+    /// `(head_dim)`, as `out` is.
+    q: &'a [f32],
+    /// Zeros at first.
+    out: &'a mut [f32],
+    /// How many keys it sees, the first ones.
+    seen: usize,
+    /// One for each key, and some more.
+    scores: Vec<f32>,
+}
+
+/// What attends to the head `kv_head` of keys and values.
+struct Attending<'a, T> {
+    queries: Vec<Query<'a>>,
+    k: Rows<'a, T>,
+    v: Rows<'a, T>,
+    kv_head: usize,
+}
+
+impl<T: Kept> WithSimd for Attending<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self {
+            mut queries,
+            k,
+            v,
+            kv_head,
+        } = self;
+        let stretches = (0..k.tokens).step_by(STREAMS * APART).flat_map(|block| {
+            let stretches = (block..block + APART).step_by(STRETCH);
+            stretches.map(|first| first..first + STRETCH)
+        });
+        for tokens in stretches.clone() {
+            let keys = Stretch::new(k, kv_head, tokens);
+            let (pairs, rest) = queries.as_chunks_mut::<2>();
+            for pair in pairs {
+                keys.score(simd, pair);
+            }
+            for query in rest.as_chunks_mut::<1>().0 {
+                keys.score(simd, query);
+            }
+        }
+        for Query { seen, scores, .. } in &mut queries {
+            softmax_row(&mut scores[..*seen]);
+            scores[*seen..].fill(0.0);
+        }
+        for tokens in stretches {
+            let values = Stretch::new(v, kv_head, tokens);
+            let (pairs, rest) = queries.as_chunks_mut::<2>();
+            for pair in pairs {
+                values.add(simd, pair);
+            }
+            for query in rest.as_chunks_mut::<1>().0 {
+                values.add(simd, query);
+            }
+        }
+    }
+}
+
+/// Keys or values of a head that are worked through by all queries before the next ones are.
+struct Stretch<'a, T> {
+    /// Of each token of the first stream and of those beside it; instead of any beyond the last token, that of the last one.
+    rows: [[&'a [T]; STREAMS]; STRETCH],
+    /// The first one of the first stream.
+    first: usize,
+    head_dim: usize,
+}
+
+impl<'a, T: Kept> Stretch<'a, T> {
+    #[inline(always)]
+    fn new(all: Rows<'a, T>, head: usize, tokens: Range<usize>) -> Self {
+        let mut made = Self {
+            rows: [[&[]; STREAMS]; STRETCH],
+            first: tokens.start,
+            head_dim: all.head_dim,
+        };
+        for (token, rows) in tokens.zip(&mut made.rows) {
+            for (stream, row) in rows.iter_mut().enumerate() {
+                *row = all.row(head, (token + stream * APART).min(all.tokens - 1));
+            }
+        }
+        made
+    }
+
+    /// The rows, and the tokens that they are of.
+    #[inline(always)]
+    fn rows(&self) -> impl Iterator<Item = (usize, [&'a [T]; STREAMS])> {
+        (self.first..).zip(self.rows)
+    }
+
+    /// The scores of these keys with `N` queries.
+    #[inline(always)]
+    fn score<S: Simd, const N: usize>(&self, simd: S, queries: &mut [Query; N]) {
+        let scale = 1.0 / (self.head_dim as f32).sqrt();
+        let vectors = self.head_dim / S::F32_LANES;
+        let rest = vectors * S::F32_LANES..self.head_dim;
+        for (token, rows) in self.rows() {
+            let mut sums = [[simd.splat_f32s(0.0); STREAMS]; N];
+            for i in 0..vectors {
+                for (key, row) in rows.iter().enumerate() {
+                    let k = T::vector(simd, row, i);
+                    for (sums, query) in sums.iter_mut().zip(&*queries) {
+                        let q = f32::vector(simd, query.q, i);
+                        sums[key] = simd.mul_add_f32s(q, k, sums[key]);
+                    }
+                }
+            }
+            for (sums, query) in sums.into_iter().zip(&mut *queries) {
+                for (stream, (sum, row)) in sums.into_iter().zip(rows).enumerate() {
+                    let mut dot = simd.reduce_sum_f32s(sum);
+                    for (q, &k) in query.q[rest.clone()].iter().zip(&row[rest.clone()]) {
+                        dot += q * k.into();
+                    }
+                    query.scores[token + stream * APART] = scale * dot;
+                }
+            }
+        }
+    }
+
+    /// Adds the shares of these values to what `N` queries have.
+    #[inline(always)]
+    fn add<S: Simd, const N: usize>(&self, simd: S, queries: &mut [Query; N]) {
+        let mut at = 0;
+        while at + VECTORS * S::F32_LANES <= self.head_dim {
+            at = self.add_vectors::<_, N, VECTORS>(simd, queries, at);
+        }
+        while at + S::F32_LANES <= self.head_dim {
+            at = self.add_vectors::<_, N, 1>(simd, queries, at);
+        }
+        for (token, rows) in self.rows() {
+            for (stream, row) in rows.into_iter().enumerate() {
+                for query in &mut *queries {
+                    let share = query.scores[token + stream * APART];
+                    for (out, &value) in query.out[at..].iter_mut().zip(&row[at..]) {
+                        *out += share * value.into();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Of `V` vectors of each value, the first of which begins `at`. Returns where the last one ends.
+    #[inline(always)]
+    fn add_vectors<S: Simd, const N: usize, const V: usize>(
+        &self,
+        simd: S,
+        queries: &mut [Query; N],
+        at: usize,
+    ) -> usize {
+        let first = at / S::F32_LANES;
+        let end = at + V * S::F32_LANES;
+        let mut sums = [[simd.splat_f32s(0.0); V]; N];
+        for (token, rows) in self.rows() {
+            for (stream, row) in rows.into_iter().enumerate() {
+                let mut shares = [simd.splat_f32s(0.0); N];
+                for (share, query) in shares.iter_mut().zip(&*queries) {
+                    *share = simd.splat_f32s(query.scores[token + stream * APART]);
+                }
+                for i in 0..V {
+                    let value = T::vector(simd, row, first + i);
+                    for (sums, share) in sums.iter_mut().zip(shares) {
+                        sums[i] = simd.mul_add_f32s(share, value, sums[i]);
+                    }
+                }
+            }
+        }
+        for (sums, query) in sums.into_iter().zip(queries) {
+            let (out, _) = S::as_mut_simd_f32s(&mut query.out[at..end]);
+            for (out, sum) in out.iter_mut().zip(sums) {
+                *out = simd.add_f32s(*out, sum);
+            }
+        }
+        end
+    }
+}

@@ -1,0 +1,126 @@
+//! Opening a CUDA device, with the settings that make it fast.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use candle_core::{
+    CudaDevice, DType, Device, Result as CandleResult, Storage, Tensor, bail,
+    cuda_backend::{
+        WrapErr,
+        cudarc::driver::{CudaStream, PinnedHostSlice, result, sys::CUmemPool_attribute},
+    },
+};
+
+use super::fault::message;
+
+/// Opens device `index`, counted from 0, and runs something on it.
+///
+/// # Errors
+/// The device can't be used; the message says why, and what there is to do.
+pub fn open(index: usize) -> Result<Device> {
+    try_open(index).map_err(|error| {
+        let said = message(&error.into());
+        anyhow::anyhow!("{} ({said})", advice(&said))
+    })
+}
+
+fn try_open(index: usize) -> CandleResult<Device> {
+    // One stream for all threads. What Candle opens otherwise stands for one stream a thread, and weights are loaded by
+    // many threads that are then used by one: nothing would order its work after theirs.
+    let device = Device::new_cuda_with_stream(index)?;
+    let cuda = device.as_cuda_device()?;
+    track_nothing(cuda);
+    keep_freed_memory(cuda)?;
+    // A program that was compiled for other devices finds out here, and not at each page.
+    Tensor::zeros(1, DType::F32, &device)?
+        .affine(1.0, 1.0)?
+        .to_vec1::<f32>()?;
+    Ok(device)
+}
+
+/// Spares each tensor the two events that would order its uses on several streams.
+#[allow(unsafe_code, reason = "Candle has no safe way to it")]
+fn track_nothing(device: &CudaDevice) {
+    // SAFETY: all work goes to the device's one stream, which orders it.
+    unsafe { device.disable_event_tracking() };
+}
+
+/// Lets the memory pool keep what is freed, for the next tensor. By itself it gives all of it back to the system at each
+/// synchronisation, which is at each token.
+#[allow(unsafe_code, reason = "cudarc has no safe way to it")]
+fn keep_freed_memory(device: &CudaDevice) -> CandleResult<()> {
+    let stream = device.cuda_stream();
+    let context = stream.context();
+    if !context.has_async_alloc() {
+        return Ok(());
+    }
+    let mut threshold = u64::MAX;
+    // SAFETY: the context keeps its device and the device its pool; the driver reads 64 bits of this attribute.
+    unsafe {
+        let pool = result::device::get_mem_pool(context.cu_device()).w()?;
+        result::mem_pool::set_attribute(
+            pool,
+            CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD,
+            (&raw mut threshold).cast(),
+        )
+        .w()
+    }
+}
+
+/// Page-locked memory of the host: what is copied there travels while the device goes on with what it was given later.
+pub struct Pinned {
+    memory: PinnedHostSlice<u32>,
+    stream: Arc<CudaStream>,
+}
+
+impl Pinned {
+    /// Room for `len` tokens.
+    #[allow(unsafe_code, reason = "cudarc has no safe way to it")]
+    pub fn new(device: &CudaDevice, len: usize) -> CandleResult<Self> {
+        let stream = device.cuda_stream();
+        // SAFETY: what is there at first is never read; `read` comes after `copy`.
+        let memory = unsafe { stream.context().alloc_pinned(len) }.w()?;
+        Ok(Self { memory, stream })
+    }
+
+    /// How many tokens there is room for.
+    pub fn len(&self) -> usize {
+        self.memory.len()
+    }
+
+    /// Starts to copy `tokens`, `(tokens)` u32, of which there are at most [`len`](Self::len).
+    pub fn copy(&mut self, tokens: &Tensor) -> CandleResult<()> {
+        let (storage, layout) = tokens.storage_and_layout();
+        let (Storage::Cuda(storage), Some((start, end))) = (&*storage, layout.contiguous_offsets())
+        else {
+            bail!("tokens are not in one piece on a CUDA device")
+        };
+        let tokens = storage.as_cuda_slice::<u32>()?.slice(start..end);
+        self.stream.memcpy_dtoh(&tokens, &mut self.memory).w()
+    }
+
+    /// Waits for the first `count` tokens that are being copied.
+    pub fn read(&self, count: usize) -> CandleResult<Vec<u32>> {
+        Ok(self.memory.as_slice().w()?[..count].to_vec())
+    }
+}
+
+/// What an error at the start means for a person.
+fn advice(said: &str) -> &'static str {
+    let says = |name| said.contains(name);
+    if says("CUDA_ERROR_NO_DEVICE") {
+        "there is no NVIDIA GPU that CUDA can see; `nvidia-smi` and CUDA_VISIBLE_DEVICES say what there is"
+    } else if says("CUDA_ERROR_INVALID_DEVICE") {
+        "there is no GPU of this number; `nvidia-smi -L` counts them"
+    } else if says("CUDA_ERROR_OUT_OF_MEMORY") {
+        "the GPU has no memory left; `nvidia-smi` says what uses it"
+    } else if says("CUDA_ERROR_STUB_LIBRARY") {
+        "this is the toolkit's stand-in for the driver; take its folder `stubs` out of LD_LIBRARY_PATH"
+    } else if says("NO_BINARY_FOR_GPU") || says("INVALID_PTX") {
+        "this omnidocs was compiled for other GPUs; build it where this one is, or with its CUDA_COMPUTE_CAP"
+    } else if says("UNSUPPORTED_PTX_VERSION") || says("SYSTEM_DRIVER_MISMATCH") {
+        "the driver is older than the CUDA that this omnidocs was built with; renew the one, or build with the other"
+    } else {
+        "the GPU does not work; `nvidia-smi` may say why"
+    }
+}

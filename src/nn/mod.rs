@@ -1,0 +1,19 @@
+//! What models are made of: layers, kernels, weights, devices. With `generation` and `models`, the only code that knows
+//! tensors.
+
+mod alloc;
+pub mod attention;
+#[cfg(feature = "cuda")]
+pub mod cuda;
+pub mod device;
+pub mod elementwise;
+pub mod fault;
+pub mod linear;
+pub mod mapped;
+pub mod norms;
+#[cfg(target_arch = "x86_64")]
+pub mod packed;
+pub mod precision;
+pub mod quantized;
+pub mod rope;
+pub mod weights;

@@ -1,0 +1,6 @@
+//! What turns files of one kind into pages.
+
+pub mod image;
+pub mod pdf;
+pub mod pdfium;
+mod tiff;
