@@ -20,6 +20,7 @@ use std::{
 
 use common::Room;
 use omnidocs::{
+    cancel::Cancel,
     page::{Needs, PixelBudget, Source},
     prepare::{self, Raster},
 };
@@ -115,9 +116,15 @@ fn workers(room: &Room) {
             page_timeout: Duration::from_secs(60),
             program: env!("CARGO_BIN_EXE_omnidocs").into(),
         };
-        let pages = prepare::pages(vec![source.clone()], settings).expect("preparation starts");
+        let pages = prepare::pages(vec![source.clone()], settings, &Cancel::default())
+            .expect("preparation starts");
         let begin = Instant::now();
-        assert_eq!(pages.filter(|page| page.result.is_ok()).count(), 60);
+        assert_eq!(
+            pages
+                .filter(|page| page.as_ref().is_ok_and(|page| page.result.is_ok()))
+                .count(),
+            60
+        );
         60.0 / begin.elapsed().as_secs_f64()
     };
     let (mut one, mut two) = (Vec::new(), Vec::new());

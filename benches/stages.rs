@@ -9,6 +9,7 @@ use candle_core::{DType, Device};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use image::RgbImage;
 use omnidocs::{
+    cancel::Cancel,
     generation::prefill::{Help, Sampling},
     models::qwen3_vl::{QwenVl, config::Config, patches::patchify},
     page::{Needs, PixelBudget, Source},
@@ -51,8 +52,11 @@ fn prepare_all(file: &str, copies: usize) -> usize {
         page_timeout: Duration::from_secs(60),
         program: env!("CARGO_BIN_EXE_omnidocs").into(),
     };
-    let pages = prepare::pages(vec![source; copies], settings).expect("preparation starts");
-    pages.filter(|page| page.result.is_ok()).count()
+    let pages = prepare::pages(vec![source; copies], settings, &Cancel::default())
+        .expect("preparation starts");
+    pages
+        .filter(|page| page.as_ref().is_ok_and(|page| page.result.is_ok()))
+        .count()
 }
 
 fn preparation(criterion: &mut Criterion) {

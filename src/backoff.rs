@@ -1,50 +1,76 @@
-//! Trying again what may pass: how often, and after which pauses.
+//! One way to try again: how often, and after which pauses.
 
 use std::time::Duration;
 
-use backon::{BlockingRetryable, ExponentialBuilder};
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-use crate::error::PageError;
+use crate::{
+    cancel::{Cancel, Reason},
+    error::PageError,
+};
 
 /// The pause before the first repetition; each further one is twice as long, plus up to as much again by chance, so that
 /// what failed together is not tried together.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const MIN_PAUSE: Duration = Duration::from_millis(200);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
 
-/// Does `work`, and again up to `retries` times as long as it ends in an error that [may pass](PageError::may_pass).
-/// Returns how it ended, and how often it was tried.
-pub fn retry<T>(
-    retries: u32,
-    mut work: impl FnMut() -> Result<T, PageError>,
-) -> (Result<T, PageError>, u32) {
-    let mut attempts = 0;
-    let attempt = || {
-        attempts += 1;
-        work()
-    };
-    let result = attempt
-        .retry(pauses(retries))
-        .when(PageError::may_pass)
-        .notify(|error, pause| tracing::debug!("trying again in {pause:.1?}: {error}"))
-        .call();
-    (result, attempts)
+/// Pauses that grow, with jitter.
+#[derive(Debug)]
+pub struct Backoff(ExponentialBackoff);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        let pauses = ExponentialBuilder::new()
+            .with_min_delay(MIN_PAUSE)
+            .with_max_delay(MAX_PAUSE)
+            .without_max_times()
+            .with_jitter();
+        Self(pauses.build())
+    }
 }
 
-/// The pauses between tries.
-#[must_use]
-pub fn pauses(retries: u32) -> ExponentialBuilder {
-    ExponentialBuilder::new()
-        .with_min_delay(FIRST_PAUSE)
-        .with_max_delay(LONGEST_PAUSE)
-        .with_max_times(retries as usize)
-        .with_jitter()
+impl Backoff {
+    /// The next pause.
+    pub fn pause(&mut self) -> Duration {
+        self.0.next().unwrap_or(MAX_PAUSE)
+    }
+
+    /// Waits for the next pause.
+    ///
+    /// # Errors
+    /// Cancelled meanwhile.
+    pub fn wait(&mut self, cancel: &Cancel) -> Result<(), Reason> {
+        cancel.sleep(self.pause())
+    }
+}
+
+/// Does `work`, and again up to `retries` times as long as it ends in an error that [may pass](PageError::may_pass) and
+/// nobody cancels. Returns how it ended, and how often it was tried.
+pub fn retry<T>(
+    retries: u32,
+    cancel: &Cancel,
+    mut work: impl FnMut() -> Result<T, PageError>,
+) -> (Result<T, PageError>, u32) {
+    let mut backoff = Backoff::default();
+    let mut attempts = 1;
+    loop {
+        let result = work();
+        match &result {
+            Err(error) if error.may_pass() && attempts <= retries => {
+                tracing::debug!("trying again: {error}");
+                if backoff.wait(cancel).is_err() {
+                    return (result, attempts);
+                }
+            }
+            _ => return (result, attempts),
+        }
+        attempts += 1;
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
-
-    use backon::BackoffBuilder;
 
     use super::*;
     use crate::error::{ErrorKind, Stage};
@@ -52,7 +78,7 @@ mod tests {
     /// Fails with each of the errors, then succeeds.
     fn after(errors: &[ErrorKind], retries: u32) -> (Result<(), ErrorKind>, u32) {
         let mut errors = errors.iter();
-        let (result, attempts) = retry(retries, || match errors.next() {
+        let (result, attempts) = retry(retries, &Cancel::default(), || match errors.next() {
             Some(&kind) => Err(PageError::new(kind, Stage::Engine, "")),
             None => Ok(()),
         });
@@ -64,7 +90,7 @@ mod tests {
         use ErrorKind::{Crashed, Encrypted, OutOfMemory, Server, Timeout};
         let begin = Instant::now();
         assert_eq!(after(&[Server, Crashed], 2), (Ok(()), 3));
-        assert!(begin.elapsed() >= 3 * FIRST_PAUSE);
+        assert!(begin.elapsed() >= 3 * MIN_PAUSE);
         assert_eq!(after(&[Crashed; 9], 1), (Err(Crashed), 2));
         assert_eq!(after(&[Crashed; 9], 0), (Err(Crashed), 1));
         assert_eq!(after(&[Encrypted], 2), (Err(Encrypted), 1));
@@ -73,12 +99,25 @@ mod tests {
     }
 
     #[test]
+    fn who_cancels_ends_the_pauses() {
+        let cancel = Cancel::default();
+        cancel.cancel(Reason::Stopped);
+        let (result, attempts) = retry(9, &cancel, || -> Result<(), _> {
+            Err(PageError::new(ErrorKind::Crashed, Stage::Engine, ""))
+        });
+        assert_eq!((result.is_err(), attempts), (true, 1));
+    }
+
+    #[test]
     fn pauses_grow_by_two_have_jitter_and_an_end() {
-        let drawn: Vec<Vec<Duration>> = (0..8).map(|_| pauses(12).build().collect()).collect();
+        let draw = |_| {
+            let mut backoff = Backoff::default();
+            (0..12).map(|_| backoff.pause()).collect()
+        };
+        let drawn: Vec<Vec<Duration>> = (0..8).map(draw).collect();
         for pauses in &drawn {
-            assert_eq!(pauses.len(), 12);
             for (i, &pause) in pauses.iter().enumerate() {
-                let least = (FIRST_PAUSE * 2_u32.pow(i as u32)).min(LONGEST_PAUSE);
+                let least = (MIN_PAUSE * 2_u32.pow(i as u32)).min(MAX_PAUSE);
                 assert!(pause >= least && pause <= 2 * least, "{i}: {pause:?}");
             }
         }

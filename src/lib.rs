@@ -20,13 +20,13 @@
 //! | pages → text | [`engine`] and its implementations |
 //! | several devices, and who gets the next page | [`engine::pool`] |
 //! | the installed Tesseract, as an engine and for guesses at a model's answer | [`mod@tesseract`], [`engine::tesseract`] |
-//! | what becomes of a page that an engine fails on | [`engine::page_by_page`], [`engine::fallback`], [`backoff`] |
+//! | what becomes of a page that an engine fails on | [`engine::recovery`], [`engine::scheduler`], [`engine::fallback`], [`backoff`] |
 //! | the model, and all the code that knows tensors | [`models`] |
 //! | models by name | [`hub`] |
 //! | one line of the output | [`record`] |
 //! | the output, and what is in it already | [`journal`] |
 //! | the standard error: bar, log, summary | [`progress`] |
-//! | how the program ends | [`mod@exit`], [`cancel`] |
+//! | how the program ends | [`mod@exit`], [`signals`] |
 //!
 //! What always holds, and the tests that hold it:
 //!
@@ -66,9 +66,12 @@ pub mod models;
 pub mod nn;
 pub mod options;
 pub mod page;
+pub mod page_selection;
 pub mod prepare;
 pub mod progress;
 pub mod record;
 pub mod run;
 pub mod shard;
+pub mod signals;
+pub mod source;
 pub mod tesseract;

@@ -3,6 +3,32 @@
 use std::{fmt, str::FromStr};
 
 use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// Default of `--max-new-tokens`.
+pub const MAX_NEW_TOKENS: usize = 4096;
+/// Default of `--dpi`.
+pub const DPI: f64 = 200.0;
+/// Default of `--retries`.
+pub const RETRIES: u32 = 2;
+/// Default of `--page-timeout`, in seconds.
+pub const PAGE_TIMEOUT: f64 = 600.0;
+/// Default of `--concurrency`.
+pub const CONCURRENCY: usize = 8;
+/// Default of `--server-wait`, in seconds.
+pub const SERVER_WAIT: f64 = 600.0;
+
+/// What a page's content is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum OutputFormat {
+    /// Markdown, with its table syntax and LaTeX formulas
+    Markdown,
+    /// HTML with semantic tags
+    Html,
+    /// Plain text in reading order
+    Text,
+}
 
 /// `--engine`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -15,24 +41,6 @@ pub enum EngineChoice {
     Tesseract,
     /// The text that a PDF carries, without a model
     TextLayer,
-}
-
-/// `--fallback`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum FallbackChoice {
-    /// The installed program `tesseract`
-    Tesseract,
-    /// The text that a PDF carries
-    TextLayer,
-}
-
-impl From<FallbackChoice> for EngineChoice {
-    fn from(choice: FallbackChoice) -> Self {
-        match choice {
-            FallbackChoice::Tesseract => Self::Tesseract,
-            FallbackChoice::TextLayer => Self::TextLayer,
-        }
-    }
 }
 
 /// `--device`.

@@ -1,12 +1,11 @@
 //! The nouns that the stages share: what is found, what is opened, what is ready for an engine.
 
-use std::{fmt, ops::RangeInclusive, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use clap::ValueEnum;
 use image::{ImageFormat, RgbImage};
 use serde::{Deserialize, Serialize};
 
-use crate::error::PageError;
+use crate::{error::PageError, options::OutputFormat};
 
 /// A file format that can be read, by its content and not its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -98,7 +97,7 @@ pub struct PreparedPage {
     /// Handed back with the outcome.
     pub id: PageId,
     /// u8 RGB at the size that the model sees; none if no engine of this run looks at pixels.
-    pub pixels: Option<RgbImage>,
+    pub pixels: Option<Arc<RgbImage>>,
     /// (width, height) before the page was brought to that size: those of the image file, or of the PDF page at its
     /// dots per inch.
     pub original: Option<(u32, u32)>,
@@ -156,179 +155,102 @@ pub struct PixelBudget {
     pub max_pixels: u64,
 }
 
-/// What a page's content is written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum OutputFormat {
-    /// Markdown, with its table syntax and LaTeX formulas
-    Markdown,
-    /// HTML with semantic tags
-    Html,
-    /// Plain text in reading order
-    Text,
+/// Why an engine stopped writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// The model said that it was done.
+    Stop,
+    /// The token budget was used up.
+    Length,
+    /// The output ran in a loop and was cut.
+    Repetition,
 }
 
-/// Which pages of each document are read: `1-3,7`, `5-`, `-3`.
-///
-/// Page numbers are 1-based. Numbers past the end of a document select nothing there.
+/// What an engine read on a page, and what it took.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PageAnswer {
+    /// The page's content in the output format.
+    pub content: String,
+    /// Why the engine stopped; none for engines that don't generate.
+    pub finish_reason: Option<FinishReason>,
+    /// Tokens of the whole prompt, image tokens included.
+    pub prompt_tokens: Option<usize>,
+    /// Tokens that stand for the image.
+    pub image_tokens: Option<usize>,
+    /// Tokens generated, without the end-of-sequence token.
+    pub completion_tokens: Option<usize>,
+    /// How often the decoder ran, the prompt included.
+    pub forward_passes: Option<usize>,
+    /// Tokens that were guessed, from the page's text or from the answer so far, before the decoder wrote them.
+    pub draft_accepted: Option<usize>,
+    /// Vision tower and prompt.
+    pub prefill: Duration,
+    /// Generation after the first token.
+    pub decode: Duration,
+}
+
+/// Who answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PageSelection(Vec<RangeInclusive<u32>>);
-
-/// Where an open range ends.
-const LAST_PAGE: u32 = u32::MAX;
-
-impl PageSelection {
-    /// Sorts the ranges and joins those that touch.
-    fn of_ranges(mut ranges: Vec<RangeInclusive<u32>>) -> Self {
-        ranges.sort_by_key(|range| *range.start());
-        let mut joined: Vec<RangeInclusive<u32>> = Vec::new();
-        for range in ranges {
-            match joined.last_mut() {
-                Some(last) if *range.start() <= last.end().saturating_add(1) => {
-                    *last = *last.start()..=*last.end().max(range.end());
-                }
-                _ => joined.push(range),
-            }
-        }
-        Self(joined)
-    }
-
-    /// Whether page `page` (1-based) is selected.
-    #[must_use]
-    pub fn contains(&self, page: u32) -> bool {
-        self.0.iter().any(|range| range.contains(&page))
-    }
-
-    /// How many pages of a document of `page_count` pages are selected.
-    #[must_use]
-    pub fn count(&self, page_count: u32) -> u32 {
-        self.0
-            .iter()
-            .map(|range| {
-                (*range.end())
-                    .min(page_count)
-                    .saturating_sub(range.start() - 1)
-            })
-            .sum()
-    }
+pub struct EngineInfo {
+    /// The engine's name in records: `qwen`, `text-layer`, …
+    pub engine: &'static str,
+    /// The model, as the user named it; none for engines without one.
+    pub model: Option<String>,
+    /// What its answers are written in.
+    pub output_format: OutputFormat,
 }
 
-impl FromStr for PageSelection {
-    type Err = String;
-
-    fn from_str(list: &str) -> Result<Self, String> {
-        let number = |text: &str| match text.parse::<u32>() {
-            Ok(0) => Err("pages count from 1".to_owned()),
-            Ok(page) => Ok(page),
-            Err(_) => Err(format!(
-                "'{text}' is not a page number; write pages and ranges like 1-3,7 or 5- or -3"
-            )),
-        };
-        let range = |part: &str| {
-            let (first, last) = match part
-                .split_once('-')
-                .map(|(first, last)| (first.trim(), last.trim()))
-            {
-                None => (number(part)?, number(part)?),
-                Some(("", last)) => (1, number(last)?),
-                Some((first, "")) => (number(first)?, LAST_PAGE),
-                Some((first, last)) => (number(first)?, number(last)?),
-            };
-            if last < first {
-                return Err(format!(
-                    "the range {first}-{last} runs backwards; write {last}-{first}"
-                ));
-            }
-            Ok(first..=last)
-        };
-        Ok(Self::of_ranges(
-            list.split(',')
-                .map(|part| range(part.trim()))
-                .collect::<Result<_, _>>()?,
-        ))
-    }
+/// The end of a page's way through an engine.
+#[derive(Debug)]
+pub struct PageOutcome {
+    /// The ticket of the page.
+    pub id: PageId,
+    /// What was read, or why nothing was.
+    pub result: Result<PageAnswer, PageError>,
+    /// Who answered, or failed last.
+    pub by: EngineInfo,
+    /// How often the page was tried.
+    pub attempts: u32,
+    /// (width, height) of the pixels that were read in the end; none if none were looked at.
+    pub size: Option<(u32, u32)>,
+    /// What happened on the way.
+    pub warnings: Vec<Warning>,
+    /// From the engine's taking the page to its answer.
+    pub elapsed: Duration,
 }
 
-impl fmt::Display for PageSelection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, range) in self.0.iter().enumerate() {
-            f.write_str(if index == 0 { "" } else { "," })?;
-            match (range.start(), range.end()) {
-                (first, &LAST_PAGE) => write!(f, "{first}-")?,
-                (first, last) if first == last => write!(f, "{first}")?,
-                (first, last) => write!(f, "{first}-{last}")?,
-            }
-        }
-        Ok(())
-    }
+/// What an engine on one of several devices has done of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceStats {
+    /// Where it reads: `cuda:0`.
+    pub device: String,
+    /// Pages that it answered for.
+    pub pages: usize,
+    /// From the run's start to its last page.
+    pub time: Duration,
+    /// Whether it broke, so that others went on without it.
+    pub lost: bool,
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn a_selection_takes_pages_ranges_and_open_ranges() {
-        let taken = |list: &str| {
-            let selection: PageSelection = list.parse().unwrap();
-            (1..=9)
-                .filter(|&page| selection.contains(page))
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(taken("1-3,7"), [1, 2, 3, 7]);
-        assert_eq!(taken("7-"), [7, 8, 9]);
-        assert_eq!(taken("-2, 8 - 9"), [1, 2, 8, 9]);
-        assert_eq!(taken("4"), [4]);
-        assert_eq!(taken("10-12"), [] as [u32; 0]);
-    }
-
-    #[test]
-    fn a_wrong_selection_is_answered_with_what_would_be_right() {
-        for (list, hint) in [
-            ("", "write pages and ranges like 1-3,7"),
-            ("one", "'one' is not a page number"),
-            ("0", "count from 1"),
-            ("3-1", "write 1-3"),
-            ("1,,2", "is not a page number"),
-            ("-", "is not a page number"),
-            ("1-2-3", "'2-3' is not a page number"),
-            ("99999999999", "is not a page number"),
-        ] {
-            let message = list.parse::<PageSelection>().unwrap_err();
-            assert!(message.contains(hint), "{list:?}: {message}");
-        }
-    }
-
-    #[test]
-    fn ranges_that_touch_are_one() {
-        let shown = |list: &str| list.parse::<PageSelection>().unwrap().to_string();
-        assert_eq!(shown("7, 1-2,3,2-4"), "1-4,7");
-        assert_eq!(shown("9-,-3,5-20"), "1-3,5-");
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_makes_the_parser_panic_and_what_it_takes_it_prints(text in "[0-9, -]{0,12}|.{0,12}") {
-            if let Ok(selection) = text.parse::<PageSelection>() {
-                prop_assert_eq!(selection.to_string().parse::<PageSelection>(), Ok(selection));
-            }
-        }
-
-        #[test]
-        fn a_selection_means_the_same_after_being_printed(ranges in prop::collection::vec((1u32..99, 0u32..99, any::<bool>()), 1..5)) {
-            let list: Vec<_> = ranges
-                .iter()
-                .map(|&(first, more, open)| if open { format!("{first}-") } else { format!("{first}-{}", first + more) })
-                .collect();
-            let selection: PageSelection = list.join(",").parse().unwrap();
-            prop_assert_eq!(&selection.to_string().parse::<PageSelection>().unwrap(), &selection);
-            for page in 1..200 {
-                let meant = ranges.iter().any(|&(first, more, open)| page >= first && (open || page <= first + more));
-                prop_assert_eq!(selection.contains(page), meant);
-            }
-            prop_assert_eq!(selection.count(120) as usize, (1..=120).filter(|&page| selection.contains(page)).count());
-        }
-    }
+/// What a reader of a record should know about its content. A closed set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Warning {
+    /// The token budget ended the content.
+    Truncated,
+    /// The content ran in a loop and was cut there.
+    Repetition,
+    /// The page took more than five times as long as the median of the latest ones, and more than a second.
+    SlowPage,
+    /// The content has more than 5000 words, which is more than a page of print can have.
+    VeryLongOutput,
+    /// A side of the page is longer than 4000 pixels, so that the model sees it much reduced.
+    LargeImage,
+    /// A side of the page is shorter than 600 pixels, which may be too few to be read well.
+    LowResolution,
+    /// Another engine than the run's first one answered.
+    FallbackUsed,
+    /// The page was read at a smaller size, since memory ran out at its own.
+    DownscaledAfterOom,
 }

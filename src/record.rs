@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    engine::{EngineFacts, FinishReason, PageAnswer, PageOutcome},
     error::PageError,
-    page::{Format, OutputFormat, PageRef},
+    options::OutputFormat,
+    page::{EngineInfo, FinishReason, Format, PageAnswer, PageOutcome, PageRef, Warning},
 };
 
 /// The version of the record's names and their meaning.
@@ -30,28 +30,6 @@ pub enum Status {
     Failed,
     /// There is nothing on the page.
     Blank,
-}
-
-/// What a reader of a record should know about its content. A closed set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Warning {
-    /// The token budget ended the content.
-    Truncated,
-    /// The content ran in a loop and was cut there.
-    Repetition,
-    /// The page took more than five times as long as the median of the latest ones, and more than a second.
-    SlowPage,
-    /// The content has more than 5000 words, which is more than a page of print can have.
-    VeryLongOutput,
-    /// A side of the page is longer than 4000 pixels, so that the model sees it much reduced.
-    LargeImage,
-    /// A side of the page is shorter than 600 pixels, which may be too few to be read well.
-    LowResolution,
-    /// Another engine than the run's first one answered.
-    FallbackUsed,
-    /// The page was read at a smaller size, since memory ran out at its own.
-    DownscaledAfterOom,
 }
 
 /// Where the page's time went, in whole milliseconds.
@@ -141,8 +119,6 @@ pub struct PageFacts {
     pub prepare: Duration,
     /// How often its preparation was tried.
     pub attempts: u32,
-    /// Time from the engine's taking it to the engine's answer.
-    pub engine: Duration,
 }
 
 impl Record {
@@ -156,12 +132,14 @@ impl Record {
             attempts,
             size,
             warnings,
+            elapsed,
         } = outcome;
         let answer = match result {
             Ok(answer) => answer,
             Err(error) => {
                 let mut record = Self::failed(facts, &by, error);
                 record.attempts = facts.attempts - 1 + attempts;
+                record.timings_ms.total = milliseconds(facts.prepare + elapsed);
                 record.warnings.extend(warnings);
                 return record;
             }
@@ -191,6 +169,7 @@ impl Record {
         record.draft_accepted = draft_accepted;
         record.timings_ms.prefill = milliseconds(prefill);
         record.timings_ms.decode = milliseconds(decode);
+        record.timings_ms.total = milliseconds(facts.prepare + elapsed);
         record.warnings.extend(warnings);
         record.warnings.extend(finish_reason.and_then(cut_off));
         if record.word_count > MANY_WORDS {
@@ -201,7 +180,7 @@ impl Record {
 
     /// The record of a page with nothing on it, which `engine` was not shown.
     #[must_use]
-    pub fn blank(facts: &PageFacts, engine: &EngineFacts) -> Self {
+    pub fn blank(facts: &PageFacts, engine: &EngineInfo) -> Self {
         Self {
             content: Some(String::new()),
             ..Self::new(facts, engine, Status::Blank)
@@ -210,7 +189,7 @@ impl Record {
 
     /// The record of a page that could not be read by `engine`, or not even be shown to it.
     #[must_use]
-    pub fn failed(facts: &PageFacts, engine: &EngineFacts, error: PageError) -> Self {
+    pub fn failed(facts: &PageFacts, engine: &EngineInfo, error: PageError) -> Self {
         Self {
             error: Some(error),
             ..Self::new(facts, engine, Status::Failed)
@@ -218,7 +197,7 @@ impl Record {
     }
 
     /// What is known of a page before anything has been read on it.
-    fn new(facts: &PageFacts, engine: &EngineFacts, status: Status) -> Self {
+    fn new(facts: &PageFacts, engine: &EngineInfo, status: Status) -> Self {
         let document = &facts.page.document;
         Self {
             schema: SCHEMA,
@@ -252,7 +231,7 @@ impl Record {
             draft_accepted: None,
             timings_ms: Timings {
                 prepare: milliseconds(facts.prepare),
-                total: milliseconds(facts.prepare + facts.engine),
+                total: milliseconds(facts.prepare),
                 ..Timings::default()
             },
             warnings: facts.original.map(of_size).unwrap_or_default(),
@@ -308,12 +287,11 @@ mod tests {
             original: Some((1654, 2339)),
             prepare: Duration::from_micros(41_900),
             attempts: 1,
-            engine: Duration::from_millis(3_221),
         }
     }
 
-    fn engine() -> EngineFacts {
-        EngineFacts {
+    fn engine() -> EngineInfo {
+        EngineInfo {
             engine: "qwen",
             model: Some("Qwen/Qwen3-VL-8B-Instruct".to_owned()),
             output_format: OutputFormat::Markdown,
@@ -328,6 +306,7 @@ mod tests {
             attempts: 1,
             size: Some((1376, 1792)),
             warnings: Vec::new(),
+            elapsed: Duration::from_millis(3_221),
         }
     }
 

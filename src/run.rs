@@ -3,87 +3,110 @@
 use std::{
     cell::RefCell,
     collections::{HashMap, VecDeque},
-    iter,
     time::{Duration, Instant},
 };
 
 use anyhow::{Result, ensure};
+use crossbeam_channel::Select;
 
 use crate::{
-    cancel::Interrupt,
-    engine::{Engine, EngineFacts, PageOutcome},
+    cancel::Cancel,
+    engine::Engine,
     journal::Journal,
-    page::{PageId, Preparation, PreparedPage},
+    page::{EngineInfo, PageId, PageOutcome, Preparation, PreparedPage, Warning},
     progress::Progress,
-    record::{PageFacts, Record, Warning},
+    record::{PageFacts, Record},
+    source::{Next, PageSource},
 };
 
 /// Reads every page that `preparations` gives and writes its record as soon as it is done, in the order of finishing.
 ///
-/// Pages that could not be prepared, or that show nothing, are written without the engine seeing them. An `Err` ends the run: the engine or
-/// the output can't go on.
+/// Pages that could not be prepared, or that show nothing, are written without the engine seeing them. Once `cancel` asks the
+/// run to end, the engine gets no more pages and finishes those that it has. An `Err` ends the run: the engine or the output
+/// can't go on.
 pub fn run(
-    preparations: &mut dyn Iterator<Item = Preparation>,
+    preparations: &mut dyn PageSource<Preparation>,
     engine: &mut dyn Engine,
     journal: &mut Journal,
     progress: &mut Progress,
-    interrupt: &Interrupt,
+    cancel: &Cancel,
 ) -> Result<()> {
     progress.start();
-    let desk = RefCell::new(Desk {
-        engine: engine.facts().clone(),
+    let writer = RefCell::new(RecordWriter {
+        engine: engine.info().clone(),
         journal,
         progress,
         in_flight: HashMap::new(),
-        pace: Pace::default(),
+        slow_pages: SlowPageDetector::default(),
     });
-    let mut broken = None;
-    let mut pages = iter::from_fn(|| {
-        // Asked to end, the engine gets no more pages and finishes those that it has.
-        while interrupt.signal().is_none() {
-            let asked = Instant::now();
-            let preparation = preparations.next()?;
-            match desk.borrow_mut().admit(preparation, asked.elapsed()) {
-                Ok(None) => {}
-                Ok(page) => return page,
-                Err(error) => {
-                    broken = Some(error);
-                    return None;
-                }
-            }
-        }
-        None
+    let mut pages = Admission {
+        preparations,
+        writer: &writer,
+        cancel,
+        idle_since: None,
+    };
+    let ended = engine.run(&mut pages, &mut |outcome| {
+        writer.borrow_mut().finish(outcome)
     });
-    let ended = engine.run(&mut pages, &mut |outcome| desk.borrow_mut().finish(outcome));
     // What was read is kept, also where the engine or the output could not go on.
-    let synced = desk.borrow_mut().journal.sync();
-    if let Some(error) = broken {
-        return Err(error);
-    }
+    let synced = writer.borrow_mut().journal.sync();
     ended?;
     synced?;
-    let lost = desk.borrow().in_flight.len();
+    let lost = writer.borrow().in_flight.len();
     // Asked to end, an engine need not wait for what it could not read.
     ensure!(
-        lost == 0 || interrupt.signal().is_some(),
+        lost == 0 || cancel.reason().is_some(),
         "the engine {} gave no answer for {lost} of its pages; this is a bug",
-        engine.facts().engine
+        engine.info().engine
     );
     Ok(())
 }
 
-/// Where pages are booked out to the engine and back in.
-struct Desk<'a> {
-    /// Who pages are shown to.
-    engine: EngineFacts,
-    journal: &'a mut Journal,
-    progress: &'a mut Progress,
-    /// What is known of the pages that the engine has, and when it took them.
-    in_flight: HashMap<PageId, (PageFacts, Instant)>,
-    pace: Pace,
+/// Lets prepared pages through to the engine.
+struct Admission<'r, 'w> {
+    preparations: &'r mut dyn PageSource<Preparation>,
+    writer: &'r RefCell<RecordWriter<'w>>,
+    cancel: &'r Cancel,
+    /// Since when the engine could have had a page.
+    idle_since: Option<Instant>,
 }
 
-impl Desk<'_> {
+impl PageSource for Admission<'_, '_> {
+    fn poll(&mut self) -> Result<Next<PreparedPage>> {
+        while self.cancel.reason().is_none() {
+            let asked = *self.idle_since.get_or_insert_with(Instant::now);
+            let preparation = match self.preparations.poll()? {
+                Next::Item(preparation) => preparation,
+                Next::NotYet => return Ok(Next::NotYet),
+                Next::End => return Ok(Next::End),
+            };
+            self.idle_since = None;
+            let mut writer = self.writer.borrow_mut();
+            if let Some(page) = writer.admit(preparation, asked.elapsed())? {
+                return Ok(Next::Item(page));
+            }
+        }
+        Ok(Next::End)
+    }
+
+    fn watch<'a>(&'a self, select: &mut Select<'a>) {
+        self.preparations.watch(select);
+        self.cancel.watch(select);
+    }
+}
+
+/// Books pages out to the engine and back in, and writes their records.
+struct RecordWriter<'a> {
+    /// Who pages are shown to.
+    engine: EngineInfo,
+    journal: &'a mut Journal,
+    progress: &'a mut Progress,
+    /// What is known of the pages that the engine has.
+    in_flight: HashMap<PageId, PageFacts>,
+    slow_pages: SlowPageDetector,
+}
+
+impl RecordWriter<'_> {
     /// Takes what preparation gave, which the engine waited for; a page that failed there, or is blank, ends here.
     fn admit(
         &mut self,
@@ -101,7 +124,6 @@ impl Desk<'_> {
             original: None,
             prepare: preparation.elapsed,
             attempts: preparation.attempts,
-            engine: Duration::ZERO,
         };
         let page = match preparation.result {
             Ok(page) => page,
@@ -110,24 +132,24 @@ impl Desk<'_> {
                 return self.write(&record).map(|()| None);
             }
         };
-        facts.size = page.pixels.as_ref().map(image::RgbImage::dimensions);
+        facts.size = page.pixels.as_ref().map(|image| image.dimensions());
         facts.original = page.original;
         if page.blank {
             let record = Record::blank(&facts, &self.engine);
             return self.write(&record).map(|()| None);
         }
-        self.in_flight.insert(page.id, (facts, Instant::now()));
+        self.in_flight.insert(page.id, facts);
         Ok(Some(page))
     }
 
     /// Takes what the engine answered.
     fn finish(&mut self, outcome: PageOutcome) -> Result<()> {
-        let Some((mut facts, taken)) = self.in_flight.remove(&outcome.id) else {
+        let Some(facts) = self.in_flight.remove(&outcome.id) else {
             anyhow::bail!("an engine answered for a page that it does not have; this is a bug");
         };
-        facts.engine = taken.elapsed();
+        let elapsed = outcome.elapsed;
         let mut record = Record::read(&facts, outcome);
-        if self.pace.is_slow(facts.engine) {
+        if self.slow_pages.is_slow(elapsed) {
             record.warnings.push(Warning::SlowPage);
         }
         self.write(&record)
@@ -142,26 +164,26 @@ impl Desk<'_> {
 
 /// How long the engine took over the latest pages.
 #[derive(Default)]
-struct Pace {
+struct SlowPageDetector {
     latest: VecDeque<Duration>,
 }
 
-impl Pace {
+impl SlowPageDetector {
     /// So many of the latest pages are compared with.
     const WINDOW: usize = 256;
     /// From so many on there is something to compare with.
-    const ENOUGH: usize = 8;
+    const MIN_PAGES: usize = 8;
     /// So many times the median is slow.
-    const SLOW: u32 = 5;
+    const FACTOR: u32 = 5;
     /// What takes no longer than this is not slow, however fast all else is.
-    const FAST: Duration = Duration::from_secs(1);
+    const MIN_TIME: Duration = Duration::from_secs(1);
 
     /// Whether a page that took so long is slow; counts it among the latest.
     fn is_slow(&mut self, took: Duration) -> bool {
-        let is_slow = took > Self::FAST
+        let is_slow = took > Self::MIN_TIME
             && self
                 .median()
-                .is_some_and(|median| took > median * Self::SLOW);
+                .is_some_and(|median| took > median * Self::FACTOR);
         if self.latest.len() == Self::WINDOW {
             self.latest.pop_front();
         }
@@ -172,7 +194,7 @@ impl Pace {
     fn median(&self) -> Option<Duration> {
         let mut times: Vec<_> = self.latest.iter().copied().collect();
         let middle = times.len() / 2;
-        (times.len() >= Self::ENOUGH).then(|| *times.select_nth_unstable(middle).1)
+        (times.len() >= Self::MIN_PAGES).then(|| *times.select_nth_unstable(middle).1)
     }
 }
 
@@ -183,22 +205,22 @@ mod tests {
     use super::*;
     use crate::{
         config::Verbosity,
-        engine::PageAnswer,
         error::{ErrorKind, PageError, Stage},
         journal::{OutputSettings, Target},
-        options::ProgressChoice,
-        page::{Document, Needs, OutputFormat, PageRef, PageText},
+        options::{OutputFormat, ProgressChoice},
+        page::{Document, Needs, PageAnswer, PageRef, PageText},
+        source::Ready,
     };
 
     /// Answers pages in pairs, the second one first; keeps the pages for which `keeps` is true.
     struct Pairs {
-        facts: EngineFacts,
+        info: EngineInfo,
         keeps: fn(PageId) -> bool,
     }
 
     impl Engine for Pairs {
-        fn facts(&self) -> &EngineFacts {
-            &self.facts
+        fn info(&self) -> &EngineInfo {
+            &self.info
         }
 
         fn needs(&self) -> Needs {
@@ -210,11 +232,15 @@ mod tests {
 
         fn run(
             &mut self,
-            pages: &mut dyn Iterator<Item = PreparedPage>,
+            pages: &mut dyn PageSource,
             done: &mut dyn FnMut(PageOutcome) -> Result<()>,
         ) -> Result<()> {
-            while let Some(first) = pages.next() {
-                for page in pages.next().into_iter().chain([first]) {
+            let mut next = || match pages.poll() {
+                Ok(Next::Item(page)) => Some(page),
+                _ => None,
+            };
+            while let Some(first) = next() {
+                for page in next().into_iter().chain([first]) {
                     if (self.keeps)(page.id) {
                         continue;
                     }
@@ -225,10 +251,11 @@ mod tests {
                             content,
                             ..PageAnswer::default()
                         }),
-                        by: self.facts.clone(),
+                        by: self.info.clone(),
                         attempts: 1,
                         size: None,
                         warnings: Vec::new(),
+                        elapsed: Duration::ZERO,
                     })?;
                 }
             }
@@ -246,7 +273,7 @@ mod tests {
             format: None,
             page_count: Some(6),
         });
-        let mut preparations = (1..=6).map(|number| Preparation {
+        let preparations = (1..=6).map(|number| Preparation {
             page: PageRef {
                 document: Arc::clone(&document),
                 number,
@@ -266,7 +293,7 @@ mod tests {
             attempts: 1,
             passed_over: 0,
         });
-        let facts = EngineFacts {
+        let info = EngineInfo {
             engine: "pairs",
             model: None,
             output_format: OutputFormat::Text,
@@ -279,11 +306,11 @@ mod tests {
         .0;
         let mut progress = Progress::new(ProgressChoice::Off, Verbosity::Quiet, false);
         run(
-            &mut preparations,
-            &mut Pairs { facts, keeps },
+            &mut Ready(preparations),
+            &mut Pairs { info, keeps },
             &mut journal,
             &mut progress,
-            &Interrupt::default(),
+            &Cancel::default(),
         )?;
         let written = std::fs::read_to_string(output)?;
         Ok(written
@@ -321,20 +348,20 @@ mod tests {
     #[test]
     fn a_page_is_slow_that_takes_five_times_the_running_median_and_a_second() {
         let seconds = Duration::from_secs;
-        let mut pace = Pace::default();
-        assert!(!pace.is_slow(seconds(60)), "nothing to compare with");
+        let mut slow_pages = SlowPageDetector::default();
+        assert!(!slow_pages.is_slow(seconds(60)), "nothing to compare with");
         for _ in 0..20 {
-            assert!(!pace.is_slow(seconds(2)));
+            assert!(!slow_pages.is_slow(seconds(2)));
         }
-        assert!(!pace.is_slow(seconds(10)));
-        assert!(pace.is_slow(seconds(11)));
-        let mut fast = Pace::default();
+        assert!(!slow_pages.is_slow(seconds(10)));
+        assert!(slow_pages.is_slow(seconds(11)));
+        let mut fast = SlowPageDetector::default();
         for _ in 0..20 {
             assert!(!fast.is_slow(Duration::from_millis(1)));
         }
         assert!(!fast.is_slow(Duration::from_millis(999)));
         assert!(fast.is_slow(Duration::from_millis(1001)));
-        for _ in 0..Pace::WINDOW {
+        for _ in 0..SlowPageDetector::WINDOW {
             fast.is_slow(seconds(1));
         }
         assert!(!fast.is_slow(seconds(5)), "all pages are slow by now");

@@ -4,13 +4,16 @@ use std::{
     io::{self, ErrorKind as Io, Read, Write},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
-    time::Duration,
 };
 
 use anyhow::{Result, anyhow, bail, ensure};
+use crossbeam_channel::bounded;
 use image::RgbImage;
 
-use crate::error::{ErrorKind, PageError, Stage};
+use crate::{
+    cancel::Cancel,
+    error::{ErrorKind, PageError, Stage},
+};
 
 const PROGRAM: &str = "tesseract";
 
@@ -85,21 +88,17 @@ impl Tesseract {
         }
     }
 
-    /// Reads the text on `image`; none if `given_up` said that it is not waited for any more.
+    /// Reads the text on `image`; none if that was cancelled, or there was no more time.
     ///
     /// # Errors
     /// The program failed ([`ErrorKind::Engine`]), or a signal ended it ([`ErrorKind::Crashed`]).
-    pub fn read(
-        &self,
-        image: &RgbImage,
-        given_up: &dyn Fn() -> bool,
-    ) -> Result<Option<String>, PageError> {
+    pub fn read(&self, image: &RgbImage, cancel: &Cancel) -> Result<Option<String>, PageError> {
         let mut command = Command::new(PROGRAM);
         command.args(["stdin", "stdout", "-l", &self.languages]);
         if self.one_core {
             command.env("OMP_THREAD_LIMIT", "1");
         }
-        let ended = run(command, portable_pixmap(image), given_up).map_err(|error| {
+        let ended = run(command, portable_pixmap(image), cancel).map_err(|error| {
             let message = format!("the program `tesseract` can't be run: {error}");
             PageError::new(ErrorKind::Engine, Stage::Engine, message)
         })?;
@@ -137,13 +136,8 @@ struct Ended {
     stderr: Vec<u8>,
 }
 
-/// Runs a command to its end; none if it is given up before that.
-fn run(
-    mut command: Command,
-    input: Vec<u8>,
-    given_up: &dyn Fn() -> bool,
-) -> io::Result<Option<Ended>> {
-    const LOOK_UP: Duration = Duration::from_millis(2);
+/// Runs a command to its end; none if it is cancelled before that.
+fn run(mut command: Command, input: Vec<u8>, cancel: &Cancel) -> io::Result<Option<Ended>> {
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -159,22 +153,25 @@ fn run(
             // A program that does not want to read on says why on its standard error.
             let _ = stdin.map(|mut stdin| stdin.write_all(&input));
         });
-        let stdout = scope.spawn(move || read_all(stdout));
-        let stderr = scope.spawn(move || read_all(stderr));
-        let status = loop {
-            match child.try_wait()? {
-                Some(status) => break status,
-                None if given_up() => {
-                    end(&mut child);
-                    return Ok(None);
-                }
-                None => thread::sleep(LOOK_UP),
-            }
+        let (stdout_tx, stdout_rx) = bounded(1);
+        let (stderr_tx, stderr_rx) = bounded(1);
+        scope.spawn(move || stdout_tx.send(read_all(stdout)));
+        scope.spawn(move || stderr_tx.send(read_all(stderr)));
+        let ended = cancel
+            .recv(&stdout_rx)
+            .and_then(|stdout| Ok((stdout, cancel.recv(&stderr_rx)?)));
+        let status = match &ended {
+            Ok(_) => cancel.wait_child(&mut child)?.ok(),
+            Err(_) => None,
+        };
+        let (Ok((stdout, stderr)), Some(status)) = (ended, status) else {
+            end(&mut child);
+            return Ok(None);
         };
         Ok(Some(Ended {
             status,
-            stdout: stdout.join().unwrap_or_default(),
-            stderr: stderr.join().unwrap_or_default(),
+            stdout,
+            stderr,
         }))
     })
 }

@@ -11,23 +11,47 @@ use std::{
 };
 
 use anyhow::{Result, bail};
+use crossbeam_channel::Select;
 use omnidocs::{
-    engine::{Engine, EngineFacts, PageAnswer, PageOutcome, pool::Several},
-    page::{Needs, OutputFormat, PageId, PreparedPage},
+    engine::{Engine, pool::EnginePool},
+    options::OutputFormat,
+    page::{EngineInfo, Needs, PageAnswer, PageId, PageOutcome, PreparedPage},
+    source::{Next, PageSource, Ready},
 };
 
 /// An engine that does as its script says.
 struct Scripted<F> {
-    facts: EngineFacts,
+    info: EngineInfo,
     script: F,
 }
 
-type Pages<'a> = dyn Iterator<Item = PreparedPage> + 'a;
+type Pages<'a> = Waiting<'a>;
 type Done<'a> = dyn FnMut(PageOutcome) -> Result<()> + 'a;
 
+/// Waits for each page of a source.
+struct Waiting<'a>(&'a mut dyn PageSource);
+
+impl Iterator for Waiting<'_> {
+    type Item = PreparedPage;
+
+    fn next(&mut self) -> Option<PreparedPage> {
+        loop {
+            match self.0.poll() {
+                Ok(Next::Item(page)) => return Some(page),
+                Ok(Next::NotYet) => {
+                    let mut select = Select::new();
+                    self.0.watch(&mut select);
+                    select.ready();
+                }
+                Ok(Next::End) | Err(_) => return None,
+            }
+        }
+    }
+}
+
 impl<F: FnMut(&mut Pages, &mut Done) -> Result<()> + Send> Engine for Scripted<F> {
-    fn facts(&self) -> &EngineFacts {
-        &self.facts
+    fn info(&self) -> &EngineInfo {
+        &self.info
     }
 
     fn needs(&self) -> Needs {
@@ -39,22 +63,22 @@ impl<F: FnMut(&mut Pages, &mut Done) -> Result<()> + Send> Engine for Scripted<F
 
     fn run(
         &mut self,
-        pages: &mut dyn Iterator<Item = PreparedPage>,
+        pages: &mut dyn PageSource,
         done: &mut dyn FnMut(PageOutcome) -> Result<()>,
     ) -> Result<()> {
-        (self.script)(pages, done)
+        (self.script)(&mut Waiting(pages), done)
     }
 }
 
 fn scripted(
     script: impl FnMut(&mut Pages, &mut Done) -> Result<()> + Send + 'static,
 ) -> Box<dyn Engine> {
-    let facts = EngineFacts {
+    let info = EngineInfo {
         engine: "scripted",
         model: None,
         output_format: OutputFormat::Markdown,
     };
-    Box::new(Scripted { facts, script })
+    Box::new(Scripted { info, script })
 }
 
 /// Answers each page after some milliseconds.
@@ -83,7 +107,7 @@ fn answer(page: &PreparedPage) -> PageOutcome {
     PageOutcome {
         id: page.id,
         result: Ok(PageAnswer::default()),
-        by: EngineFacts {
+        by: EngineInfo {
             engine: "scripted",
             model: None,
             output_format: OutputFormat::Markdown,
@@ -91,18 +115,19 @@ fn answer(page: &PreparedPage) -> PageOutcome {
         attempts: 1,
         size: None,
         warnings: Vec::new(),
+        elapsed: Duration::ZERO,
     }
 }
 
-fn several<const N: usize>(engines: [Box<dyn Engine>; N]) -> Several {
+fn several<const N: usize>(engines: [Box<dyn Engine>; N]) -> EnginePool {
     let named = engines.into_iter().enumerate();
-    Several::new(named.map(|(place, engine)| (format!("cuda:{place}"), engine))).unwrap()
+    EnginePool::new(named.map(|(place, engine)| (format!("cuda:{place}"), engine))).unwrap()
 }
 
 /// Reads pages 1 to `count`; how the run ended, and the pages that were answered, in their order.
-fn run(engine: &mut Several, count: u64) -> (Result<()>, Vec<u64>) {
+fn run(engine: &mut EnginePool, count: u64) -> (Result<()>, Vec<u64>) {
     let mut answered = Vec::new();
-    let ended = engine.run(&mut (1..=count).map(page), &mut |outcome| {
+    let ended = engine.run(&mut Ready((1..=count).map(page)), &mut |outcome| {
         answered.push(outcome.id.0);
         Ok(())
     });
@@ -137,7 +162,7 @@ fn each_engine_has_a_page_at_the_same_time() {
     let (ended, answered) = run(&mut engine, 3);
     ended.unwrap();
     assert_eq!(answered, [1, 2, 3]);
-    for share in engine.shares() {
+    for share in engine.device_stats() {
         assert_eq!((share.pages, share.lost), (1, false), "{share:?}");
     }
 }
@@ -146,19 +171,23 @@ fn each_engine_has_a_page_at_the_same_time() {
 fn no_page_is_taken_before_an_engine_is_free_and_the_faster_one_gets_more() {
     let mut engine = several([steady(20), steady(1)]);
     let in_hand = Cell::new(0);
-    let mut pages = (1..=60).map(page).inspect(|_| {
+    let pages = (1..=60).map(page).inspect(|_| {
         assert!(in_hand.get() < 2, "both engines have a page");
         in_hand.set(in_hand.get() + 1);
     });
     let mut answered = 0;
-    let ended = engine.run(&mut pages, &mut |_| {
+    let ended = engine.run(&mut Ready(pages), &mut |_| {
         in_hand.set(in_hand.get() - 1);
         answered += 1;
         Ok(())
     });
     ended.unwrap();
     assert_eq!(answered, 60);
-    let pages: Vec<_> = engine.shares().iter().map(|share| share.pages).collect();
+    let pages: Vec<_> = engine
+        .device_stats()
+        .iter()
+        .map(|share| share.pages)
+        .collect();
     assert!(pages[1] > 2 * pages[0], "{pages:?}");
     assert_eq!(pages[0] + pages[1], 60);
 }
@@ -176,7 +205,7 @@ fn a_lost_engine_leaves_its_pages_to_the_others() {
     ended.unwrap();
     assert_eq!(answered, (1..=40).collect::<Vec<_>>());
     let told: Vec<_> = engine
-        .shares()
+        .device_stats()
         .into_iter()
         .map(|share| (share.device, share.pages, share.lost))
         .collect();
@@ -219,7 +248,7 @@ fn a_panic_in_an_engine_is_the_loss_of_it_alone() {
     let (ended, answered) = run(&mut engine, 5);
     ended.unwrap();
     assert_eq!(answered, [1, 2, 3, 4, 5]);
-    assert!(engine.shares()[0].lost);
+    assert!(engine.device_stats()[0].lost);
 }
 
 #[test]
@@ -245,14 +274,14 @@ fn when_all_are_lost_the_run_ends_with_the_last_ones_words_and_keeps_what_was_re
     let (ended, answered) = run(&mut engine, 40);
     assert_eq!(ended.unwrap_err().to_string(), "the last is lost");
     assert_eq!(answered, (1..=10).collect::<Vec<_>>());
-    assert!(engine.shares().iter().all(|share| share.lost));
+    assert!(engine.device_stats().iter().all(|share| share.lost));
 }
 
 #[test]
 fn an_output_that_fails_ends_the_run() {
     let mut engine = several([steady(1), steady(1)]);
     let mut written = 0;
-    let ended = engine.run(&mut (1..).map(page), &mut |_| {
+    let ended = engine.run(&mut Ready((1..).map(page)), &mut |_| {
         written += 1;
         if written == 5 {
             bail!("the disk is full");

@@ -9,6 +9,7 @@ use std::{
 use fastrand::Rng;
 use image::{ImageFormat, Rgb, RgbImage, codecs::jpeg::JpegEncoder, imageops};
 use omnidocs::{
+    cancel::Cancel,
     page::{Needs, PixelBudget, Source},
     prepare::{self, Raster},
 };
@@ -96,9 +97,13 @@ fn render(path: PathBuf) -> Vec<RgbImage> {
         page_timeout: Duration::from_secs(60),
         program: env!("CARGO_BIN_EXE_omnidocs").into(),
     };
-    let pages = prepare::pages(vec![source], settings).expect("preparation starts");
+    let pages =
+        prepare::pages(vec![source], settings, &Cancel::default()).expect("preparation starts");
     pages
-        .map(|page| page.result.expect("a page").pixels.expect("its pixels"))
+        .map(|page| {
+            let page = page.expect("the producer").result.expect("a page");
+            std::sync::Arc::unwrap_or_clone(page.pixels.expect("its pixels"))
+        })
         .collect()
 }
 

@@ -5,11 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, builder::FalseyValueParser};
 
 use crate::{
-    config,
-    options::{
-        DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, FallbackChoice, ProgressChoice,
-    },
-    page::{OutputFormat, PageSelection},
+    options::{DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, OutputFormat, ProgressChoice},
+    page_selection::PageSelection,
     prepare::worker_pool::SUBCOMMAND,
     shard::Shard,
 };
@@ -222,7 +219,7 @@ pub struct ModelArgs {
     /// Its records have the warning fallback_used and name it as their engine. It makes no difference to what is done
     /// already, so --retry-failed --fallback tesseract is for the morning after.
     #[arg(long, value_enum, value_name = "ENGINE", env = "OMNIDOCS_FALLBACK")]
-    pub fallback: Option<FallbackChoice>,
+    pub fallback: Option<EngineChoice>,
 
     /// Languages that Tesseract reads, joined by +, like eng+deu
     #[arg(
@@ -283,7 +280,7 @@ pub struct ModelArgs {
     pub draft: DraftChoice,
 
     /// Longest answer for one page, in tokens
-    #[arg(long, value_name = "N", env = "OMNIDOCS_MAX_NEW_TOKENS", default_value_t = config::MAX_NEW_TOKENS)]
+    #[arg(long, value_name = "N", env = "OMNIDOCS_MAX_NEW_TOKENS", default_value_t = options::MAX_NEW_TOKENS)]
     pub max_new_tokens: usize,
 
     /// Sampling temperature; 0 always takes the likeliest token
@@ -322,14 +319,14 @@ pub struct ServerArgs {
     ///
     /// A server reads many pages together in little more time than one. Also raise --prefetch if pages are prepared too
     /// slowly for it.
-    #[arg(long, value_name = "N", env = "OMNIDOCS_CONCURRENCY", default_value_t = config::CONCURRENCY)]
+    #[arg(long, value_name = "N", env = "OMNIDOCS_CONCURRENCY", default_value_t = options::CONCURRENCY)]
     pub concurrency: usize,
 
     /// Wait so long for a server that is not there, is busy or fails, before pages fail
     ///
     /// Counted from when it last answered anything. A request may take as long as --page-timeout, and what it took then
     /// counts as waiting.
-    #[arg(long, value_name = "SECS", env = "OMNIDOCS_SERVER_WAIT", default_value_t = config::SERVER_WAIT, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SECS", env = "OMNIDOCS_SERVER_WAIT", default_value_t = options::SERVER_WAIT, allow_negative_numbers = true)]
     pub server_wait: f64,
 }
 
@@ -341,7 +338,7 @@ pub struct PageArgs {
     ///
     /// This gives a page its size in pixels, which the limits may change; the page is then rendered once, at the size
     /// that the model sees.
-    #[arg(long, value_name = "N", env = "OMNIDOCS_DPI", default_value_t = config::DPI, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", env = "OMNIDOCS_DPI", default_value_t = options::DPI, allow_negative_numbers = true)]
     pub dpi: f64,
 
     /// Enlarge pages that have fewer pixels than N [default: the model's own limit]
@@ -384,11 +381,11 @@ pub struct RunArgs {
     ///
     /// With 1 or more, a page whose answer runs in a loop or is cut off also gets a second look at a raised temperature,
     /// and keeps the better answer.
-    #[arg(long, value_name = "N", env = "OMNIDOCS_RETRIES", default_value_t = config::RETRIES, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", env = "OMNIDOCS_RETRIES", default_value_t = options::RETRIES, allow_negative_numbers = true)]
     pub retries: u32,
 
     /// Give up a page that takes longer than this to prepare, or to read
-    #[arg(long, value_name = "SECS", env = "OMNIDOCS_PAGE_TIMEOUT", default_value_t = config::PAGE_TIMEOUT, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SECS", env = "OMNIDOCS_PAGE_TIMEOUT", default_value_t = options::PAGE_TIMEOUT, allow_negative_numbers = true)]
     pub page_timeout: f64,
 
     /// Threads that prepare pages [default: one per core]

@@ -1,22 +1,24 @@
 //! The engines that were chosen: what must be known of them before they are there, and how they are made.
 
 use anyhow::{Context, Result};
+use serde_json::{Value, json};
 
 use crate::{
-    cancel::Interrupt,
+    cancel::Cancel,
     config::{CPU_MODEL, CUDA_MODEL, Settings, Verbosity},
     engine::{
-        Engine, PageReader,
+        Engine, OneSlot, SingleReader,
         fallback::Fallback,
-        page_by_page::{PageByPage, Policy},
-        pool::Several,
+        pool::EnginePool,
         qwen::{QwenEngine, Task},
-        server::{ServerEngine, find_model},
+        scheduler::{Policy, Scheduler},
+        server::{Server, ServerEngine, find_model},
         tesseract::TesseractEngine,
         text_layer::TextLayer,
     },
     generation::prefill::Sampling,
     hub::{self, FetchProgress},
+    journal::OutputSettings,
     models::qwen3_vl,
     nn::{self, device::Hardware},
     options::{DraftChoice, EngineChoice, ProgressChoice},
@@ -31,144 +33,195 @@ const PUBLISHED: PixelBudget = PixelBudget {
     max_pixels: 16_777_216,
 };
 
-/// An engine that is still to be made.
-pub(super) struct EngineToBe {
-    pub name: &'static str,
-    /// None for an engine without one.
-    pub model: Option<ModelFacts>,
-    /// The version and the languages of a program that is installed elsewhere.
-    pub program: Option<String>,
-    /// What reads pages for guesses at its answers.
-    pub draft: Option<Tesseract>,
-    /// What all of the engines look at.
-    pub needs: Needs,
-    /// Whether the first of them looks at pixels.
-    pub reads_pixels: bool,
-    /// The model's own limits.
-    pub limits: PixelBudget,
-    /// What the devices that it runs on are called; none if they are not its own.
-    devices: Vec<String>,
-    load: Load,
+/// The engines of a run, which are still to be made.
+pub(super) struct EngineSpecs {
+    first: EngineSpec,
+    /// For the pages that the first one failed on.
+    fallback: Option<EngineSpec>,
 }
 
-/// Makes an engine for each device.
-type Load = Box<dyn Fn() -> Result<Vec<Box<dyn Engine>>>>;
-
-/// What makes a model's answers its own.
-pub(super) struct ModelFacts {
-    /// As the user or the server named it.
-    pub name: String,
-    /// None for a model that runs elsewhere.
-    pub files: Option<ModelFiles>,
-}
-
-/// What a model is read from, and how.
-pub(super) struct ModelFiles {
-    /// Differs where the files differ.
-    pub weights: String,
-    pub dtype: &'static str,
-}
-
-impl EngineToBe {
+impl EngineSpecs {
     /// Finds all that the chosen engines need, fetching it if need be; the weights of a model are not read yet.
-    pub(super) fn new(settings: &Settings, interrupt: &Interrupt) -> Result<Self> {
-        let first = match settings.engine {
-            EngineChoice::Qwen => Self::qwen(settings)?,
-            EngineChoice::Server => Self::server(settings, interrupt)?,
-            EngineChoice::Tesseract => Self::tesseract("--engine", settings)?,
-            EngineChoice::TextLayer => Self::text_layer(settings),
-        };
-        let second = match settings.fallback {
-            None | Some(EngineChoice::Qwen | EngineChoice::Server) => return Ok(first),
-            Some(EngineChoice::Tesseract) => Self::tesseract("--fallback", settings)?,
-            Some(EngineChoice::TextLayer) => Self::text_layer(settings),
-        };
+    pub(super) fn new(settings: &Settings, cancel: &Cancel) -> Result<Self> {
+        let spec = |flag, choice| EngineSpec::new(flag, choice, settings, cancel);
         Ok(Self {
-            needs: first.needs.and(second.needs),
-            load: with_fallback(first.load, second.load),
-            ..first
+            first: spec("--engine", settings.engine)?,
+            fallback: settings
+                .fallback
+                .map(|choice| spec("--fallback", choice))
+                .transpose()?,
         })
     }
 
-    /// Makes the engine, which may take minutes.
-    pub(super) fn load(self) -> Result<Box<dyn Engine>> {
-        let mut engines = (self.load)()?;
-        match engines.pop() {
-            Some(engine) if engines.is_empty() => Ok(engine),
-            last => Ok(Box::new(Several::new(
-                self.devices
-                    .into_iter()
-                    .zip(engines.into_iter().chain(last)),
-            )?)),
+    /// What the engines look at together.
+    pub(super) fn needs(&self) -> Needs {
+        let fallback = self.fallback.as_ref().map(EngineSpec::needs);
+        let first = self.first.needs();
+        fallback.map_or(first, |fallback| first.and(fallback))
+    }
+
+    /// The limits of the model that sees the pages.
+    pub(super) fn limits(&self) -> PixelBudget {
+        match &self.fallback {
+            Some(fallback) if !self.first.needs().pixels => fallback.limits(),
+            _ => self.first.limits(),
         }
     }
 
-    fn text_layer(settings: &Settings) -> Self {
-        let policy = policy(settings, PUBLISHED.factor);
-        Self {
-            name: TextLayer::NAME,
-            model: None,
-            program: None,
-            draft: None,
-            needs: TextLayer::NEEDS,
-            reads_pixels: TextLayer::NEEDS.pixels,
-            limits: PUBLISHED,
-            devices: Vec::new(),
-            load: Box::new(move || Ok(vec![page_by_page(TextLayer::default(), policy)])),
+    /// What reads pages for guesses at a model's answers.
+    pub(super) fn draft(&self) -> Option<&Tesseract> {
+        let specs = [Some(&self.first), self.fallback.as_ref()];
+        specs.into_iter().flatten().find_map(EngineSpec::draft)
+    }
+
+    /// Everything that changes what the records of this run say.
+    ///
+    /// Not how much trouble is taken over a page that fails: that may be more in the next run.
+    pub(super) fn output_settings(
+        &self,
+        settings: &Settings,
+        budget: PixelBudget,
+    ) -> OutputSettings {
+        self.first.output_settings(settings, budget)
+    }
+
+    /// Makes the engine, which may take minutes. The fallback is made when the first page needs it.
+    pub(super) fn load(self, settings: &Settings, cancel: &Cancel) -> Result<Box<dyn Engine>> {
+        let first = self.first.load(settings, cancel)?;
+        let Some(fallback) = self.fallback else {
+            return Ok(first);
+        };
+        let (needs, settings, cancel) = (fallback.needs(), settings.clone(), cancel.clone());
+        let load = Box::new(move || fallback.load(&settings, &cancel));
+        Ok(Box::new(Fallback::new(first, load, needs)))
+    }
+}
+
+/// An engine that is still to be made.
+enum EngineSpec {
+    TextLayer,
+    Tesseract(Tesseract),
+    Server {
+        server: Server,
+        /// As the server calls it.
+        model: String,
+    },
+    Qwen(Box<QwenSpec>),
+}
+
+/// A model that runs in this process.
+struct QwenSpec {
+    /// As the user named it.
+    name: String,
+    folder: std::path::PathBuf,
+    /// Differs where the model's files differ.
+    identity: String,
+    hardware: Vec<Hardware>,
+    limits: PixelBudget,
+    drafts: bool,
+    draft: Option<Tesseract>,
+}
+
+impl EngineSpec {
+    fn new(flag: &str, choice: EngineChoice, settings: &Settings, cancel: &Cancel) -> Result<Self> {
+        match choice {
+            EngineChoice::TextLayer => Ok(Self::TextLayer),
+            EngineChoice::Tesseract => {
+                let tesseract = Tesseract::find(flag, &settings.tesseract_lang)?;
+                Ok(Self::Tesseract(tesseract))
+            }
+            EngineChoice::Server => {
+                let server = settings.server.clone();
+                let server = server.with_context(|| format!("{flag} server needs --server-url"))?;
+                let model = find_model(&server, settings.model.as_deref(), cancel)?;
+                Ok(Self::Server { server, model })
+            }
+            EngineChoice::Qwen => Ok(Self::Qwen(Box::new(QwenSpec::new(settings)?))),
         }
     }
 
-    fn tesseract(flag: &str, settings: &Settings) -> Result<Self> {
-        let tesseract = Tesseract::find(flag, &settings.tesseract_lang)?;
-        let policy = policy(settings, PUBLISHED.factor);
-        Ok(Self {
-            name: TesseractEngine::NAME,
-            model: None,
-            program: Some(format!(
-                "{}, {}",
-                tesseract.version(),
-                settings.tesseract_lang
-            )),
-            draft: None,
-            needs: TesseractEngine::NEEDS,
-            reads_pixels: TesseractEngine::NEEDS.pixels,
-            limits: PUBLISHED,
-            devices: Vec::new(),
-            load: Box::new(move || {
-                let reader = TesseractEngine::new(tesseract.clone());
-                Ok(vec![page_by_page(reader, policy)])
-            }),
-        })
+    fn needs(&self) -> Needs {
+        match self {
+            Self::TextLayer => TextLayer::NEEDS,
+            Self::Tesseract(_) => TesseractEngine::NEEDS,
+            Self::Server { .. } => ServerEngine::NEEDS,
+            Self::Qwen(qwen) => QwenEngine::needs_of(qwen.drafts),
+        }
     }
 
-    fn server(settings: &Settings, interrupt: &Interrupt) -> Result<Self> {
-        let server = settings.server.clone();
-        let server = server.context("--engine server needs --server-url")?;
-        let name = find_model(&server, settings.model.as_deref())?;
-        let task = task(settings, false);
-        let policy = policy(settings, PUBLISHED.factor);
-        let interrupt = interrupt.clone();
-        Ok(Self {
-            name: ServerEngine::NAME,
-            model: Some(ModelFacts {
-                name: name.clone(),
-                files: None,
-            }),
-            program: None,
-            draft: None,
-            needs: ServerEngine::NEEDS,
-            reads_pixels: ServerEngine::NEEDS.pixels,
-            limits: PUBLISHED,
-            devices: Vec::new(),
-            load: Box::new(move || {
-                let (name, task) = (name.clone(), task.clone());
-                let engine = ServerEngine::new(&server, name, task, policy, interrupt.clone());
-                Ok(vec![Box::new(engine)])
-            }),
-        })
+    fn limits(&self) -> PixelBudget {
+        match self {
+            Self::Qwen(qwen) => qwen.limits,
+            _ => PUBLISHED,
+        }
     }
 
-    fn qwen(settings: &Settings) -> Result<Self> {
+    fn draft(&self) -> Option<&Tesseract> {
+        match self {
+            Self::Qwen(qwen) => qwen.draft.as_ref(),
+            _ => None,
+        }
+    }
+
+    fn output_settings(&self, settings: &Settings, budget: PixelBudget) -> OutputSettings {
+        let mut named = OutputSettings::new();
+        let mut set = |name: &str, value: Value| named.insert(name.to_owned(), value);
+        let engine = match self {
+            Self::TextLayer => TextLayer::NAME,
+            Self::Tesseract(_) => TesseractEngine::NAME,
+            Self::Server { .. } => ServerEngine::NAME,
+            Self::Qwen(_) => QwenEngine::NAME,
+        };
+        set("engine", engine.into());
+        set("format", json!(settings.format));
+        if self.needs().pixels {
+            set("min_pixels", budget.min_pixels.into());
+            set("max_pixels", budget.max_pixels.into());
+            set("dpi", settings.dpi.into());
+        }
+        let model = match self {
+            Self::TextLayer => return named,
+            Self::Tesseract(tesseract) => {
+                let program = format!("{}, {}", tesseract.version(), settings.tesseract_lang);
+                set("program", program.into());
+                return named;
+            }
+            Self::Server { model, .. } => model,
+            Self::Qwen(qwen) => {
+                set("weights", qwen.identity.as_str().into());
+                set("dtype", qwen.dtype().into());
+                &qwen.name
+            }
+        };
+        set("model", model.as_str().into());
+        set("prompt", settings.prompt.as_str().into());
+        set("max_new_tokens", settings.max_new_tokens.into());
+        set("temperature", settings.temperature.into());
+        set("seed", settings.seed.into());
+        named
+    }
+
+    fn load(self, settings: &Settings, cancel: &Cancel) -> Result<Box<dyn Engine>> {
+        let policy = Policy {
+            retries: settings.retries,
+            page_timeout: settings.page_timeout,
+            factor: self.limits().factor,
+        };
+        match self {
+            Self::TextLayer => Ok(one_slot(TextLayer::default(), policy)),
+            Self::Tesseract(tesseract) => Ok(one_slot(TesseractEngine::new(tesseract), policy)),
+            Self::Server { server, model } => {
+                let task = task(settings, false);
+                let engine = ServerEngine::new(&server, model, task, policy, cancel);
+                Ok(Box::new(engine))
+            }
+            Self::Qwen(qwen) => qwen.load(settings, policy),
+        }
+    }
+}
+
+impl QwenSpec {
+    fn new(settings: &Settings) -> Result<Self> {
         // Sampled answers are not guessed, so no text need be read for them.
         let drafts = settings.draft != DraftChoice::Off && settings.temperature == 0.0;
         let draft = (drafts && settings.draft == DraftChoice::Tesseract)
@@ -181,56 +234,47 @@ impl EngineToBe {
         }
         let hardware = Hardware::open(&settings.device, settings.dtype)?;
         let first = hardware.first().context("there is no device to read on")?;
-        let name = settings.model.clone().unwrap_or_else(|| {
-            let default = if first.is_cuda() {
-                CUDA_MODEL
-            } else {
-                CPU_MODEL
-            };
-            default.to_owned()
-        });
-        let folder = hub::model_folder(&name, fetch_progress(settings))?;
-        let task = task(settings, drafts);
-        let limits = qwen3_vl::config::pixel_budget(&folder)?;
-        let policy = policy(settings, limits.factor);
-        let fingerprint = nn::weights::fingerprint(&folder)?;
-        let model = ModelFacts {
-            name: name.clone(),
-            files: Some(ModelFiles {
-                weights: fingerprint.clone(),
-                dtype: first.dtype(),
-            }),
+        let default = if first.is_cuda() {
+            CUDA_MODEL
+        } else {
+            CPU_MODEL
         };
+        let name = settings.model.clone();
+        let name = name.unwrap_or_else(|| default.to_owned());
+        let folder = hub::model_folder(&name, fetch_progress(settings))?;
         Ok(Self {
-            name: QwenEngine::NAME,
-            model: Some(model),
-            program: None,
+            limits: qwen3_vl::config::pixel_budget(&folder)?,
+            identity: nn::weights::fingerprint(&folder)?,
+            name,
+            folder,
+            hardware,
+            drafts,
             draft,
-            needs: QwenEngine::needs_of(task.drafts),
-            reads_pixels: true,
-            limits,
-            devices: hardware.iter().map(|on| on.name().to_owned()).collect(),
-            load: Box::new(move || {
-                let readers = QwenEngine::load_all(&name, &folder, &fingerprint, &hardware, &task)?;
-                let engines = readers.into_iter();
-                Ok(engines.map(|reader| page_by_page(reader, policy)).collect())
-            }),
         })
     }
-}
 
-/// A second engine for each of the first.
-fn with_fallback(first: Load, second: Load) -> Load {
-    Box::new(move || {
-        let firsts = first()?.into_iter();
-        let both = firsts.map(|first| {
-            let seconds = second()?.into_iter();
-            Ok(seconds.fold(first, |first, second| {
-                Box::new(Fallback::new(first, second))
-            }))
-        });
-        both.collect()
-    })
+    /// The number type of the weights.
+    fn dtype(&self) -> &'static str {
+        self.hardware.first().map_or("", Hardware::dtype)
+    }
+
+    /// Loads the model onto each device.
+    fn load(self, settings: &Settings, policy: Policy) -> Result<Box<dyn Engine>> {
+        let task = task(settings, self.drafts);
+        let (folder, hardware) = (&self.folder, &self.hardware);
+        let readers = QwenEngine::load_all(&self.name, folder, &self.identity, hardware, &task)?;
+        let mut engines = readers
+            .into_iter()
+            .map(|reader| -> Box<dyn Engine> { Box::new(Scheduler::new(reader, policy)) });
+        let first = engines.next().context("there is no device to read on")?;
+        let others: Vec<_> = engines.collect();
+        if others.is_empty() {
+            return Ok(first);
+        }
+        let names = hardware.iter().map(|on| on.name().to_owned());
+        let engines = std::iter::once(first).chain(others);
+        Ok(Box::new(EnginePool::new(names.zip(engines))?))
+    }
 }
 
 fn task(settings: &Settings, drafts: bool) -> Task {
@@ -247,16 +291,8 @@ fn task(settings: &Settings, drafts: bool) -> Task {
     }
 }
 
-fn policy(settings: &Settings, factor: u32) -> Policy {
-    Policy {
-        retries: settings.retries,
-        page_timeout: settings.page_timeout,
-        factor,
-    }
-}
-
-fn page_by_page(reader: impl PageReader + 'static, policy: Policy) -> Box<dyn Engine> {
-    Box::new(PageByPage::new(reader, policy))
+fn one_slot(reader: impl SingleReader + 'static, policy: Policy) -> Box<dyn Engine> {
+    Box::new(Scheduler::new(OneSlot::new(reader), policy))
 }
 
 fn fetch_progress(settings: &Settings) -> FetchProgress {

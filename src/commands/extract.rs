@@ -2,25 +2,24 @@
 
 use std::{
     io::{self, IsTerminal, Write},
-    iter,
     sync::Arc,
 };
 
 use anyhow::Result;
-use serde_json::{Value, json};
 
-use super::engine_spec::EngineToBe;
+use super::engine_spec::EngineSpecs;
 use crate::{
-    cancel::Interrupt,
+    cancel::Cancel,
     cli,
     config::{Assigned, Settings},
     discover::discover,
     exit::Exit,
-    journal::{self, Closed, Journal, OutputSettings, Resume, Target},
-    page::{Needs, PixelBudget, Preparation, Source},
+    journal::{self, Closed, Journal, Resume, Target},
+    page::{Needs, Preparation, Source},
     prepare::{self, Raster, worker_pool::this_program},
     progress::Progress,
     run,
+    signals::SignalHandlers,
 };
 
 /// Runs the command. Whatever can be known to be wrong is found before a model is loaded.
@@ -29,6 +28,9 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
     let records_on_terminal = settings.output == Target::Stdout && io::stdout().is_terminal();
     let mut progress = Progress::new(settings.progress, settings.verbosity, records_on_terminal);
     progress.take_log();
+    // Before anything is waited for: a process with the number 1 has no other way to end.
+    let cancel = Cancel::default();
+    let signals = SignalHandlers::install(&cancel, |_| {})?;
     if let Some(Assigned { shard, by }) = &settings.shard {
         progress.note(format_args!("shard {shard}, by {by}"));
     }
@@ -36,18 +38,21 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
     progress.expect(found.sources.len(), settings.pages.clone());
     settings.output.check()?;
 
-    let interrupt = Interrupt::default();
-    let engine = EngineToBe::new(&settings, &interrupt)?;
-    let budget = settings.pixel_budget(&engine.limits)?;
-    let output_settings = output_settings(&settings, &engine, budget);
+    let engines = EngineSpecs::new(&settings, &cancel)?;
+    let budget = settings.pixel_budget(&engines.limits())?;
+    let mut output_settings = engines.output_settings(&settings, budget);
+    if !settings.shard().is_whole() {
+        let shard = settings.shard().to_string();
+        output_settings.insert(journal::SHARD.to_owned(), shard.into());
+    }
     let preparation = prepare::Settings {
         raster: Raster {
             dpi: settings.dpi,
             budget,
         },
         selection: settings.pages.clone(),
-        needs: engine.needs,
-        draft: engine.draft.clone(),
+        needs: engines.needs(),
+        draft: engines.draft().cloned(),
         workers: settings.workers,
         prefetch: settings.prefetch,
         retries: settings.retries,
@@ -58,25 +63,24 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
         let recorded = journal::peek(&settings.output, output_settings, settings.restart)?;
         let resume = Resume::peek(&settings.output, recorded, settings.retry_failed);
         let resume = resume.of_shard(settings.shard());
-        return dry_run(found.sources, preparation, resume, &progress);
+        return dry_run(found.sources, preparation, resume, &progress, &cancel);
     }
     let (mut journal, opened) = Journal::open(&settings.output, output_settings, settings.restart)?;
     progress.opened(&opened, &settings.output);
     let resume = Resume::new(&settings.output, opened.recorded, settings.retry_failed);
     let resume = resume.of_shard(settings.shard());
-    let mut pages = prepare::pages_except(found.sources, preparation, Box::new(resume))?;
+    let mut pages = prepare::pages_except(found.sources, preparation, Box::new(resume), &cancel)?;
     // Where all is done, no model is loaded for nothing.
-    if progress.while_looking(|| pages.any()) {
+    if progress.while_looking(|| pages.has_pages())? {
         // Pages are prepared meanwhile.
-        let mut engine = progress.while_loading(|| engine.load())?;
-        // Not before there are pages to finish: until then a signal may end the program as it always does.
-        interrupt.install()?;
+        let mut engine = progress.while_loading(|| engines.load(&settings, &cancel))?;
+        signals.pages_in_hand();
         let ended = run::run(
-            &mut iter::from_fn(|| pages.next_unless(&|| interrupt.signal().is_some())),
+            &mut pages,
             engine.as_mut(),
             &mut journal,
             &mut progress,
-            &interrupt,
+            &cancel,
         );
         match ended {
             Ok(()) => {}
@@ -84,19 +88,22 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
             Err(error) if error.is::<Closed>() => return Ok(Exit::Ok),
             Err(error) => return Err(error),
         }
-        progress.tally().shares = engine.shares();
+        progress.tally().shares = engine.device_stats();
     }
-    if interrupt.signal().is_none() {
+    if cancel.signal().is_none() {
         journal.finish()?;
     }
-    let exit = match interrupt.signal() {
+    let exit = match cancel.signal() {
         Some(signal) => Exit::Interrupted(signal),
         None if progress.tally().failed() > 0 => Exit::SomeFailed,
         None => Exit::Ok,
     };
-    progress.tally().done_before = (pages.done_documents() as usize, pages.done_pages() as usize);
-    progress.tally().copies = pages.copies() as usize;
-    progress.tally().elsewhere = pages.elsewhere() as usize;
+    progress.tally().done_before = (
+        pages.skipped().done_documents() as usize,
+        pages.skipped().done_pages() as usize,
+    );
+    progress.tally().copies = pages.skipped().copies() as usize;
+    progress.tally().elsewhere = pages.skipped().elsewhere() as usize;
     progress.finish(&found.ignored, &settings.output, exit);
     Ok(exit)
 }
@@ -107,6 +114,7 @@ fn dry_run(
     preparation: prepare::Settings,
     resume: Resume,
     progress: &Progress,
+    cancel: &Cancel,
 ) -> Result<Exit> {
     let nothing = Needs {
         pixels: false,
@@ -116,12 +124,15 @@ fn dry_run(
         needs: nothing,
         ..preparation
     };
-    let mut found = prepare::pages_except(sources, preparation, Box::new(resume))?;
+    let mut found = prepare::pages_except(sources, preparation, Box::new(resume), cancel)?;
     let mut pages = found.by_ref().peekable();
     let (mut documents, mut all) = (0, 0);
-    while let Some(first) = pages.next() {
+    while let Some(first) = pages.next().transpose()? {
         let document = first.page.document;
-        let same = |next: &Preparation| Arc::ptr_eq(&next.page.document, &document);
+        let same = |next: &Result<Preparation>| {
+            let next = next.as_ref();
+            next.is_ok_and(|next| Arc::ptr_eq(&next.page.document, &document))
+        };
         let mut count = 1;
         while pages.next_if(same).is_some() {
             count += 1;
@@ -143,7 +154,7 @@ fn dry_run(
             break;
         }
     }
-    let elsewhere = match found.elsewhere() {
+    let elsewhere = match found.skipped().elsewhere() {
         0 => String::new(),
         count => format!("; {count} documents are in other shards"),
     };
@@ -151,41 +162,4 @@ fn dry_run(
         "would read {all} pages of {documents} documents{elsewhere}"
     ));
     Ok(Exit::Ok)
-}
-
-/// Everything that changes what the records of this run say.
-///
-/// Not how much trouble is taken over a page that fails: that may be more in the next run.
-fn output_settings(
-    settings: &Settings,
-    engine: &EngineToBe,
-    budget: PixelBudget,
-) -> OutputSettings {
-    let mut named = OutputSettings::new();
-    let mut set = |name: &str, value: Value| named.insert(name.to_owned(), value);
-    set("engine", engine.name.into());
-    set("format", json!(settings.format));
-    if !settings.shard().is_whole() {
-        set(journal::SHARD, settings.shard().to_string().into());
-    }
-    if let Some(program) = &engine.program {
-        set("program", program.as_str().into());
-    }
-    if engine.reads_pixels {
-        set("min_pixels", budget.min_pixels.into());
-        set("max_pixels", budget.max_pixels.into());
-        set("dpi", settings.dpi.into());
-    }
-    if let Some(model) = &engine.model {
-        set("model", model.name.as_str().into());
-        if let Some(files) = &model.files {
-            set("weights", files.weights.as_str().into());
-            set("dtype", files.dtype.into());
-        }
-        set("prompt", settings.prompt.as_str().into());
-        set("max_new_tokens", settings.max_new_tokens.into());
-        set("temperature", settings.temperature.into());
-        set("seed", settings.seed.into());
-    }
-    named
 }

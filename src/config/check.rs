@@ -1,7 +1,7 @@
 //! Numbers and names that make no sense, told by the flag that they were typed with.
 
 use super::{CPU_MODEL, wrong};
-use crate::{cli, exit::UsageError, options::EngineChoice};
+use crate::{cli, exit::UsageError};
 
 const MOST_RETRIES: u32 = 100;
 /// Of any time that is typed, in seconds: a year.
@@ -31,7 +31,7 @@ pub(super) fn model(model: &cli::ModelArgs) -> Result<(), UsageError> {
         ));
     }
     if let Some(fallback) = model.fallback
-        && EngineChoice::from(fallback) == model.engine
+        && fallback == model.engine
     {
         return wrong("--fallback names the engine that --engine names too; leave one of them out");
     }

@@ -12,35 +12,25 @@ use std::{
     time::Duration,
 };
 
-pub use self::{
-    scheduler::Assigned,
-    server::{API_KEY, ApiKey, CONCURRENCY, SERVER_WAIT, Server},
-};
+pub use self::scheduler::Assigned;
 use crate::{
     cli,
     discover::{Globs, Inputs},
+    engine::server::Server,
     exit::UsageError,
     journal::Target,
-    options::{DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, ProgressChoice},
-    page::{OutputFormat, PageSelection, PixelBudget},
+    options::{DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, OutputFormat, ProgressChoice},
+    page::PixelBudget,
+    page_selection::PageSelection,
     shard::Shard,
 };
 
-/// Default of `--max-new-tokens`.
-pub const MAX_NEW_TOKENS: usize = 4096;
-/// Default of `--dpi`.
-pub const DPI: f64 = 200.0;
 /// What the model's own limit is capped at, unless `--max-pixels` says otherwise.
 pub const MAX_PIXELS: u64 = 2_097_152;
 /// The model that is read with on a CUDA device, unless `--model` says otherwise.
 pub const CUDA_MODEL: &str = "Qwen/Qwen3-VL-8B-Instruct";
 /// The model that is read with on a CPU, unless `--model` says otherwise.
 pub const CPU_MODEL: &str = "Qwen/Qwen3-VL-2B-Instruct";
-
-/// Default of `--retries`.
-pub const RETRIES: u32 = 2;
-/// Default of `--page-timeout`, in seconds.
-pub const PAGE_TIMEOUT: f64 = 600.0;
 
 const MOST_WORKERS: usize = 1024;
 
@@ -115,9 +105,17 @@ impl Settings {
         let verbosity = verbosity(&display)?;
         check::model(&model)?;
         check::pages(&pages)?;
-        let server = Server::new(&server)?;
-        if model.engine == EngineChoice::Server && server.is_none() {
-            return wrong("--engine server needs --server-url, like http://host:8000/v1");
+        let server = server::server(&server)?;
+        let flags = [
+            ("--engine", Some(model.engine)),
+            ("--fallback", model.fallback),
+        ];
+        for (flag, engine) in flags {
+            if engine == Some(EngineChoice::Server) && server.is_none() {
+                return wrong(format!(
+                    "{flag} server needs --server-url, like http://host:8000/v1"
+                ));
+            }
         }
         check::run(&run)?;
         let workers = run
@@ -145,7 +143,7 @@ impl Settings {
             output: target(output.output, shard.as_ref())?,
             format: output.format,
             engine: model.engine,
-            fallback: model.fallback.map(Into::into),
+            fallback: model.fallback,
             server,
             tesseract_lang: model.tesseract_lang,
             model: model.model,

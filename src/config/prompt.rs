@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use super::wrong;
-use crate::{exit::UsageError, page::OutputFormat};
+use crate::{exit::UsageError, options::OutputFormat};
 
 /// The prompt that was typed, or else the one of the format.
 pub fn prompt(

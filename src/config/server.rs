@@ -1,86 +1,44 @@
 //! The server that reads, and how hard it is tried.
 
-use std::{env, fmt, time::Duration};
+use std::{env, time::Duration};
 
 use ureq::http::{Uri, header::HeaderValue};
 
 use super::wrong;
-use crate::{cli, exit::UsageError};
-
-/// Where the key is looked for. There is no option for it, since others can see what is typed.
-pub const API_KEY: &str = "OMNIDOCS_SERVER_API_KEY";
-/// Default of `--concurrency`.
-pub const CONCURRENCY: usize = 8;
-/// Default of `--server-wait`, in seconds.
-pub const SERVER_WAIT: f64 = 600.0;
+use crate::{
+    cli,
+    engine::server::{API_KEY, ApiKey, Server},
+    exit::UsageError,
+};
 
 const MOST_REQUESTS: usize = 4096;
 
-/// How to ask a server.
-#[derive(Debug, Clone)]
-pub struct Server {
-    /// What the names of its endpoints are added to, without a slash at the end: `http://host:8000/v1`.
-    pub url: String,
-    /// What it may want to see.
-    pub key: Option<ApiKey>,
-    /// At most so many requests at a time.
-    pub concurrency: usize,
-    /// A server that can't answer is waited for so long.
-    pub wait: Duration,
-}
-
-/// A secret: it is shown to the server and to nobody else.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ApiKey(String);
-
-impl ApiKey {
-    /// The value of the `Authorization` header.
-    #[must_use]
-    pub fn header(&self) -> String {
-        format!("Bearer {}", self.0)
+/// Checks what was typed; none if there is no URL.
+pub(super) fn server(typed: &cli::ServerArgs) -> Result<Option<Server>, UsageError> {
+    let Some(url) = &typed.server_url else {
+        return Ok(None);
+    };
+    let cli::ServerArgs {
+        concurrency,
+        server_wait,
+        ..
+    } = *typed;
+    if !(1..=MOST_REQUESTS).contains(&concurrency) {
+        return wrong(format!(
+            "--concurrency {concurrency} is not between 1 and {MOST_REQUESTS}"
+        ));
     }
-
-    /// The text without the key, in case that a server repeats it.
-    #[must_use]
-    pub fn hidden_in(&self, text: &str) -> String {
-        text.replace(&self.0, "[the key]")
+    if !(0.0..=super::check::LONGEST_TIMEOUT).contains(&server_wait) {
+        return wrong(format!(
+            "--server-wait {server_wait} makes no sense; use a number of seconds, like 600"
+        ));
     }
-}
-
-impl fmt::Debug for ApiKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[the key]")
-    }
-}
-
-impl Server {
-    /// Checks what was typed; none if there is no URL.
-    pub(super) fn new(typed: &cli::ServerArgs) -> Result<Option<Self>, UsageError> {
-        let Some(url) = &typed.server_url else {
-            return Ok(None);
-        };
-        let cli::ServerArgs {
-            concurrency,
-            server_wait,
-            ..
-        } = *typed;
-        if !(1..=MOST_REQUESTS).contains(&concurrency) {
-            return wrong(format!(
-                "--concurrency {concurrency} is not between 1 and {MOST_REQUESTS}"
-            ));
-        }
-        if !(0.0..=super::check::LONGEST_TIMEOUT).contains(&server_wait) {
-            return wrong(format!(
-                "--server-wait {server_wait} makes no sense; use a number of seconds, like 600"
-            ));
-        }
-        Ok(Some(Self {
-            url: base(url)?,
-            key: key()?,
-            concurrency,
-            wait: Duration::from_secs_f64(server_wait),
-        }))
-    }
+    Ok(Some(Server {
+        url: base(url)?,
+        key: key()?,
+        concurrency,
+        wait: Duration::from_secs_f64(server_wait),
+    }))
 }
 
 /// The URL in its usual form; one without a path gets the one that all servers have.
@@ -117,7 +75,7 @@ fn key() -> Result<Option<ApiKey>, UsageError> {
     if key.is_empty() {
         return Ok(None);
     }
-    let key = ApiKey(key);
+    let key = ApiKey::new(key);
     if HeaderValue::from_str(&key.header()).is_err() {
         return wrong(format!(
             "{API_KEY} has characters that no key has; is it a file's whole content?"
@@ -169,12 +127,5 @@ mod tests {
                 "{typed}: {error}"
             );
         }
-    }
-
-    #[test]
-    fn a_key_is_never_shown() {
-        let key = ApiKey("sk-1234".to_owned());
-        assert_eq!(format!("{key:?}"), "[the key]");
-        assert_eq!(key.hidden_in("wrong: sk-1234!"), "wrong: [the key]!");
     }
 }

@@ -6,35 +6,39 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    iter::{self, Fuse},
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::mpsc::{self, Receiver, Sender, SyncSender},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
+use crossbeam_channel::{Receiver, Select, unbounded};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::{Engine, EngineFacts, PageOutcome, Share};
-use crate::page::{Needs, PageId, PreparedPage};
+use super::{
+    Engine, PageSource,
+    dispatch::{self, EngineEvent, PageSender},
+};
+use crate::{
+    page::{DeviceStats, EngineInfo, Needs, PageId, PageOutcome, PreparedPage},
+    source::Next,
+};
 
 /// Reads with several engines at the same time.
-pub struct Several {
-    facts: EngineFacts,
+pub struct EnginePool {
+    info: EngineInfo,
     needs: Needs,
-    parts: Vec<Part>,
+    members: Vec<Member>,
 }
 
 /// One of the engines.
-struct Part {
+struct Member {
     engine: Box<dyn Engine>,
     /// What it spreads its work over. In a pool for all of them, one would wait for the work of another.
-    pool: ThreadPool,
-    share: Share,
+    threads: ThreadPool,
+    stats: DeviceStats,
 }
 
-impl Several {
+impl EnginePool {
     /// Reads with these engines, which are alike, each on the device of that name. They get an equal part of the threads of
     /// the pool that this is called from.
     ///
@@ -43,15 +47,15 @@ impl Several {
     pub fn new(engines: impl IntoIterator<Item = (String, Box<dyn Engine>)>) -> Result<Self> {
         let engines: Vec<_> = engines.into_iter().collect();
         let (threads, count) = (rayon::current_num_threads(), engines.len());
-        let parts = engines.into_iter().enumerate().map(|(place, engine)| {
+        let members = engines.into_iter().enumerate().map(|(place, engine)| {
             let (device, engine) = engine;
             // Those that are left over go to the last ones.
             let threads = ((threads + place) / count).max(1);
-            let pool = ThreadPoolBuilder::new().num_threads(threads).build();
-            Ok(Part {
+            let threads = ThreadPoolBuilder::new().num_threads(threads).build();
+            Ok(Member {
                 engine,
-                pool: pool.context("no threads can be started for an engine")?,
-                share: Share {
+                threads: threads.context("no threads can be started for an engine")?,
+                stats: DeviceStats {
                     device,
                     pages: 0,
                     time: Duration::ZERO,
@@ -59,27 +63,20 @@ impl Several {
                 },
             })
         });
-        let parts: Vec<_> = parts.collect::<Result<_>>()?;
-        let first = parts.first().context("there is no engine to read with")?;
+        let members: Vec<_> = members.collect::<Result<_>>()?;
+        let first = members.first().context("there is no engine to read with")?;
         Ok(Self {
-            facts: first.engine.facts().clone(),
+            info: first.engine.info().clone(),
             needs: first.engine.needs(),
-            parts,
+            members,
         })
     }
 }
 
-/// What an engine tells the dealer.
-enum Word {
-    /// It is free for a page.
-    Free,
-    Done(Box<PageOutcome>),
-    Ended(Result<()>),
-}
-
 /// Deals pages to the engines. It alone takes pages and hands outcomes on, on the thread of the run.
-struct Dealer<'p, 'd> {
-    pages: Fuse<&'p mut dyn Iterator<Item = PreparedPage>>,
+struct Dispatcher<'p, 'd> {
+    pages: &'p mut dyn PageSource,
+    has_ended: bool,
     done: &'d mut dyn FnMut(PageOutcome) -> Result<()>,
     started: Instant,
     /// The pages that are with an engine, and the place of that.
@@ -88,139 +85,125 @@ struct Dealer<'p, 'd> {
     left: VecDeque<PreparedPage>,
 }
 
-impl Dealer<'_, '_> {
+impl Dispatcher<'_, '_> {
     /// Runs the engines that are not lost until there is no page for them.
-    fn round(&mut self, parts: &mut [Part]) -> Result<()> {
+    fn round(&mut self, members: &mut [Member]) -> Result<()> {
         thread::scope(|scope| {
-            let (tell, words) = mpsc::channel();
-            let (mut doors, mut shares) = (Vec::new(), Vec::new());
-            for (place, part) in parts.iter_mut().enumerate() {
-                let Part {
+            let (event_tx, events) = unbounded();
+            let (mut senders, mut stats) = (Vec::new(), Vec::new());
+            for (place, member) in members.iter_mut().enumerate() {
+                let Member {
                     engine,
-                    pool,
-                    share,
-                } = part;
-                let (door, pages) = mpsc::sync_channel(1);
-                doors.push((!share.lost).then_some(door));
-                if !share.lost {
-                    let worker = Worker {
-                        place,
-                        tell: tell.clone(),
-                        pages,
+                    threads,
+                    stats: own,
+                } = member;
+                let sender = if own.lost {
+                    None
+                } else {
+                    let threads = &*threads;
+                    let work = move |end: dispatch::EngineEnd| {
+                        threads.install(|| end.drive(engine.as_mut()))
                     };
-                    thread::Builder::new()
-                        .name(share.device.clone())
-                        .spawn_scoped(scope, move || pool.install(|| worker.run(engine.as_mut())))
-                        .context("no thread can be started for an engine")?;
-                }
-                shares.push(share);
+                    Some(dispatch::start(scope, &own.device, place, &event_tx, work)?)
+                };
+                senders.push(sender);
+                stats.push(own);
             }
-            drop(tell);
-            self.deal(&words, &mut doors, &mut shares)
+            self.deal(&events, &senders, &mut stats)
         })
     }
 
-    /// Deals pages through the engines' `doors`, until all of them have ended.
+    /// Deals pages until all engines have ended.
     fn deal(
         &mut self,
-        words: &Receiver<(usize, Word)>,
-        doors: &mut [Option<SyncSender<PreparedPage>>],
-        shares: &mut [&mut Share],
+        events: &Receiver<(usize, EngineEvent)>,
+        senders: &[Option<PageSender>],
+        stats: &mut [&mut DeviceStats],
     ) -> Result<()> {
+        let mut running = senders.iter().flatten().count();
         let mut free = VecDeque::new();
-        loop {
-            // What is done is written before another page is waited for.
-            let word = if free.is_empty() {
-                let Ok(word) = words.recv() else {
-                    return Ok(());
-                };
-                Some(word)
-            } else {
-                words.try_recv().ok()
-            };
-            match word {
-                Some((place, Word::Free)) => free.push_back(place),
-                Some((place, Word::Done(outcome))) => {
-                    self.dealt.remove(&outcome.id);
-                    shares[place].pages += 1;
-                    shares[place].time = self.started.elapsed();
-                    (self.done)(*outcome)?;
-                }
-                Some((_, Word::Ended(Ok(())))) => {}
-                Some((place, Word::Ended(Err(error)))) => {
-                    shares[place].lost = true;
-                    self.take_back(place);
-                    if shares.iter().all(|share| share.lost) {
-                        return Err(error);
+        while running > 0 {
+            // What is done is written before another page is looked for.
+            while let Ok((place, event)) = events.try_recv() {
+                match event {
+                    EngineEvent::Free => free.push_back(place),
+                    EngineEvent::Done(outcome) => {
+                        self.dealt.remove(&outcome.id);
+                        stats[place].pages += 1;
+                        stats[place].time = self.started.elapsed();
+                        (self.done)(*outcome)?;
                     }
-                    let device = &shares[place].device;
-                    tracing::warn!("going on without {device}: {error:#}");
-                }
-                None => {
-                    if let Some(place) = free.pop_front() {
-                        self.serve(place, &mut doors[place]);
+                    EngineEvent::Ended(ended) => {
+                        running -= 1;
+                        free.retain(|&other| other != place);
+                        if let Err(error) = ended {
+                            self.lose(place, stats, error)?;
+                        }
                     }
                 }
             }
+            while let Some(&place) = free.front() {
+                let Some(sender) = &senders[place] else {
+                    break;
+                };
+                match self.next()? {
+                    Next::Item(page) => {
+                        self.dealt.insert(page.id, (place, page.clone()));
+                        sender.send(page);
+                    }
+                    Next::End => sender.end(),
+                    Next::NotYet => break,
+                }
+                free.pop_front();
+            }
+            if running > 0 {
+                let mut select = Select::new();
+                select.recv(events);
+                if !free.is_empty() {
+                    self.pages.watch(&mut select);
+                }
+                select.ready();
+            }
         }
+        Ok(())
     }
 
-    /// Hands the engine at `place` a page, or closes its door if there is none.
-    fn serve(&mut self, place: usize, door: &mut Option<SyncSender<PreparedPage>>) {
-        let Some(open) = door else {
-            return;
-        };
-        let Some(page) = self.next() else {
-            *door = None;
-            return;
-        };
-        self.dealt.insert(page.id, (place, page.clone()));
-        // If the engine has ended, its word on that is on the way.
-        let _ = open.send(page);
-    }
-
-    fn next(&mut self) -> Option<PreparedPage> {
-        self.left.pop_front().or_else(|| self.pages.next())
-    }
-
-    /// Takes the pages back that the engine at `place` has not answered for.
-    fn take_back(&mut self, place: usize) {
+    /// Goes on without the engine at `place`, if there is another one.
+    fn lose(
+        &mut self,
+        place: usize,
+        stats: &mut [&mut DeviceStats],
+        error: anyhow::Error,
+    ) -> Result<()> {
+        stats[place].lost = true;
         let pages = self.dealt.extract_if(|_, (at, _)| *at == place);
         let mut pages: Vec<_> = pages.map(|(_, (_, page))| page).collect();
         pages.sort_by_key(|page| page.id);
         self.left.extend(pages);
+        if stats.iter().all(|member| member.lost) {
+            return Err(error);
+        }
+        let device = &stats[place].device;
+        tracing::warn!("going on without {device}: {error:#}");
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<Next<PreparedPage>> {
+        if let Some(page) = self.left.pop_front() {
+            return Ok(Next::Item(page));
+        }
+        if self.has_ended {
+            return Ok(Next::End);
+        }
+        let next = self.pages.poll()?;
+        self.has_ended = next == Next::End;
+        Ok(next)
     }
 }
 
-/// An engine's end of the channels.
-struct Worker {
-    place: usize,
-    tell: Sender<(usize, Word)>,
-    pages: Receiver<PreparedPage>,
-}
-
-impl Worker {
-    fn run(self, engine: &mut dyn Engine) {
-        let tell = |word| {
-            let told = self.tell.send((self.place, word));
-            told.map_err(|_| anyhow!("the run has ended"))
-        };
-        let pages = iter::from_fn(|| {
-            tell(Word::Free).ok()?;
-            self.pages.recv().ok()
-        });
-        let mut done = |outcome| tell(Word::Done(Box::new(outcome)));
-        let run = AssertUnwindSafe(|| engine.run(&mut pages.fuse(), &mut done));
-        let ended = catch_unwind(run)
-            .unwrap_or_else(|_| Err(anyhow!("the engine's thread failed; this is a bug")));
-        // If nobody is there any more, the run has ended.
-        let _ = tell(Word::Ended(ended));
-    }
-}
-
-impl Engine for Several {
-    fn facts(&self) -> &EngineFacts {
-        &self.facts
+impl Engine for EnginePool {
+    fn info(&self) -> &EngineInfo {
+        &self.info
     }
 
     fn needs(&self) -> Needs {
@@ -229,11 +212,12 @@ impl Engine for Several {
 
     fn run(
         &mut self,
-        pages: &mut dyn Iterator<Item = PreparedPage>,
+        pages: &mut dyn PageSource,
         done: &mut dyn FnMut(PageOutcome) -> Result<()>,
     ) -> Result<()> {
-        let mut dealer = Dealer {
-            pages: pages.fuse(),
+        let mut dispatcher = Dispatcher {
+            pages,
+            has_ended: false,
             done,
             started: Instant::now(),
             dealt: HashMap::new(),
@@ -241,14 +225,15 @@ impl Engine for Several {
         };
         // An engine may leave pages when the others have ended, since there were no more.
         loop {
-            dealer.round(&mut self.parts)?;
-            if dealer.left.is_empty() {
+            dispatcher.round(&mut self.members)?;
+            if dispatcher.left.is_empty() {
                 return Ok(());
             }
         }
     }
 
-    fn shares(&self) -> Vec<Share> {
-        self.parts.iter().map(|part| part.share.clone()).collect()
+    fn device_stats(&self) -> Vec<DeviceStats> {
+        let members = self.members.iter();
+        members.map(|member| member.stats.clone()).collect()
     }
 }

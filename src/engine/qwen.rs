@@ -5,7 +5,7 @@ use std::{mem, path::Path, thread};
 use anyhow::{Context, Result, bail};
 use image::RgbImage;
 
-use super::{Attempt, EngineFacts, FinishReason, PageAnswer, PageReader, PageResult, Together};
+use super::{Attempt, BatchReader, PageResult};
 use crate::{
     error::{ErrorKind, PageError, Stage},
     generation::{
@@ -18,7 +18,8 @@ use crate::{
         device::Hardware,
         fault::{self, Trouble},
     },
-    page::{Needs, OutputFormat, PageId, PreparedPage},
+    options::OutputFormat,
+    page::{EngineInfo, FinishReason, Needs, PageAnswer, PageId, PreparedPage},
 };
 
 /// What is asked of the model.
@@ -38,7 +39,7 @@ pub struct Task {
 
 /// Qwen3-VL on Candle.
 pub struct QwenEngine {
-    facts: EngineFacts,
+    info: EngineInfo,
     model: QwenVl,
     prompt: Prompt,
     sampling: Sampling,
@@ -118,7 +119,7 @@ impl QwenEngine {
         let prompt = model.tokenizer.prompt(&task.prompt)?;
         tracing::debug!(model = name, ?hardware, "model loaded");
         Ok(Self {
-            facts: EngineFacts {
+            info: EngineInfo {
                 engine: Self::NAME,
                 model: Some(name.to_owned()),
                 output_format: task.output_format,
@@ -136,7 +137,7 @@ impl QwenEngine {
     /// The same engine once more, with the same weights in memory.
     fn share(&self) -> Self {
         Self {
-            facts: self.facts.clone(),
+            info: self.info.clone(),
             model: self.model.share(),
             prompt: self.prompt.clone(),
             sampling: self.sampling,
@@ -155,9 +156,9 @@ impl QwenEngine {
     ) -> Result<(&'a RgbImage, Sampling, Help<'a>)> {
         let image = page
             .pixels
-            .as_ref()
+            .as_deref()
             .context("the page came without pixels")?;
-        let sampling = if attempt.second_look {
+        let sampling = if attempt.resample {
             self.sampling.raised()
         } else {
             self.sampling
@@ -168,12 +169,6 @@ impl QwenEngine {
             deadline: Some(attempt.deadline),
         };
         Ok((image, sampling, help))
-    }
-
-    fn generate(&mut self, page: &PreparedPage, attempt: Attempt) -> Result<PageAnswer> {
-        let (image, sampling, help) = self.question(page, attempt)?;
-        let generated = self.model.generate(image, &self.prompt, sampling, help)?;
-        self.answer(&generated)
     }
 
     fn answer(&self, generated: &Generated) -> Result<PageAnswer> {
@@ -205,34 +200,15 @@ impl QwenEngine {
     }
 }
 
-impl PageReader for QwenEngine {
-    fn facts(&self) -> &EngineFacts {
-        &self.facts
+impl BatchReader for QwenEngine {
+    fn info(&self) -> &EngineInfo {
+        &self.info
     }
 
     fn needs(&self) -> Needs {
         Self::needs_of(self.drafts)
     }
 
-    fn read(&mut self, page: &PreparedPage, attempt: Attempt) -> Result<PageAnswer, PageError> {
-        let answer = self.generate(page, attempt);
-        answer.map_err(|error| self.failed(&error))
-    }
-
-    fn broken(&self) -> Option<String> {
-        let error = self.lost.as_ref()?;
-        Some(format!(
-            "the GPU can't be used any more: {error}. The same command goes on with the pages that are left; if it ends \
-             here again, `nvidia-smi` and the system's log (look for Xid) may say why"
-        ))
-    }
-
-    fn together(&mut self) -> Option<&mut dyn Together> {
-        if self.slots > 1 { Some(self) } else { None }
-    }
-}
-
-impl Together for QwenEngine {
     fn slots(&self) -> usize {
         self.slots
     }
@@ -273,6 +249,14 @@ impl Together for QwenEngine {
 
     fn clear(&mut self) {
         self.held.clear();
+    }
+
+    fn lost(&self) -> Option<String> {
+        let error = self.lost.as_ref()?;
+        Some(format!(
+            "the GPU can't be used any more: {error}. The same command goes on with the pages that are left; if it ends \
+             here again, `nvidia-smi` and the system's log (look for Xid) may say why"
+        ))
     }
 }
 

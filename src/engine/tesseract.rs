@@ -2,17 +2,19 @@
 
 use std::time::Instant;
 
-use super::{Attempt, EngineFacts, PageAnswer, PageReader};
+use super::{Attempt, PageResult, SingleReader};
 use crate::{
+    cancel::Cancel,
     error::{ErrorKind, PageError, Stage},
-    page::{Needs, OutputFormat, PreparedPage},
+    options::OutputFormat,
+    page::{EngineInfo, Needs, PageAnswer, PreparedPage},
     tesseract::Tesseract,
 };
 
 /// Reads pages with Tesseract, as plain text.
 #[derive(Debug, Clone)]
 pub struct TesseractEngine {
-    facts: EngineFacts,
+    info: EngineInfo,
     program: Tesseract,
 }
 
@@ -29,7 +31,7 @@ impl TesseractEngine {
     #[must_use]
     pub fn new(program: Tesseract) -> Self {
         Self {
-            facts: EngineFacts {
+            info: EngineInfo {
                 engine: Self::NAME,
                 model: None,
                 output_format: OutputFormat::Text,
@@ -39,25 +41,26 @@ impl TesseractEngine {
     }
 }
 
-impl PageReader for TesseractEngine {
-    fn facts(&self) -> &EngineFacts {
-        &self.facts
+impl SingleReader for TesseractEngine {
+    fn info(&self) -> &EngineInfo {
+        &self.info
     }
 
     fn needs(&self) -> Needs {
         Self::NEEDS
     }
 
-    fn read(&mut self, page: &PreparedPage, attempt: Attempt) -> Result<PageAnswer, PageError> {
+    fn read(&mut self, page: &PreparedPage, attempt: Attempt) -> PageResult {
         let failed = |kind, message| PageError::new(kind, Stage::Engine, message);
         let image = page
             .pixels
-            .as_ref()
+            .as_deref()
             .ok_or_else(|| failed(ErrorKind::Engine, "the page came without pixels"))?;
         let begin = Instant::now();
+        // The page in hand is finished, whoever asks the run to end.
         let text = self
             .program
-            .read(image, &|| Instant::now() >= attempt.deadline)?;
+            .read(image, &Cancel::default().until(attempt.deadline))?;
         let late = "tesseract took too long; give it more time with --page-timeout";
         Ok(PageAnswer {
             content: text.ok_or_else(|| failed(ErrorKind::Timeout, late))?,

@@ -1,15 +1,16 @@
 //! The engine that answers with a PDF's own text: no model, no pixels.
 
-use super::{Attempt, EngineFacts, PageAnswer, PageReader};
+use super::{Attempt, PageResult, SingleReader};
 use crate::{
     error::{ErrorKind, PageError, Stage},
-    page::{Needs, OutputFormat, PreparedPage},
+    options::OutputFormat,
+    page::{EngineInfo, Needs, PageAnswer, PreparedPage},
 };
 
 /// Reads the text layer as `PDFium` gives it. Pages without one (images) fail as `unsupported`.
 #[derive(Debug, Clone)]
 pub struct TextLayer {
-    facts: EngineFacts,
+    info: EngineInfo,
 }
 
 impl TextLayer {
@@ -25,7 +26,7 @@ impl TextLayer {
 impl Default for TextLayer {
     fn default() -> Self {
         Self {
-            facts: EngineFacts {
+            info: EngineInfo {
                 engine: Self::NAME,
                 model: None,
                 output_format: OutputFormat::Text,
@@ -34,16 +35,16 @@ impl Default for TextLayer {
     }
 }
 
-impl PageReader for TextLayer {
-    fn facts(&self) -> &EngineFacts {
-        &self.facts
+impl SingleReader for TextLayer {
+    fn info(&self) -> &EngineInfo {
+        &self.info
     }
 
     fn needs(&self) -> Needs {
         Self::NEEDS
     }
 
-    fn read(&mut self, page: &PreparedPage, _: Attempt) -> Result<PageAnswer, PageError> {
+    fn read(&mut self, page: &PreparedPage, _: Attempt) -> PageResult {
         let text = page.text.as_ref().ok_or_else(|| {
             PageError::new(
                 ErrorKind::Unsupported,

@@ -27,7 +27,7 @@ use super::{
     meta::{Meta, OutputSettings, SHARD, differing, put_whole},
     scan::{Line, PageKey, each_line},
 };
-use crate::{page::PageSelection, record::Status, shard::Shard};
+use crate::{page_selection::PageSelection, record::Status, shard::Shard};
 
 /// Two journals that were written with different settings.
 #[derive(Debug, Clone, PartialEq)]

@@ -244,8 +244,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        engine::{EngineFacts, PageAnswer, PageOutcome},
-        page::{Document, OutputFormat, PageId, PageRef},
+        options::OutputFormat,
+        page::{Document, EngineInfo, PageAnswer, PageId, PageOutcome, PageRef},
         record::PageFacts,
     };
 
@@ -307,7 +307,6 @@ mod tests {
             original: None,
             prepare: Duration::ZERO,
             attempts: 1,
-            engine: Duration::ZERO,
         };
         let outcome = PageOutcome {
             id: PageId(0),
@@ -315,7 +314,7 @@ mod tests {
                 content: "text".repeat(page as usize),
                 ..PageAnswer::default()
             }),
-            by: EngineFacts {
+            by: EngineInfo {
                 engine: "qwen",
                 model: None,
                 output_format: OutputFormat::Markdown,
@@ -323,6 +322,7 @@ mod tests {
             attempts: 1,
             size: None,
             warnings: Vec::new(),
+            elapsed: Duration::ZERO,
         };
         Record::read(&facts, outcome)
     }

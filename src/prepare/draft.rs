@@ -4,32 +4,30 @@
 //! the page its guess, and nothing else.
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Mutex, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
 use crate::{
+    cancel::Cancel,
     error::{ErrorKind, PageError, Stage, guard},
     page::{PageText, PreparedPage},
     tesseract::Tesseract,
 };
 
 /// A text layer with so many letters and digits is the page's text; with fewer it may be a stamp on a scan.
-const ENOUGH: usize = 16;
+const MIN_LETTERS: usize = 16;
 /// A guess is not worth more time than this, which is far above what a page of small print takes.
-const LONGEST: Duration = Duration::from_secs(60);
+const MAX_TIME: Duration = Duration::from_secs(60);
 /// So many failures in a row end the guessing for this run.
-const PATIENCE: u32 = 3;
+const MAX_FAILURES: u32 = 3;
 
 /// Reads pages with Tesseract, for guesses.
 #[derive(Debug)]
 pub(super) struct Drafts {
     tesseract: Tesseract,
-    /// Whether nobody wants pages any more.
-    stop: Arc<AtomicBool>,
+    /// Says when nobody wants pages any more.
+    cancel: Cancel,
     /// Held for reading as long as a program runs.
     running: RwLock<()>,
     failures: Mutex<Failures>,
@@ -43,10 +41,10 @@ struct Failures {
 }
 
 impl Drafts {
-    pub(super) fn new(tesseract: Tesseract, stop: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(tesseract: Tesseract, cancel: Cancel) -> Self {
         Self {
             tesseract,
-            stop,
+            cancel,
             running: RwLock::default(),
             failures: Mutex::default(),
         }
@@ -57,16 +55,15 @@ impl Drafts {
         if page.blank || page.text.as_ref().is_some_and(says_enough) || self.are_given_up() {
             return None;
         }
-        let image = page.pixels.as_ref()?;
-        let deadline = deadline.min(Instant::now() + LONGEST);
-        let stopped = || self.stop.load(Ordering::Relaxed);
+        let image = page.pixels.as_deref()?;
+        let deadline = deadline.min(Instant::now() + MAX_TIME);
+        let stopped = || self.cancel.reason().is_some();
         let _running = self.running.read();
         if stopped() {
             return None;
         }
         let read = guard(Stage::Engine, "the thread that runs tesseract", || {
-            let given_up = || stopped() || Instant::now() >= deadline;
-            self.tesseract.read(image, &given_up)
+            self.tesseract.read(image, &self.cancel.until(deadline))
         });
         if stopped() {
             return None;
@@ -81,7 +78,7 @@ impl Drafts {
     }
 
     fn are_given_up(&self) -> bool {
-        self.failures().in_a_row >= PATIENCE
+        self.failures().in_a_row >= MAX_FAILURES
     }
 
     /// Says a failure of each kind once.
@@ -95,9 +92,9 @@ impl Drafts {
             Err(error) => error,
         };
         failures.in_a_row += 1;
-        if failures.in_a_row == PATIENCE {
+        if failures.in_a_row == MAX_FAILURES {
             tracing::warn!(
-                "--draft tesseract: {error}; {PATIENCE} times in a row: no more guesses from it in this run"
+                "--draft tesseract: {error}; {MAX_FAILURES} times in a row: no more guesses from it in this run"
             );
         } else if !failures.told.contains(&error.kind) {
             tracing::warn!(
@@ -115,5 +112,5 @@ impl Drafts {
 
 fn says_enough(text: &PageText) -> bool {
     let letters = text.0.chars().filter(|c| c.is_alphanumeric());
-    letters.take(ENOUGH).count() == ENOUGH
+    letters.take(MIN_LETTERS).count() == MIN_LETTERS
 }

@@ -1,10 +1,11 @@
 //! Turns documents into pages that an engine can read: in input order, in parallel, and only a few ahead.
 //!
-//! One feeder thread opens the documents one after the other. For each page it sends a slot over a bounded channel, and
-//! then gives the page to a pool of threads, which put the result into the slot. A full channel stops the feeder, so
-//! that memory is bounded whatever the size of the input.
+//! The producer, a thread, opens the documents one after the other. For each page it sends a slot over a bounded channel,
+//! and then gives the page to a pool of threads, which put the result into the slot. A full channel stops the producer, so
+//! that memory is bounded whatever the size of the input. The end of the input is a slot too: a producer that is lost is
+//! not taken for it.
 //!
-//! Documents are decoded in worker processes, one for each thread and one for the feeder. What crashes or hangs there
+//! Documents are decoded in worker processes, one for each thread and one for the producer. What crashes or hangs there
 //! costs the page that was asked for, and nothing else.
 
 mod blank;
@@ -20,28 +21,25 @@ use std::{
     fs::Metadata,
     io,
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc::{self, RecvTimeoutError},
-    },
+    sync::Arc,
     thread,
     time::{Duration, SystemTime},
 };
 
 use ::image::RgbImage;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use crossbeam_channel::{Receiver, Select, TryRecvError, bounded};
 use rayon::ThreadPoolBuilder;
 use serde::{Deserialize, Serialize};
 
-use self::{
-    draft::Drafts,
-    producer::{Feeder, PassedOver},
-    worker_pool::Workers,
-};
+pub use self::producer::SkipCounts;
+use self::{draft::Drafts, producer::Producer, worker_pool::Workers};
 use crate::{
+    cancel::{Cancel, NotReceived, Reason},
     error::{ErrorKind, PageError, Stage},
-    page::{Document, Needs, PageRef, PageSelection, PixelBudget, Preparation, Source},
+    page::{Document, Needs, PageRef, PixelBudget, Preparation, Source},
+    page_selection::PageSelection,
+    source::{Next, PageSource},
     tesseract::Tesseract,
 };
 
@@ -123,26 +121,33 @@ impl Done for () {
 /// The pages of a run, in input order. Dropping it stops the preparation.
 #[derive(Debug)]
 pub struct Pages {
-    slots: mpsc::Receiver<Slot>,
-    /// Taken out of `slots` to see whether there is any.
-    first: Option<Slot>,
-    stop: Arc<AtomicBool>,
+    slots: Receiver<Slot>,
+    /// Taken out of `slots`, and not ready yet.
+    first: Option<(PageRef, Receiver<Preparation>)>,
+    has_ended: bool,
+    cancel: Cancel,
     drafts: Option<Arc<Drafts>>,
-    passed_over: Arc<PassedOver>,
+    skipped: Arc<SkipCounts>,
 }
 
-/// A page, and where its preparation will come from.
-type Slot = (PageRef, mpsc::Receiver<Preparation>);
+/// What the producer hands out, in input order.
+#[derive(Debug)]
+enum Slot {
+    /// A page, and where its preparation will come from.
+    Page(PageRef, Receiver<Preparation>),
+    /// There are no more pages.
+    End,
+}
 
 /// Starts to prepare the selected pages of all documents.
 ///
-/// A document that can't be opened gives one [`Preparation`] for its page 0.
+/// A document that can't be opened gives one [`Preparation`] for its page 0. `cancel` ends the preparation.
 ///
 /// # Errors
 ///
 /// If no threads or worker processes can be started, or these can't load PDFium.
-pub fn pages(sources: Vec<Source>, settings: Settings) -> Result<Pages> {
-    pages_except(sources, settings, Box::new(()))
+pub fn pages(sources: Vec<Source>, settings: Settings, cancel: &Cancel) -> Result<Pages> {
+    pages_except(sources, settings, Box::new(()), cancel)
 }
 
 /// Starts to prepare the selected pages of all documents, except for those that are done.
@@ -154,6 +159,7 @@ pub fn pages_except(
     sources: Vec<Source>,
     settings: Settings,
     done: Box<dyn Done>,
+    cancel: &Cancel,
 ) -> Result<Pages> {
     let pool = ThreadPoolBuilder::new()
         .num_threads(settings.workers.max(1))
@@ -161,130 +167,144 @@ pub fn pages_except(
         .build()
         .context("the preparation threads can't be started")?;
     let workers = Workers::start(settings.program.clone(), settings.page_timeout)?;
-    let (sender, slots) = mpsc::sync_channel(settings.prefetch);
-    let stop = Arc::new(AtomicBool::new(false));
+    let (slot_tx, slots) = bounded(settings.prefetch);
+    let cancel = cancel.child();
     let drafts = settings.draft.clone();
-    let drafts = drafts.map(|tesseract| Arc::new(Drafts::new(tesseract, Arc::clone(&stop))));
-    let passed_over = Arc::<PassedOver>::default();
-    let mut feeder = Feeder {
+    let drafts = drafts.map(|tesseract| Arc::new(Drafts::new(tesseract, cancel.clone())));
+    let skipped = Arc::<SkipCounts>::default();
+    let mut producer = Producer {
         settings: Arc::new(settings),
         workers: Arc::new(workers),
         drafts: drafts.clone(),
         pool,
-        slots: sender,
+        slots: slot_tx,
         next_document: 0,
         next_page: 0,
-        stop: Arc::clone(&stop),
+        cancel: cancel.clone(),
         done,
-        passed_over: Arc::clone(&passed_over),
+        skipped: Arc::clone(&skipped),
     };
     thread::Builder::new()
-        .name("feeder".to_owned())
-        .spawn(move || {
-            sources
-                .into_iter()
-                .try_for_each(|source| feeder.feed(source))
-        })
+        .name("producer".to_owned())
+        .spawn(move || producer.produce(sources))
         .context("the thread that opens the documents can't be started")?;
     Ok(Pages {
         slots,
         first: None,
-        stop,
+        has_ended: false,
+        cancel,
         drafts,
-        passed_over,
+        skipped,
     })
 }
 
 impl Pages {
-    /// How many documents so far had none of the selected pages, and so gave no page at all.
+    /// What gave no page so far.
     #[must_use]
-    pub fn unselected(&self) -> u64 {
-        self.passed_over
-            .unselected_documents
-            .load(Ordering::Relaxed)
+    pub fn skipped(&self) -> &SkipCounts {
+        &self.skipped
     }
 
-    /// How many documents so far were passed over since others have the same bytes.
-    #[must_use]
-    pub fn copies(&self) -> u64 {
-        self.passed_over.copies.load(Ordering::Relaxed)
-    }
-
-    /// How many documents so far were left to other runs.
-    #[must_use]
-    pub fn elsewhere(&self) -> u64 {
-        self.passed_over.elsewhere.load(Ordering::Relaxed)
-    }
-
-    /// How many documents so far gave no page since all of theirs are done.
-    #[must_use]
-    pub fn done_documents(&self) -> u64 {
-        self.passed_over.done_documents.load(Ordering::Relaxed)
-    }
-
-    /// How many pages so far were passed over since they are done.
-    #[must_use]
-    pub fn done_pages(&self) -> u64 {
-        self.passed_over.done_pages.load(Ordering::Relaxed)
-    }
-}
-
-impl Pages {
     /// Whether there is a page to come. Waits until one is found, or the input has ended, and not until it is prepared.
-    pub fn any(&mut self) -> bool {
-        if self.first.is_none() {
-            self.first = self.slots.recv().ok();
+    ///
+    /// # Errors
+    /// As [`poll`](Self::poll).
+    pub fn has_pages(&mut self) -> Result<bool> {
+        while self.first.is_none() && !self.has_ended {
+            let slot = match self.cancel.recv(&self.slots) {
+                Ok(slot) => Some(slot),
+                Err(NotReceived::Cancelled(_)) => return Ok(false),
+                Err(NotReceived::Disconnected) => None,
+            };
+            self.take(slot)?;
         }
-        self.first.is_some()
+        Ok(self.first.is_some())
     }
 
-    /// The next page, as soon as it is ready; none at the end of the input, or when `given_up` says that nobody waits any
-    /// more.
-    pub fn next_unless(&mut self, given_up: &dyn Fn() -> bool) -> Option<Preparation> {
-        let first = self.first.take();
-        let (page, slot) = first.map_or_else(|| wait(&self.slots, given_up), Ok).ok()?;
-        match wait(&slot, given_up) {
-            Ok(preparation) => Some(preparation),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => Some(Preparation {
-                page,
-                result: Err(crashed(
-                    Stage::Prepare,
-                    "the preparation stopped without a result",
-                )),
-                elapsed: Duration::ZERO,
-                attempts: 1,
-                passed_over: 0,
-            }),
+    /// Takes what the producer handed out; none if it is gone.
+    fn take(&mut self, slot: Option<Slot>) -> Result<()> {
+        match slot {
+            Some(Slot::Page(page, result)) => self.first = Some((page, result)),
+            Some(Slot::End) => self.has_ended = true,
+            None => bail!(
+                "the thread that opens the documents failed before it came to the end of them; this is a bug"
+            ),
         }
-    }
-}
-
-/// Waits for something, until it can't come any more or `given_up` says so; that is a timeout.
-fn wait<T>(
-    receiver: &mpsc::Receiver<T>,
-    given_up: &dyn Fn() -> bool,
-) -> Result<T, RecvTimeoutError> {
-    const LOOK_UP: Duration = Duration::from_millis(50);
-    loop {
-        match receiver.recv_timeout(LOOK_UP) {
-            Err(RecvTimeoutError::Timeout) if !given_up() => {}
-            end => return end,
-        }
+        Ok(())
     }
 }
 
+impl PageSource<Preparation> for Pages {
+    fn poll(&mut self) -> Result<Next<Preparation>> {
+        if self.cancel.reason().is_some() {
+            return Ok(Next::End);
+        }
+        if self.first.is_none() && !self.has_ended {
+            match self.slots.try_recv() {
+                Ok(slot) => self.take(Some(slot))?,
+                Err(TryRecvError::Empty) => return Ok(Next::NotYet),
+                Err(TryRecvError::Disconnected) => self.take(None)?,
+            }
+        }
+        let Some((page, result)) = &self.first else {
+            return Ok(Next::End);
+        };
+        let preparation = match result.try_recv() {
+            Ok(preparation) => preparation,
+            Err(TryRecvError::Empty) => return Ok(Next::NotYet),
+            Err(TryRecvError::Disconnected) => lost(page.clone()),
+        };
+        self.first = None;
+        Ok(Next::Item(preparation))
+    }
+
+    fn watch<'a>(&'a self, select: &mut Select<'a>) {
+        match &self.first {
+            Some((_, result)) => select.recv(result),
+            None => select.recv(&self.slots),
+        };
+        self.cancel.watch(select);
+    }
+}
+
+/// A page whose preparation ended without a result.
+fn lost(page: PageRef) -> Preparation {
+    let message = "the preparation stopped without a result";
+    Preparation {
+        page,
+        result: Err(crashed(Stage::Prepare, message)),
+        elapsed: Duration::ZERO,
+        attempts: 1,
+        passed_over: 0,
+    }
+}
+
+/// Waits for each page.
 impl Iterator for Pages {
-    type Item = Preparation;
+    type Item = Result<Preparation>;
 
-    fn next(&mut self) -> Option<Preparation> {
-        self.next_unless(&|| false)
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.poll() {
+                Ok(Next::Item(preparation)) => return Some(Ok(preparation)),
+                Ok(Next::End) => return None,
+                Ok(Next::NotYet) => {
+                    let mut select = Select::new();
+                    self.watch(&mut select);
+                    self.cancel.ready(&mut select, None);
+                }
+                Err(error) => {
+                    self.has_ended = true;
+                    return Some(Err(error));
+                }
+            }
+        }
     }
 }
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.cancel.cancel(Reason::Stopped);
         if let Some(drafts) = &self.drafts {
             drafts.end();
         }

@@ -1,4 +1,4 @@
-//! The feeder: opens one document after the other and hands out their pages.
+//! The producer: opens one document after the other and hands out their pages.
 
 use std::{
     fs::{self, File},
@@ -7,12 +7,12 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc,
+        atomic::{AtomicU64, Ordering},
     },
     time::{Instant, SystemTime},
 };
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use image::RgbImage;
 use rayon::ThreadPool;
 use sha2::{Digest, Sha256};
@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     backoff::retry,
+    cancel::Cancel,
     error::{ErrorKind, PageError, Stage},
     page::{Document, Format, PageId, PageRef, PageText, Preparation, PreparedPage, Source},
 };
@@ -35,27 +36,27 @@ use crate::{
 const PIECE: usize = 1 << 18;
 
 /// Walks through the documents.
-pub(super) struct Feeder {
+pub(super) struct Producer {
     pub(super) settings: Arc<Settings>,
     pub(super) workers: Arc<Workers>,
     pub(super) drafts: Option<Arc<Drafts>>,
     pub(super) pool: ThreadPool,
-    pub(super) slots: mpsc::SyncSender<Slot>,
+    pub(super) slots: Sender<Slot>,
     pub(super) next_document: u64,
     pub(super) next_page: u64,
-    pub(super) stop: Arc<AtomicBool>,
+    pub(super) cancel: Cancel,
     pub(super) done: Box<dyn Done>,
-    pub(super) passed_over: Arc<PassedOver>,
+    pub(super) skipped: Arc<SkipCounts>,
 }
 
-/// What gave no page.
+/// Documents and pages that gave no page, since they need not be read.
 #[derive(Debug, Default)]
-pub(super) struct PassedOver {
-    pub(super) unselected_documents: AtomicU64,
-    pub(super) copies: AtomicU64,
-    pub(super) elsewhere: AtomicU64,
-    pub(super) done_documents: AtomicU64,
-    pub(super) done_pages: AtomicU64,
+pub struct SkipCounts {
+    unselected_documents: AtomicU64,
+    copies: AtomicU64,
+    elsewhere: AtomicU64,
+    done_documents: AtomicU64,
+    done_pages: AtomicU64,
 }
 
 /// What is left of a document.
@@ -74,9 +75,20 @@ struct Opened {
     format: Format,
 }
 
-impl Feeder {
+impl Producer {
+    /// Hands out the pages of all documents, then the end of the input.
+    pub(super) fn produce(&mut self, sources: Vec<Source>) {
+        let produced = sources
+            .into_iter()
+            .try_for_each(|source| self.produce_document(source));
+        if produced.is_continue() {
+            // If nobody is there any more, nobody waits for the end.
+            let _ = self.slots.send(Slot::End);
+        }
+    }
+
     /// Hands out the pages of one document; breaks off when nobody wants them any more.
-    pub(super) fn feed(&mut self, source: Source) -> ControlFlow<()> {
+    fn produce_document(&mut self, source: Source) -> ControlFlow<()> {
         let begin = Instant::now();
         let mut document = Document {
             path: source.path,
@@ -109,13 +121,13 @@ impl Feeder {
                     document,
                     number: 0,
                 };
-                let (result, slot) = mpsc::sync_channel(1);
+                let (result, slot) = bounded(1);
                 let _ = result.send(Preparation {
                     page: page.clone(),
                     result: Err(error),
                     elapsed: begin.elapsed(),
                     attempts,
-                    passed_over: self.passed_over.documents(),
+                    passed_over: self.skipped.documents(),
                 });
                 return self.hand_out(page, slot);
             }
@@ -127,7 +139,7 @@ impl Feeder {
                 document: Arc::clone(&document),
                 number,
             };
-            let (result, slot) = mpsc::sync_channel(1);
+            let (result, slot) = bounded(1);
             self.hand_out(page.clone(), slot)?;
             self.spawn(page, Arc::clone(&opened), result);
         }
@@ -156,13 +168,13 @@ impl Feeder {
     /// already.
     fn pass_over_whole(&mut self, document: &Document) -> bool {
         if self.done.is_elsewhere(document) {
-            self.passed_over.elsewhere.fetch_add(1, Ordering::Relaxed);
+            self.skipped.elsewhere.fetch_add(1, Ordering::Relaxed);
             return true;
         }
         if self.done.is_copy(document) {
             let path = document.path.display();
             tracing::info!("{path} has the bytes of a document that was read before");
-            self.passed_over.copies.fetch_add(1, Ordering::Relaxed);
+            self.skipped.copies.fetch_add(1, Ordering::Relaxed);
             return true;
         }
         let nothing = self.left(document).filter(|left| left.pages.is_empty());
@@ -197,12 +209,12 @@ impl Feeder {
 
     /// Counts what is done already, and a document that gives no page.
     fn pass_over(&self, to_do: &ToDo) {
-        let PassedOver {
+        let SkipCounts {
             unselected_documents,
             done_documents,
             done_pages,
             ..
-        } = &*self.passed_over;
+        } = &*self.skipped;
         done_pages.fetch_add(to_do.done, Ordering::Relaxed);
         if to_do.pages.is_empty() {
             let documents = if to_do.done == 0 {
@@ -215,27 +227,28 @@ impl Feeder {
     }
 
     /// Waits until there is room for one more page.
-    fn hand_out(&self, page: PageRef, slot: mpsc::Receiver<Preparation>) -> ControlFlow<()> {
-        match self.slots.send((page, slot)) {
+    fn hand_out(&self, page: PageRef, slot: Receiver<Preparation>) -> ControlFlow<()> {
+        match self.slots.send(Slot::Page(page, slot)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
         }
     }
 
     /// Lets a thread of the pool have the page prepared.
-    fn spawn(&mut self, page: PageRef, opened: Arc<Opened>, result: mpsc::SyncSender<Preparation>) {
+    fn spawn(&mut self, page: PageRef, opened: Arc<Opened>, result: Sender<Preparation>) {
         let id = PageId(self.next_page);
         self.next_page += 1;
-        let (settings, stop) = (Arc::clone(&self.settings), Arc::clone(&self.stop));
+        let (settings, cancel) = (Arc::clone(&self.settings), self.cancel.clone());
         let drafts = self.drafts.clone();
-        let passed_over = self.passed_over.documents();
+        let passed_over = self.skipped.documents();
         self.pool.spawn(move || {
-            if stop.load(Ordering::Relaxed) {
+            if cancel.reason().is_some() {
                 return;
             }
             let begin = Instant::now();
-            let (mut prepared, attempts) =
-                retry(settings.retries, || opened.page(id, &page, &settings));
+            let (mut prepared, attempts) = retry(settings.retries, &cancel, || {
+                opened.page(id, &page, &settings)
+            });
             if let (Some(drafts), Ok(page)) = (drafts, &mut prepared) {
                 page.draft = drafts.of(page, begin + settings.page_timeout);
             }
@@ -263,7 +276,7 @@ impl Feeder {
         };
         self.next_document += 1;
         let request = opened.request(Wanted::PageCount);
-        let (count, attempts) = retry(self.settings.retries, || {
+        let (count, attempts) = retry(self.settings.retries, &self.cancel, || {
             self.workers.page_count(request, &document.path)
         });
         document.page_count = count.as_ref().ok().copied();
@@ -284,7 +297,7 @@ impl Feeder {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(not_opened(&error)),
             };
-            if self.stop.load(Ordering::Relaxed) {
+            if self.cancel.reason().is_some() {
                 return Err(unreadable(Stage::Open, "the run was stopped"));
             }
             head.extend(read.iter().take(Format::HEAD - head.len()));
@@ -307,7 +320,37 @@ impl Feeder {
     }
 }
 
-impl PassedOver {
+impl SkipCounts {
+    /// Documents without any of the selected pages.
+    #[must_use]
+    pub fn unselected(&self) -> u64 {
+        self.unselected_documents.load(Ordering::Relaxed)
+    }
+
+    /// Documents that have the bytes of others.
+    #[must_use]
+    pub fn copies(&self) -> u64 {
+        self.copies.load(Ordering::Relaxed)
+    }
+
+    /// Documents that are left to other runs.
+    #[must_use]
+    pub fn elsewhere(&self) -> u64 {
+        self.elsewhere.load(Ordering::Relaxed)
+    }
+
+    /// Documents all of whose pages are done.
+    #[must_use]
+    pub fn done_documents(&self) -> u64 {
+        self.done_documents.load(Ordering::Relaxed)
+    }
+
+    /// Pages that are done.
+    #[must_use]
+    pub fn done_pages(&self) -> u64 {
+        self.done_pages.load(Ordering::Relaxed)
+    }
+
     /// Documents that gave no page.
     fn documents(&self) -> u64 {
         [
@@ -349,7 +392,7 @@ impl Opened {
         });
         Ok(PreparedPage {
             id,
-            pixels: pixels.transpose()?,
+            pixels: pixels.transpose()?.map(Arc::new),
             original: header.original,
             blank: header.blank,
             text: header.text.map(PageText),

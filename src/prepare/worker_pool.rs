@@ -17,10 +17,7 @@ use super::{
     crashed,
     protocol::{self, PageHeader, Reply, Request},
 };
-use crate::{
-    config::API_KEY,
-    error::{ErrorKind, PageError, Stage},
-};
+use crate::error::{ErrorKind, PageError, Stage};
 
 /// The subcommand that makes this program a worker.
 pub const SUBCOMMAND: &str = "prepare-worker";
@@ -157,7 +154,7 @@ impl Worker {
         command
             .arg(SUBCOMMAND)
             // What decodes files from anywhere need not know it.
-            .env_remove(API_KEY)
+            .env_remove("OMNIDOCS_SERVER_API_KEY")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());

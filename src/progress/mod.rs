@@ -24,7 +24,7 @@ use crate::{
     exit::Exit,
     journal::{Opened, Target},
     options::ProgressChoice,
-    page::PageSelection,
+    page_selection::PageSelection,
     record::Record,
 };
 

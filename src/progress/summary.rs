@@ -7,8 +7,8 @@ use indicatif::HumanCount;
 use super::tally::{Failure, Tally};
 use crate::{
     discover::Ignored,
-    engine::Share,
     journal::Target,
+    page::DeviceStats,
     record::{Record, Status},
 };
 
@@ -170,7 +170,7 @@ impl Tally {
     }
 }
 
-fn share_told(share: &Share) -> String {
+fn share_told(share: &DeviceStats) -> String {
     let minutes = share.time.as_secs_f64() / 60.0;
     let pace = share.pages as f64 / minutes.max(1e-9);
     let decimals = usize::from(pace < 100.0);
@@ -254,9 +254,9 @@ mod tests {
     use super::*;
     use crate::progress::tally::FAILURES_SHOWN;
     use crate::{
-        engine::{EngineFacts, PageAnswer, PageOutcome},
         error::{ErrorKind, PageError, Stage},
-        page::{Document, OutputFormat, PageId, PageRef},
+        options::OutputFormat,
+        page::{Document, EngineInfo, PageAnswer, PageId, PageOutcome, PageRef},
         record::PageFacts,
     };
 
@@ -269,7 +269,7 @@ mod tests {
             format: None,
             page_count: (number > 0).then_some(4),
         });
-        let by = EngineFacts {
+        let by = EngineInfo {
             engine: "qwen",
             model: None,
             output_format: OutputFormat::Markdown,
@@ -280,7 +280,6 @@ mod tests {
             original: None,
             prepare: Duration::from_millis(40),
             attempts: 1,
-            engine: Duration::from_millis(u64::from(number) * 1000),
         };
         let result =
             result.map_err(|reason| PageError::new(ErrorKind::Render, Stage::Prepare, reason));
@@ -292,6 +291,7 @@ mod tests {
             attempts: 1,
             size: None,
             warnings: Vec::new(),
+            elapsed: Duration::from_millis(u64::from(number) * 1000),
         };
         tally.add(&Record::read(&facts, outcome));
     }
@@ -337,7 +337,7 @@ mod tests {
         tally.shares = [(3_990, 3_990, false), (14, 600, true)]
             .into_iter()
             .zip(0..)
-            .map(|((pages, seconds, lost), number)| Share {
+            .map(|((pages, seconds, lost), number)| DeviceStats {
                 device: format!("cuda:{number}"),
                 pages,
                 time: Duration::from_secs(seconds),

@@ -7,9 +7,9 @@ use std::{
 };
 
 use crate::{
-    engine::Share,
-    page::PageSelection,
-    record::{Record, Status, Warning},
+    page::{DeviceStats, Warning},
+    page_selection::PageSelection,
+    record::{Record, Status},
 };
 
 /// How many failures the summary tells.
@@ -35,7 +35,7 @@ pub struct Tally {
     /// Documents that are in other shards.
     pub elsewhere: usize,
     /// What each device has done, if there are several.
-    pub shares: Vec<Share>,
+    pub shares: Vec<DeviceStats>,
     /// Whether the run was asked to end before its time.
     pub interrupted: bool,
     /// Documents that a page has been taken from, and the path of the latest.

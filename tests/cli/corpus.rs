@@ -8,7 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use omnidocs::record::{Record, Timings, Warning};
+use omnidocs::{
+    page::Warning,
+    record::{Record, Timings},
+};
 use sha2::{Digest, Sha256};
 
 use crate::common::{Ran, Room};

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader},
     process::{Child, Command},
     thread,
     time::Duration,
@@ -148,20 +148,17 @@ fn promise_8_signals_at_random_moments_end_in_their_code_and_the_same_command_go
     assert_complete(&room);
 }
 
-/// Waits until the program has taken SIGTERM over from the system.
-#[cfg(target_os = "linux")]
-fn wait_for_handler(child: &Child) {
-    let takes_it = || {
-        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
-        let caught = status
-            .lines()
-            .find_map(|line| line.strip_prefix("SigCgt:"))?;
-        let caught = u64::from_str_radix(caught.trim(), 16).ok()?;
-        (caught & (1 << 14) != 0).then_some(())
-    };
-    while takes_it().is_none() {
-        thread::sleep(Duration::from_millis(5));
+/// Waits until the program, which was asked for its log, has a page in hand.
+fn wait_for_page_in_hand(child: &mut Child) {
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("model loaded") {
+        line.clear();
+        assert_ne!(log.read_line(&mut line).unwrap(), 0, "it loads the model");
     }
+    // Nobody else reads what comes now.
+    thread::spawn(move || io::copy(&mut log, &mut io::sink()));
+    thread::sleep(Duration::from_millis(500));
 }
 
 #[cfg(target_os = "linux")]
@@ -169,15 +166,14 @@ fn wait_for_handler(child: &Child) {
 fn promise_8_a_second_signal_ends_the_run_at_once_and_leaves_a_valid_file() {
     let room = Room::new();
     // A page of almost as many tokens as the model holds takes half a minute.
-    let args = "extract -o out.jsonl --min-pixels 3900000 --max-pixels 3900000 --model";
+    let args = "extract -vv -o out.jsonl --min-pixels 3900000 --max-pixels 3900000 --model";
     let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
     let mut command = room.omnidocs(args);
     let mut child = spawn(command.args([
         format!("{examples}/reader"),
         format!("{examples}/pages/notice.png"),
     ]));
-    wait_for_handler(&child);
-    thread::sleep(Duration::from_millis(500));
+    wait_for_page_in_hand(&mut child);
     signal("TERM", &child);
     thread::sleep(Duration::from_millis(500));
     let state = child.try_wait().unwrap();

@@ -3,7 +3,7 @@
 use image::ImageFormat;
 use omnidocs::{
     error::{ErrorKind, Stage},
-    page::OutputFormat,
+    options::OutputFormat,
     record::Status,
 };
 
@@ -282,8 +282,8 @@ fn trouble_that_cannot_be_taken_is_a_usage_error() {
             "--page-timeout -5 makes no sense",
         ),
         (
-            "a.pdf --fallback qwen",
-            "invalid value 'qwen' for '--fallback",
+            "a.pdf --fallback abbyy",
+            "invalid value 'abbyy' for '--fallback",
         ),
         (
             "a.pdf --fallback text-layer",

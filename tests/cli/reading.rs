@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use assert_cmd::Command;
 use image::ImageFormat;
 use omnidocs::{
-    engine::FinishReason,
     error::{ErrorKind, Stage},
-    page::OutputFormat,
-    record::{Record, Status, Timings, Warning},
+    options::OutputFormat,
+    page::{FinishReason, Warning},
+    record::{Record, Status, Timings},
 };
 use serde::Deserialize;
 

@@ -6,8 +6,9 @@ use assert_cmd::Command;
 use image::{ImageFormat, Rgb, RgbImage};
 use omnidocs::{
     error::ErrorKind,
-    page::OutputFormat,
-    record::{Record, Status, Warning},
+    options::OutputFormat,
+    page::Warning,
+    record::{Record, Status},
 };
 
 use crate::common::{Ran, Room, pdf};

@@ -10,14 +10,15 @@ use std::{
 use image::{Rgb, RgbImage};
 use omnidocs::{
     engine::{
-        Engine, FinishReason, PageAnswer, PageOutcome, PageReader,
+        Engine, OneSlot, SingleReader,
         fallback::Fallback,
-        page_by_page::{PageByPage, Policy},
+        scheduler::{Policy, Scheduler},
         text_layer::TextLayer,
     },
     error::ErrorKind,
-    page::{Needs, OutputFormat, PageId, PageText, PreparedPage},
-    record::Warning,
+    options::OutputFormat,
+    page::{FinishReason, Needs, PageAnswer, PageId, PageOutcome, PageText, PreparedPage, Warning},
+    source::Ready,
 };
 
 use crate::scripted::{Call, Scripted, error};
@@ -31,7 +32,7 @@ const POLICY: Policy = Policy {
 fn page(number: u64) -> PreparedPage {
     PreparedPage {
         id: PageId(number),
-        pixels: Some(RgbImage::from_pixel(640, 640, Rgb([9; 3]))),
+        pixels: Some(Arc::new(RgbImage::from_pixel(640, 640, Rgb([9; 3])))),
         original: Some((640, 640)),
         blank: false,
         text: None,
@@ -54,7 +55,7 @@ fn stop(content: &str) -> PageAnswer {
 fn run(engine: &mut dyn Engine, pages: Vec<PreparedPage>) -> Vec<PageOutcome> {
     let mut outcomes = Vec::new();
     engine
-        .run(&mut pages.into_iter(), &mut |outcome| {
+        .run(&mut Ready(pages.into_iter()), &mut |outcome| {
             outcomes.push(outcome);
             Ok(())
         })
@@ -65,7 +66,7 @@ fn run(engine: &mut dyn Engine, pages: Vec<PreparedPage>) -> Vec<PageOutcome> {
 /// What becomes of one page, and what the engine was asked on the way.
 fn read_one(reader: Scripted, policy: Policy) -> (PageOutcome, Vec<Call>) {
     let calls = Arc::clone(&reader.calls);
-    let outcome = run(&mut PageByPage::new(reader, policy), vec![page(1)]).remove(0);
+    let outcome = run(&mut Scheduler::new(reader, policy), vec![page(1)]).remove(0);
     let calls = calls.lock().unwrap().clone();
     (outcome, calls)
 }
@@ -109,7 +110,7 @@ fn a_panic_in_an_engine_costs_one_page() {
         retries: 0,
         ..POLICY
     };
-    let outcomes = run(&mut PageByPage::new(reader, policy), vec![page(1), page(2)]);
+    let outcomes = run(&mut Scheduler::new(reader, policy), vec![page(1), page(2)]);
     assert_eq!(content(&outcomes[0]), Err(ErrorKind::Crashed));
     let message = &outcomes[0].result.as_ref().unwrap_err().message;
     assert!(message.contains("index out of bounds"), "{message}");
@@ -132,7 +133,7 @@ fn out_of_memory_means_fewer_pages_together_then_fewer_pixels_twice_then_a_faile
     reader.slots = 4;
     let calls = Arc::clone(&reader.calls);
     let pages = (1..=6).map(page).collect();
-    let outcomes = run(&mut PageByPage::new(reader, POLICY), pages);
+    let outcomes = run(&mut Scheduler::new(reader, POLICY), pages);
     let together: Vec<Vec<u64>> = calls
         .lock()
         .unwrap()
@@ -181,7 +182,7 @@ fn a_page_that_does_not_fit_beside_others_is_read_after_them() {
     reader.refuses = Some((3, 2));
     let calls = Arc::clone(&reader.calls);
     let outcomes = run(
-        &mut PageByPage::new(reader, POLICY),
+        &mut Scheduler::new(reader, POLICY),
         (1..=5).map(page).collect(),
     );
     let ids: Vec<_> = outcomes.iter().map(|outcome| outcome.id.0).collect();
@@ -234,10 +235,11 @@ fn a_reader_that_breaks_ends_the_run_after_the_page_that_it_broke_on() {
         reader.slots = slots;
         reader.breaks_at = Some(2);
         let mut outcomes = Vec::new();
-        let ended = PageByPage::new(reader, POLICY).run(&mut (1..=5).map(page), &mut |outcome| {
-            outcomes.push(outcome);
-            Ok(())
-        });
+        let ended =
+            Scheduler::new(reader, POLICY).run(&mut Ready((1..=5).map(page)), &mut |outcome| {
+                outcomes.push(outcome);
+                Ok(())
+            });
         assert_eq!(ended.unwrap_err().to_string(), "the device is lost");
         let told: Vec<_> = outcomes
             .iter()
@@ -248,7 +250,7 @@ fn a_reader_that_breaks_ends_the_run_after_the_page_that_it_broke_on() {
 }
 
 #[test]
-fn a_looped_or_cut_answer_gets_one_second_look_and_the_better_answer_is_kept() {
+fn a_looped_or_cut_answer_gets_one_resample_and_the_better_answer_is_kept() {
     use FinishReason::{Length, Repetition, Stop};
     for (first, second, kept) in [
         (Repetition, Stop, "second"),
@@ -262,7 +264,7 @@ fn a_looped_or_cut_answer_gets_one_second_look_and_the_better_answer_is_kept() {
         let (outcome, calls) = read_one(Scripted::of(results), POLICY);
         assert_eq!(content(&outcome), Ok(kept), "{first:?}, {second:?}");
         assert_eq!(outcome.attempts, 2);
-        let looks: Vec<_> = calls.iter().map(|call| call.second_look).collect();
+        let looks: Vec<_> = calls.iter().map(|call| call.resample).collect();
         assert_eq!(looks, [false, true]);
     }
     // A second look that fails leaves the first answer.
@@ -294,11 +296,12 @@ fn all_tries_at_a_page_share_its_deadline() {
     assert!(deadlines[0] >= begin + POLICY.page_timeout);
 }
 
-fn fallback(first: Scripted, second: impl PageReader + 'static) -> Fallback {
-    Fallback::new(
-        Box::new(PageByPage::new(first, POLICY)),
-        Box::new(PageByPage::new(second, POLICY)),
-    )
+fn fallback(first: Scripted, second: impl SingleReader + 'static) -> Fallback {
+    let needs = second.needs();
+    let load = Box::new(move || -> anyhow::Result<Box<dyn Engine>> {
+        Ok(Box::new(Scheduler::new(OneSlot::new(second), POLICY)))
+    });
+    Fallback::new(Box::new(Scheduler::new(first, POLICY)), load, needs)
 }
 
 fn with_text(page: PreparedPage, text: &str) -> PreparedPage {

@@ -7,16 +7,17 @@ use std::{
 
 use image::RgbImage;
 use omnidocs::{
-    engine::{Attempt, EngineFacts, PageAnswer, PageReader, PageResult, Together},
+    engine::{Attempt, BatchReader, PageResult},
     error::{ErrorKind, PageError, Stage},
-    page::{Needs, OutputFormat, PageId, PreparedPage},
+    options::OutputFormat,
+    page::{EngineInfo, Needs, PageAnswer, PageId, PreparedPage},
 };
 
 /// One call of the engine: the pages' numbers and their sizes, and whether it was a second look.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
     pub pages: Vec<(u64, (u32, u32))>,
-    pub second_look: bool,
+    pub resample: bool,
 }
 
 pub type Calls = Arc<Mutex<Vec<Call>>>;
@@ -24,7 +25,7 @@ type Script = Box<dyn FnMut(&[PreparedPage], Attempt) -> Result<PageAnswer, Page
 
 /// An engine that does as its script says, for all pages that it gets together.
 pub struct Scripted {
-    facts: EngineFacts,
+    info: EngineInfo,
     pub slots: usize,
     /// A page for which there is no memory beside so many others.
     pub refuses: Option<(u64, usize)>,
@@ -41,7 +42,7 @@ impl Scripted {
         script: impl FnMut(&[PreparedPage], Attempt) -> Result<PageAnswer, PageError> + Send + 'static,
     ) -> Self {
         Self {
-            facts: EngineFacts {
+            info: EngineInfo {
                 engine: "scripted",
                 model: Some("a model".to_owned()),
                 output_format: OutputFormat::Markdown,
@@ -63,21 +64,22 @@ impl Scripted {
     }
 
     fn call(&mut self, pages: &[PreparedPage], attempt: Attempt) -> Result<PageAnswer, PageError> {
-        let size = |page: &PreparedPage| page.pixels.as_ref().map(RgbImage::dimensions);
+        let size = |page: &PreparedPage| page.pixels.as_deref().map(RgbImage::dimensions);
         self.calls.lock().unwrap().push(Call {
             pages: pages
                 .iter()
                 .map(|page| (page.id.0, size(page).unwrap_or_default()))
                 .collect(),
-            second_look: attempt.second_look,
+            resample: attempt.resample,
         });
         (self.script)(pages, attempt)
     }
 }
 
-impl PageReader for Scripted {
-    fn facts(&self) -> &EngineFacts {
-        &self.facts
+/// All pages that it holds are done after a step.
+impl BatchReader for Scripted {
+    fn info(&self) -> &EngineInfo {
+        &self.info
     }
 
     fn needs(&self) -> Needs {
@@ -87,25 +89,6 @@ impl PageReader for Scripted {
         }
     }
 
-    fn read(&mut self, page: &PreparedPage, attempt: Attempt) -> Result<PageAnswer, PageError> {
-        self.call(std::slice::from_ref(page), attempt)
-    }
-
-    fn broken(&self) -> Option<String> {
-        let calls = self.calls.lock().unwrap();
-        let mut pages = calls.iter().flat_map(|call| &call.pages);
-        pages
-            .any(|page| Some(page.0) == self.breaks_at)
-            .then(|| "the device is lost".to_owned())
-    }
-
-    fn together(&mut self) -> Option<&mut dyn Together> {
-        if self.slots > 1 { Some(self) } else { None }
-    }
-}
-
-/// All pages that it holds are done after a step.
-impl Together for Scripted {
     fn slots(&self) -> usize {
         self.slots
     }
@@ -133,6 +116,14 @@ impl Together for Scripted {
 
     fn clear(&mut self) {
         self.held.clear();
+    }
+
+    fn lost(&self) -> Option<String> {
+        let calls = self.calls.lock().unwrap();
+        let mut pages = calls.iter().flat_map(|call| &call.pages);
+        pages
+            .any(|page| Some(page.0) == self.breaks_at)
+            .then(|| "the device is lost".to_owned())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, path::Path};
 
 use omnidocs::{
+    cancel::Cancel,
     generation::prefill::Help,
     models::qwen3_vl::config::pixel_budget,
     page::{Needs, Source},
@@ -77,7 +78,8 @@ fn a_text_layer_saves_two_of_three_passes_on_born_digital_pages() {
     let prompt = reader.tokenizer.prompt("qwenvl markdown").unwrap();
     let sources = vec![source("note.pdf"), source("receipts.pdf")];
     let (mut plain, mut drafted) = (0, 0);
-    for page in prepare::pages(sources, settings).unwrap() {
+    for page in prepare::pages(sources, settings, &Cancel::default()).unwrap() {
+        let page = page.unwrap();
         let prepared = page.result.unwrap();
         let (image, text) = (prepared.pixels.unwrap(), prepared.text.unwrap().0);
         let mut passes = |draft| {

@@ -78,7 +78,7 @@ fn extreme_images_are_enlarged_or_refused() {
     let dot = only(&path, settings_for(72.0, QWEN));
     assert_eq!(
         dot.result.unwrap().pixels.unwrap(),
-        RgbImage::from_pixel(256, 256, Rgb(RED))
+        RgbImage::from_pixel(256, 256, Rgb(RED)).into()
     );
 
     let (page, error) = error_of("line.png", &png(RgbImage::new(1, 5000)));
@@ -160,7 +160,10 @@ fn what_discovery_ran_into_is_passed_on() {
         size_bytes: None,
         error: Some(error.clone()),
     };
-    let pages: Vec<_> = prepare::pages(vec![source], settings()).unwrap().collect();
+    let pages: Vec<_> = prepare::pages(vec![source], settings(), &Cancel::default())
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
     assert_eq!(pages.len(), 1);
     assert_eq!(
         (pages[0].page.number, pages[0].result.as_ref()),

@@ -132,9 +132,9 @@ fn every_page_of_a_tiff_is_read() {
         .into_iter()
         .map(|page| page.result.unwrap().pixels.unwrap())
         .collect();
-    assert_eq!(pixels[0], RgbImage::from_pixel(4, 2, Rgb(RED)));
-    assert_eq!(pixels[1], RgbImage::from_pixel(2, 2, Rgb([128; 3])));
-    assert_eq!(pixels[2], RgbImage::from_pixel(1, 3, Rgb(WHITE)));
+    assert_eq!(pixels[0], RgbImage::from_pixel(4, 2, Rgb(RED)).into());
+    assert_eq!(pixels[1], RgbImage::from_pixel(2, 2, Rgb([128; 3])).into());
+    assert_eq!(pixels[2], RgbImage::from_pixel(1, 3, Rgb(WHITE)).into());
 }
 
 #[test]

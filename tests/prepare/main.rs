@@ -22,11 +22,11 @@ use image::{
     codecs::{jpeg::JpegEncoder, png::PngEncoder},
 };
 use omnidocs::{
+    cancel::Cancel,
     error::{ErrorKind, PageError, Stage},
     journal::{Recorded, Resume, Target},
-    page::{
-        Document, Format, Needs, PageSelection, PixelBudget, Preparation, PreparedPage, Source,
-    },
+    page::{Document, Format, Needs, PixelBudget, Preparation, PreparedPage, Source},
+    page_selection::PageSelection,
     prepare::{
         self, Done, Raster, Settings,
         resize::{resize, smart_resize},
@@ -93,7 +93,10 @@ fn sources(paths: &[PathBuf]) -> Vec<Source> {
 }
 
 fn prepare_all(paths: &[PathBuf], settings: Settings) -> Vec<Preparation> {
-    prepare::pages(sources(paths), settings).unwrap().collect()
+    prepare::pages(sources(paths), settings, &Cancel::default())
+        .unwrap()
+        .map(Result::unwrap)
+        .collect()
 }
 
 /// The only page of a file.
@@ -110,7 +113,7 @@ fn page_of(bytes: &[u8]) -> PreparedPage {
 }
 
 fn pixels_of(bytes: &[u8]) -> RgbImage {
-    page_of(bytes).pixels.unwrap()
+    std::sync::Arc::unwrap_or_clone(page_of(bytes).pixels.unwrap())
 }
 
 /// Why a file with these bytes gives no page.

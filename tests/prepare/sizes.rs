@@ -86,7 +86,7 @@ fn an_image_of_the_right_size_is_not_resampled() {
             .result
             .unwrap()
             .pixels,
-        Some(noise)
+        Some(noise.into())
     );
 }
 

@@ -72,13 +72,15 @@ fn only_selected_pages_are_prepared() {
         selection: Some(selection),
         ..settings()
     };
-    let mut pages = prepare::pages(sources(&[two, five.clone()]), settings).unwrap();
+    let mut pages =
+        prepare::pages(sources(&[two, five.clone()]), settings, &Cancel::default()).unwrap();
     let found: Vec<_> = pages
         .by_ref()
+        .map(Result::unwrap)
         .map(|page| (page.page.document.path.clone(), page.page.number))
         .collect();
     assert_eq!(found, [(five.clone(), 3), (five, 5)]);
-    assert_eq!(pages.unselected(), 1, "the document of two pages");
+    assert_eq!(pages.skipped().unselected(), 1, "the document of two pages");
 }
 
 #[test]
@@ -96,15 +98,16 @@ fn at_most_prefetch_pages_are_prepared_ahead() {
             prefetch: 2,
             ..settings()
         },
+        &Cancel::default(),
     )
     .unwrap();
-    assert!(pages.next().unwrap().result.is_ok());
+    assert!(pages.next().unwrap().unwrap().result.is_ok());
     thread::sleep(Duration::from_millis(300));
     for path in &paths {
         fs::remove_file(path).unwrap();
     }
     // Whatever was not prepared yet fails now.
-    let rest: Vec<_> = pages.map(|page| page.result.is_ok()).collect();
+    let rest: Vec<_> = pages.map(|page| page.unwrap().result.is_ok()).collect();
     assert_eq!(rest.len(), 11);
     assert!(rest.iter().filter(|&&ok| ok).count() <= 2, "{rest:?}");
 }
@@ -116,13 +119,15 @@ fn a_document_that_was_met_before_gives_no_pages_and_is_counted() {
     let (_folder, other) = file("other.png", &png(flag(8, 16)));
     let done = Resume::new(&Target::Stdout, Recorded::default(), false);
     let sources = sources(&[one.clone(), copy, other.clone()]);
-    let mut pages = prepare::pages_except(sources, settings(), Box::new(done)).unwrap();
+    let mut pages =
+        prepare::pages_except(sources, settings(), Box::new(done), &Cancel::default()).unwrap();
     let read: Vec<_> = pages
         .by_ref()
+        .map(Result::unwrap)
         .map(|page| (page.page.document.path.clone(), page.passed_over))
         .collect();
     assert_eq!(read, [(one, 0), (other, 1)]);
-    assert_eq!(pages.copies(), 1);
+    assert_eq!(pages.skipped().copies(), 1);
 }
 
 /// Says when the feeder has ended: its sender is gone.
@@ -140,7 +145,13 @@ fn dropping_the_pages_early_ends_the_preparation() {
     for taken in [0, 1, 5] {
         let (alive, ended) = mpsc::channel();
         let sources = vec![sources(std::slice::from_ref(&path)).remove(0); 10_000];
-        let mut pages = prepare::pages_except(sources, settings(), Box::new(Watch(alive))).unwrap();
+        let mut pages = prepare::pages_except(
+            sources,
+            settings(),
+            Box::new(Watch(alive)),
+            &Cancel::default(),
+        )
+        .unwrap();
         assert_eq!(pages.by_ref().take(taken).count(), taken);
         drop(pages);
         let end = ended.recv_timeout(Duration::from_secs(10));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use ureq::{
     Agent, Body, Timeout,
     http::{
@@ -15,17 +15,15 @@ use ureq::{
     },
 };
 
-use crate::{
-    config::{ApiKey, Server},
-    error::ErrorKind,
-};
+use super::settings::{API_KEY, ApiKey, Server};
+use crate::error::ErrorKind;
 
 /// To connect takes no longer than this, or the server is not there.
 const CONNECT: Duration = Duration::from_secs(10);
 /// Longer answers than this are none, in bytes.
-const LONGEST: u64 = 64 << 20;
+const MAX_BYTES: u64 = 64 << 20;
 /// So much of a server's own words is told, in characters.
-const WORDS: usize = 400;
+const MAX_WORDS: usize = 400;
 
 /// Why a request has no answer.
 #[derive(Debug)]
@@ -63,7 +61,7 @@ impl Failure {
 
 /// What a server wrote about a page.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Written {
+pub(super) struct Completed {
     pub text: String,
     /// The server's own word for why it stopped.
     pub finish: Option<String>,
@@ -122,7 +120,7 @@ impl Client {
     }
 
     /// Sends the JSON text of a chat completion's request, and waits for the answer.
-    pub(super) fn complete(&self, request: &[u8], timeout: Duration) -> Result<Written, Failure> {
+    pub(super) fn complete(&self, request: &[u8], timeout: Duration) -> Result<Completed, Failure> {
         let post = self.agent.post(format!("{}/chat/completions", self.url));
         let post = post.header("Content-Type", "application/json");
         let post = match &self.key {
@@ -133,14 +131,31 @@ impl Client {
         let body = self.body(post.send(request))?;
         let completion: Completion = self.parse(&body)?;
         completion
-            .written()
+            .completed()
             .ok_or_else(|| self.garbled("it has no text", &body))
+    }
+
+    /// Whether the server answers at all, to the smallest question that there is.
+    pub(super) fn probe(&self, model: &str, timeout: Duration) -> Result<(), Failure> {
+        let request = json!({
+            "model": model,
+            "messages": [{"role": "user", "content": "Say yes."}],
+            "max_tokens": 4,
+        });
+        match self.complete(request.to_string().as_bytes(), timeout) {
+            Ok(_) | Err(Failure::Garbled(_)) => Ok(()),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// The body of an answer that says that all is well.
     fn body(&self, answer: Result<Response<Body>, ureq::Error>) -> Result<Vec<u8>, Failure> {
         let mut answer = answer.map_err(|error| self.no_answer(&error))?;
-        let body = answer.body_mut().with_config().limit(LONGEST).read_to_vec();
+        let body = answer
+            .body_mut()
+            .with_config()
+            .limit(MAX_BYTES)
+            .read_to_vec();
         let body = match (answer.status(), body) {
             (status, Ok(body)) if status.is_success() => return Ok(body),
             (status, Err(error)) if status.is_success() => return Err(self.no_answer(&error)),
@@ -189,7 +204,7 @@ impl Client {
             }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::Final(format!(
                 "{told} (the key that it wants goes into {})",
-                crate::config::API_KEY
+                API_KEY
             )),
             StatusCode::NOT_FOUND => Failure::NotFound(format!(
                 "{told} (look at --server-url, which ends in /v1 for most servers, and at --model)"
@@ -223,7 +238,7 @@ impl Client {
         let is_blank = |c: char| c.is_whitespace() || c.is_control();
         let text = text.split(is_blank).filter(|word| !word.is_empty());
         let text = text.collect::<Vec<_>>().join(" ");
-        match text.char_indices().nth(WORDS) {
+        match text.char_indices().nth(MAX_WORDS) {
             Some((end, _)) => format!("{} …", &text[..end]),
             None => text,
         }
@@ -304,14 +319,14 @@ struct Usage {
 }
 
 impl Completion {
-    fn written(self) -> Option<Written> {
+    fn completed(self) -> Option<Completed> {
         let choice = self.choices.into_iter().next()?;
         let text = match choice.message.content? {
             Content::Text(text) => text,
             Content::Parts(parts) => parts.into_iter().filter_map(|part| part.text).collect(),
         };
         let usage = self.usage.as_ref();
-        Some(Written {
+        Some(Completed {
             text,
             finish: choice.finish_reason,
             prompt_tokens: usage.and_then(|usage| usage.prompt_tokens),
@@ -351,9 +366,9 @@ mod tests {
             );
             serde_json::from_str::<Completion>(&text)
                 .ok()
-                .and_then(Completion::written)
+                .and_then(Completion::completed)
         };
-        let expected = Written {
+        let expected = Completed {
             text: "two words".to_owned(),
             finish: Some("stop".to_owned()),
             prompt_tokens: Some(9),
@@ -367,6 +382,6 @@ mod tests {
         assert_eq!(written("7"), None);
         let bare = r#"{"choices":[{"message":{"content":""},"finish_reason":null}]}"#;
         let bare: Completion = serde_json::from_str(bare).unwrap();
-        assert_eq!(bare.written().unwrap().prompt_tokens, None);
+        assert_eq!(bare.completed().unwrap().prompt_tokens, None);
     }
 }

@@ -10,55 +10,57 @@
 //! | no answer in the time of `--page-timeout` | the same, and that time counts as waiting |
 //! | an answer that makes no sense | asked again `--retries` times |
 //! | 401, 403, 404 | the run ends: no page would fare better |
-//! | 400 and all else | the page fails, since the server has answered other pages; while it has answered none, the run ends |
+//! | 400 and all else | the page fails, if the server has answered another page, or at the end a trivial question; the run ends if it refuses a second page and has answered none |
 
 mod client;
 mod models;
 mod outage;
 mod page;
+mod refusals;
+mod settings;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc,
-    },
+    sync::Arc,
     thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
+use crossbeam_channel::{Select, Sender, unbounded};
 
-pub use self::models::find_model;
 use self::{
     client::Client,
     outage::Health,
     page::{Ended, Reader},
+    refusals::Refusals,
 };
-use super::{Engine, EngineFacts, PageOutcome, page_by_page::Policy, qwen::Task};
+pub use self::{
+    models::find_model,
+    settings::{API_KEY, ApiKey, Server},
+};
+use super::{Engine, PageSource, qwen::Task, scheduler::Policy};
 use crate::{
-    cancel::Interrupt,
-    config::Server,
+    cancel::{Cancel, Reason},
     error::{ErrorKind, PageError, Stage},
-    page::{Needs, PageId, PreparedPage},
+    page::{EngineInfo, Needs, PageId, PageOutcome, PreparedPage},
+    source::Next,
 };
-
-/// If the server refuses so many pages and takes none, it is not the pages' fault.
-const REFUSALS: usize = 8;
 
 /// Reads pages by asking a server.
 pub struct ServerEngine {
-    facts: EngineFacts,
+    info: EngineInfo,
     concurrency: usize,
     reader: Arc<Reader>,
 }
 
 /// A page that has left its thread.
-struct Back {
+struct Completed {
     id: PageId,
     size: Option<(u32, u32)>,
     attempts: u32,
     ended: Ended,
+    elapsed: Duration,
 }
 
 impl ServerEngine {
@@ -70,18 +72,18 @@ impl ServerEngine {
         text: false,
     };
 
-    /// Will ask `server` for the answers of `model`, as it calls it. After an `interrupt`, no page waits for a server that
-    /// can't answer.
+    /// Will ask `server` for the answers of `model`, as it calls it. Once `cancel` says that the run is to end, no page
+    /// waits for a server that can't answer.
     #[must_use]
     pub fn new(
         server: &Server,
         model: String,
         task: Task,
         policy: Policy,
-        interrupt: Interrupt,
+        cancel: &Cancel,
     ) -> Self {
         Self {
-            facts: EngineFacts {
+            info: EngineInfo {
                 engine: Self::NAME,
                 model: Some(model.clone()),
                 output_format: task.output_format,
@@ -93,27 +95,28 @@ impl ServerEngine {
                 task,
                 policy,
                 health: Health::new(server.wait),
-                stopped: AtomicBool::new(false),
-                interrupt,
+                cancel: cancel.child(),
             }),
         }
     }
 
-    /// Gives a page a thread of its own, which sends it `back`.
-    fn start(&self, page: PreparedPage, back: &mpsc::Sender<Back>) -> Result<()> {
-        let (reader, back) = (Arc::clone(&self.reader), back.clone());
+    /// Gives a page a thread of its own, which sends what became of it.
+    fn start(&self, page: PreparedPage, completed: &Sender<Completed>) -> Result<()> {
+        let (reader, completed) = (Arc::clone(&self.reader), completed.clone());
         let work = move || {
+            let begun = Instant::now();
             let read = catch_unwind(AssertUnwindSafe(|| reader.read(&page)));
             let (ended, attempts) = read.unwrap_or_else(|_| {
                 let message = "the thread that asks the server failed; this is a bug";
                 (Ended::Page(Err(error(ErrorKind::Crashed, message))), 1)
             });
             // If nobody is there any more, the run is over.
-            let _ = back.send(Back {
+            let _ = completed.send(Completed {
                 id: page.id,
-                size: page.pixels.as_ref().map(image::RgbImage::dimensions),
+                size: page.pixels.as_ref().map(|image| image.dimensions()),
                 attempts,
                 ended,
+                elapsed: begun.elapsed(),
             });
         };
         thread::Builder::new()
@@ -122,105 +125,95 @@ impl ServerEngine {
             .context("no thread can be started for a request; use a smaller --concurrency")?;
         Ok(())
     }
-}
 
-/// What is made of a server's refusals: they are the pages' fault if it has answered others.
-#[derive(Default)]
-struct Verdict {
-    answers: bool,
-    /// Pages that were refused, as long as that is not known, with the server's words.
-    refused: Vec<(PageOutcome, String)>,
-}
-
-impl Verdict {
-    /// A server that has answered no page so far would refuse all others too.
-    fn end(&self) -> Result<()> {
-        match self.refused.first() {
-            Some((_, words)) => bail!("{words}"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl ServerEngine {
-    /// Hands on what came back, unless it is not known yet what to make of it.
+    /// Hands on what became of a page, unless it is not known yet what to make of it.
     fn take(
         &self,
-        back: Back,
-        verdict: &mut Verdict,
+        completed: Completed,
+        refusals: &mut Refusals,
         done: &mut dyn FnMut(PageOutcome) -> Result<()>,
     ) -> Result<()> {
-        let Back {
+        let Completed {
             id,
             size,
             attempts,
             ended,
-        } = back;
+            elapsed,
+        } = completed;
         let outcome = |result| PageOutcome {
             id,
             result,
-            by: self.facts.clone(),
+            by: self.info.clone(),
             attempts,
             size,
             warnings: Vec::new(),
+            elapsed,
         };
         match ended {
             Ended::Final(words) => bail!(words),
-            Ended::Undone => {}
+            Ended::Undone => Ok(()),
             Ended::Page(result) => {
-                verdict.answers |= result.is_ok();
+                if result.is_ok() {
+                    refusals.answered();
+                }
                 done(outcome(result))?;
+                refusals.hand_on(done)
             }
             Ended::Refused(words) => {
-                let refused = Err(error(ErrorKind::Server, words.as_str()));
-                verdict.refused.push((outcome(refused), words));
+                let refused = outcome(Err(error(ErrorKind::Server, words)));
+                refusals.refused(refused)?;
+                refusals.hand_on(done)
             }
         }
-        if verdict.answers {
-            return verdict
-                .refused
-                .drain(..)
-                .try_for_each(|(outcome, _)| done(outcome));
-        }
-        if verdict.refused.len() >= REFUSALS {
-            return verdict.end();
-        }
-        Ok(())
     }
 
     /// Starts pages and takes them back until there are none.
-    fn deal(
+    fn serve(
         &self,
-        pages: &mut dyn Iterator<Item = PreparedPage>,
+        pages: &mut dyn PageSource,
         done: &mut dyn FnMut(PageOutcome) -> Result<()>,
     ) -> Result<()> {
-        let (sender, backs) = mpsc::channel();
-        let mut verdict = Verdict::default();
-        let (mut in_flight, mut more) = (0, true);
-        while more || in_flight > 0 {
-            // What is back is written before another page is waited for.
-            let back = if more && in_flight < self.concurrency {
-                backs.try_recv().ok()
-            } else {
-                Some(backs.recv()?)
-            };
-            if let Some(back) = back {
+        let (completed_tx, completed) = unbounded();
+        let mut refusals = Refusals::default();
+        let (mut in_flight, mut has_ended) = (0, false);
+        while !has_ended || in_flight > 0 {
+            // What is completed is written before another page is looked for.
+            while let Ok(page) = completed.try_recv() {
                 in_flight -= 1;
-                self.take(back, &mut verdict, done)?;
-            } else if let Some(page) = pages.next() {
-                self.start(page, &sender)?;
-                in_flight += 1;
-            } else {
-                more = false;
+                self.take(page, &mut refusals, done)?;
             }
+            let takes_more = !has_ended && in_flight < self.concurrency;
+            if takes_more {
+                match pages.poll()? {
+                    Next::Item(page) => {
+                        self.start(page, &completed_tx)?;
+                        in_flight += 1;
+                        continue;
+                    }
+                    Next::End => {
+                        has_ended = true;
+                        continue;
+                    }
+                    Next::NotYet => {}
+                }
+            }
+            if has_ended && in_flight == 0 {
+                break;
+            }
+            let mut select = Select::new();
+            select.recv(&completed);
+            if takes_more {
+                pages.watch(&mut select);
+            }
+            select.ready();
         }
-        verdict.end()
+        refusals.end(|| self.reader.probe(), done)
     }
 }
 
 impl Engine for ServerEngine {
-    fn facts(&self) -> &EngineFacts {
-        &self.facts
+    fn info(&self) -> &EngineInfo {
+        &self.info
     }
 
     fn needs(&self) -> Needs {
@@ -229,12 +222,12 @@ impl Engine for ServerEngine {
 
     fn run(
         &mut self,
-        pages: &mut dyn Iterator<Item = PreparedPage>,
+        pages: &mut dyn PageSource,
         done: &mut dyn FnMut(PageOutcome) -> Result<()>,
     ) -> Result<()> {
-        let ended = self.deal(pages, done);
+        let ended = self.serve(pages, done);
         if ended.is_err() {
-            self.reader.stopped.store(true, Ordering::Relaxed);
+            self.reader.cancel.cancel(Reason::Stopped);
         }
         ended
     }

@@ -1,15 +1,17 @@
 //! Which of the server's models reads, and whether there is a server at all.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use backon::BackoffBuilder;
 
-use super::client::{Client, Failure};
-use crate::{backoff::pauses, config::Server};
+use super::{
+    client::{Client, Failure},
+    settings::Server,
+};
+use crate::{
+    backoff::Backoff,
+    cancel::{Cancel, Reason},
+};
 
 /// A list of models is a matter of moments.
 const LISTING: Duration = Duration::from_secs(30);
@@ -19,8 +21,8 @@ const LISTING: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// There is no server, it does not let us in, or it has not one model but none or several.
-pub fn find_model(server: &Server, wanted: Option<&str>) -> Result<String> {
-    let models = match (wait_for_models(server, wanted.is_none()), wanted) {
+pub fn find_model(server: &Server, wanted: Option<&str>, cancel: &Cancel) -> Result<String> {
+    let models = match (wait_for_models(server, wanted.is_none(), cancel), wanted) {
         (Ok(models), _) => models,
         (Err(failure), Some(_)) if needs_no_list(&failure) => Vec::new(),
         (Err(failure), _) => bail!("{}", failure.message()),
@@ -50,26 +52,29 @@ fn needs_no_list(failure: &Failure) -> bool {
 }
 
 /// Asks until there is an answer; where no `list` is needed, of any kind.
-fn wait_for_models(server: &Server, list: bool) -> Result<Vec<String>, Failure> {
+fn wait_for_models(server: &Server, list: bool, cancel: &Cancel) -> Result<Vec<String>, Failure> {
     let client = Client::new(server);
-    let end = Instant::now() + server.wait;
-    for (number, pause) in pauses(u32::MAX).build().enumerate() {
+    let cancel = cancel.until(Instant::now() + server.wait);
+    let mut backoff = Backoff::default();
+    let mut is_first = true;
+    loop {
+        let is_last = cancel.reason().is_some();
         let failure = match client.models(LISTING) {
             Err(failure @ Failure::Passing { .. })
-                if Instant::now() < end && (list || !needs_no_list(&failure)) =>
+                if !is_last && (list || !needs_no_list(&failure)) =>
             {
                 failure
             }
             ended => return ended,
         };
-        if number == 0 {
+        if std::mem::take(&mut is_first) {
             let seconds = server.wait.as_secs();
-            tracing::warn!(
-                "{}; waiting for it, for {seconds} s at most",
-                failure.message()
-            );
+            let message = failure.message();
+            tracing::warn!("{message}; waiting for it, for {seconds} s at most");
         }
-        thread::sleep(pause.min(end.saturating_duration_since(Instant::now())));
+        match backoff.wait(&cancel) {
+            Ok(()) | Err(Reason::Deadline) => {}
+            Err(_) => return Err(failure),
+        }
     }
-    client.models(LISTING)
 }

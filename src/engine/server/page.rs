@@ -1,13 +1,7 @@
 //! One page's way to the server and back.
 
-use std::{
-    ops::ControlFlow,
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use backon::{BackoffBuilder, ExponentialBackoff};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use image::{
     ExtendedColorType, ImageEncoder, RgbImage,
@@ -16,20 +10,21 @@ use image::{
 use serde_json::json;
 
 use super::{
-    client::{Client, Failure, Written},
+    client::{Client, Completed, Failure},
     outage::Health,
 };
 use crate::{
-    backoff::pauses,
-    cancel::Interrupt,
+    backoff::Backoff,
+    cancel::Cancel,
     engine::{
-        FinishReason, PageAnswer,
-        page_by_page::{Policy, is_whole, worth},
+        PageResult,
         qwen::Task,
+        recovery::{History, Step},
+        scheduler::Policy,
     },
     error::{ErrorKind, PageError, Stage},
     generation::{prefill::Sampling, repetition::LoopDetector},
-    page::PreparedPage,
+    page::{FinishReason, PageAnswer, PreparedPage},
 };
 
 /// What all pages of a run share.
@@ -40,35 +35,44 @@ pub(super) struct Reader {
     pub task: Task,
     pub policy: Policy,
     pub health: Health,
-    /// Nobody waits for answers any more.
-    pub stopped: AtomicBool,
-    /// The run is to end after the pages in hand.
-    pub interrupt: Interrupt,
+    /// Cancelled when nobody waits for answers any more, or when the run is to end after the pages in hand.
+    pub cancel: Cancel,
 }
 
 /// A server that asks to be left alone for less time than this is not taken at its word.
-const LEAST_PAUSE: Duration = Duration::from_millis(200);
+const MIN_PAUSE: Duration = Duration::from_millis(200);
 
-/// The failures of a page so far.
-struct Trouble {
-    pauses: ExponentialBackoff,
-    /// Answers that made no sense.
-    garbled: u32,
-    /// When the server was first found unable to answer.
-    since: Option<Instant>,
-}
+/// A trivial question is answered in this time.
+const PROBE: Duration = Duration::from_secs(30);
 
 /// How a page ended.
 #[derive(Debug)]
 pub(super) enum Ended {
     /// It was read, or failed for good.
-    Page(Result<PageAnswer, PageError>),
+    Page(PageResult),
     /// The server does not want it; whether that is the page's fault is for others to say.
     Refused(String),
     /// The server wants no page.
     Final(String),
     /// The run was to end while the server could not answer.
     Undone,
+}
+
+/// What came of one question, and of asking it again while the server could not answer.
+enum Asked {
+    /// An answer, or one that made no sense.
+    Answered(PageResult),
+    /// No answer, and no use in asking again.
+    Ended(Ended),
+}
+
+/// What has been done for a page so far.
+#[derive(Default)]
+struct Requests {
+    sent: u32,
+    backoff: Backoff,
+    /// When the server was first found unable to answer.
+    failing_since: Option<Instant>,
 }
 
 impl Reader {
@@ -84,115 +88,110 @@ impl Reader {
                 return (Ended::Page(Err(failed(message))), 1);
             }
         };
-        let sampling = self.task.sampling;
-        let (ended, mut attempts) = self.ask(&url, sampling);
-        let Ended::Page(Ok(answer)) = ended else {
-            return (ended, attempts);
-        };
-        if self.policy.retries == 0 || answer.finish_reason.is_none_or(is_whole) {
-            return (Ended::Page(Ok(answer)), attempts);
+        let mut sampling = self.task.sampling;
+        let mut request = self.request(&url, sampling);
+        let mut requests = Requests::default();
+        let mut history = History::default();
+        let mut resamples = false;
+        loop {
+            let result = match self.ask(&request, &mut requests) {
+                Asked::Answered(result) => result,
+                // There is the first answer.
+                Asked::Ended(_) if resamples => Err(failed("no second answer")),
+                Asked::Ended(ended) => return (ended, requests.sent),
+            };
+            match history.after(result, self.policy.retries) {
+                Step::Again => {
+                    if requests.backoff.wait(&self.cancel).is_err() {
+                        return (Ended::Undone, requests.sent);
+                    }
+                }
+                Step::Resample => {
+                    resamples = true;
+                    sampling = sampling.raised();
+                    request = self.request(&url, sampling);
+                }
+                Step::Shrink(_, error) => return (Ended::Page(Err(error)), requests.sent),
+                Step::Finish(result) => return (Ended::Page(result), requests.sent),
+            }
         }
-        let (second, tried) = self.ask(&url, sampling.raised());
-        attempts += tried;
-        let better = match second {
-            Ended::Page(Ok(second)) if worth(&second) > worth(&answer) => second,
-            _ => answer,
-        };
-        (Ended::Page(Ok(better)), attempts)
     }
 
-    /// Asks until there is an answer, or no hope for one.
-    fn ask(&self, url: &str, sampling: Sampling) -> (Ended, u32) {
-        let request = self.request(url, sampling).to_string().into_bytes();
-        let mut trouble = Trouble {
-            pauses: pauses(u32::MAX).build(),
-            garbled: 0,
-            since: None,
-        };
-        let mut attempts = 0;
+    /// Whether the server answers a trivial question.
+    pub(super) fn probe(&self) -> bool {
+        let timeout = self.policy.page_timeout.min(PROBE);
+        self.client.probe(&self.model, timeout).is_ok()
+    }
+
+    /// Asks until the server answers, or there is no hope for that.
+    fn ask(&self, request: &[u8], requests: &mut Requests) -> Asked {
         loop {
-            attempts += 1;
+            requests.sent += 1;
             let sent = Instant::now();
-            let failure = match self.client.complete(&request, self.policy.page_timeout) {
-                Ok(written) => {
+            let failure = match self.client.complete(request, self.policy.page_timeout) {
+                Ok(completed) => {
                     self.health.answered();
-                    return (Ended::Page(answer(written, sent.elapsed())), attempts);
+                    return Asked::Answered(answer(completed, sent.elapsed()));
                 }
                 Err(failure) => failure,
             };
             tracing::debug!("{}", failure.message());
-            match self.after(failure, sent, &mut trouble) {
-                ControlFlow::Continue(pause) if self.sleep(pause) => {}
-                ControlFlow::Continue(_) => return (Ended::Undone, attempts),
-                ControlFlow::Break(ended) => return (ended, attempts),
+            let pause = match failure {
+                Failure::Final(message) | Failure::NotFound(message) => {
+                    return Asked::Ended(Ended::Final(message));
+                }
+                Failure::Refused(message) => {
+                    self.health.answered();
+                    return Asked::Ended(Ended::Refused(message));
+                }
+                Failure::Garbled(message) => {
+                    self.health.answered();
+                    return Asked::Answered(Err(server_error(ErrorKind::Server, message)));
+                }
+                Failure::Passing {
+                    kind,
+                    message,
+                    pause,
+                    ..
+                } => match self.pause_after(kind, sent, pause, requests) {
+                    Some(pause) => pause,
+                    None => return Asked::Ended(Ended::Page(Err(server_error(kind, message)))),
+                },
+            };
+            if self.cancel.sleep(pause).is_err() {
+                return Asked::Ended(Ended::Undone);
             }
         }
     }
 
-    /// What comes after a request that was sent then and failed: the end, or another one after a pause.
-    fn after(
+    /// How long to wait before a request that was sent then, and to which the server could give no answer, is sent again;
+    /// none if that was waited for long enough.
+    fn pause_after(
         &self,
-        failure: Failure,
+        kind: ErrorKind,
         sent: Instant,
-        trouble: &mut Trouble,
-    ) -> ControlFlow<Ended, Duration> {
-        let pause = trouble.pauses.next().unwrap_or_default();
-        match failure {
-            Failure::Final(message) | Failure::NotFound(message) => {
-                ControlFlow::Break(Ended::Final(message))
-            }
-            Failure::Refused(message) => {
-                self.health.answered();
-                ControlFlow::Break(Ended::Refused(message))
-            }
-            Failure::Garbled(message) => {
-                self.health.answered();
-                trouble.garbled += 1;
-                if trouble.garbled > self.policy.retries {
-                    let error = server_error(ErrorKind::Server, message);
-                    return ControlFlow::Break(Ended::Page(Err(error)));
-                }
-                ControlFlow::Continue(pause)
-            }
-            Failure::Passing {
-                kind,
-                message,
-                pause: asked,
-                ..
-            } => {
-                let now = Instant::now();
-                // A request that took all its time has waited already.
-                let is_timeout = kind == ErrorKind::Timeout;
-                let since = if is_timeout { sent } else { now };
-                let own = *trouble.since.get_or_insert(since) + self.health.wait();
-                let until = own.min(self.health.failing(since));
-                let left = until.saturating_duration_since(now);
-                if left.is_zero() {
-                    return ControlFlow::Break(Ended::Page(Err(server_error(kind, message))));
-                }
-                let pause = asked.map_or(pause, |asked| asked.max(LEAST_PAUSE));
-                ControlFlow::Continue(pause.min(left))
-            }
-        }
-    }
-
-    /// Says whether the run still goes on after the pause, which is cut short if not.
-    fn sleep(&self, pause: Duration) -> bool {
-        const LOOK_UP: Duration = Duration::from_millis(50);
-        let end = Instant::now() + pause;
-        while !self.stopped.load(Ordering::Relaxed) && self.interrupt.signal().is_none() {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return true;
-            }
-            thread::sleep(left.min(LOOK_UP));
-        }
-        false
+        asked: Option<Duration>,
+        requests: &mut Requests,
+    ) -> Option<Duration> {
+        let now = Instant::now();
+        // A request that took all its time has waited already.
+        let since = match kind {
+            ErrorKind::Timeout => sent,
+            _ => now,
+        };
+        let own = *requests.failing_since.get_or_insert(since) + self.health.wait();
+        let until = own.min(self.health.failing(since));
+        let left = until.saturating_duration_since(now);
+        let pause = match asked {
+            Some(asked) => asked.max(MIN_PAUSE),
+            None => requests.backoff.pause(),
+        };
+        (!left.is_zero()).then(|| pause.min(left))
     }
 
     /// A chat completion's request, as all servers take it: the image first, as the model was trained.
-    fn request(&self, url: &str, sampling: Sampling) -> serde_json::Value {
-        json!({
+    fn request(&self, url: &str, sampling: Sampling) -> Vec<u8> {
+        let request = json!({
             "model": self.model,
             "messages": [{"role": "user", "content": [
                 {"type": "image_url", "image_url": {"url": url}},
@@ -202,7 +201,8 @@ impl Reader {
             "temperature": sampling.temperature,
             "seed": sampling.seed,
             "stream": false,
-        })
+        });
+        request.to_string().into_bytes()
     }
 }
 
@@ -218,13 +218,13 @@ fn data_url(image: &RgbImage) -> image::ImageResult<String> {
 }
 
 /// What a server wrote, as the answer of an engine.
-fn answer(written: Written, took: Duration) -> Result<PageAnswer, PageError> {
-    let Written {
+fn answer(completed: Completed, took: Duration) -> PageResult {
+    let Completed {
         mut text,
         finish,
         prompt_tokens,
         completion_tokens,
-    } = written;
+    } = completed;
     let finish_reason = match finish.as_deref() {
         Some("stop" | "eos_token" | "stop_sequence") => Some(FinishReason::Stop),
         Some("length") => Some(match loop_at_the_end(&text) {
@@ -276,13 +276,13 @@ mod tests {
     use super::*;
 
     fn answered(text: &str, finish: &str) -> Result<PageAnswer, PageError> {
-        let written = Written {
+        let completed = Completed {
             text: text.to_owned(),
             finish: Some(finish.to_owned()),
             prompt_tokens: None,
             completion_tokens: None,
         };
-        answer(written, Duration::ZERO)
+        answer(completed, Duration::ZERO)
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use omnidocs::{
-    engine::FinishReason,
     error::ErrorKind,
-    record::{Status, Warning},
+    page::{FinishReason, Warning},
+    record::Status,
 };
 
 use super::{ask, room, status};

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use omnidocs::{error::ErrorKind, record::Warning};
+use omnidocs::{error::ErrorKind, page::Warning};
 
 use super::{all_read, ask, asking, room, status};
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use omnidocs::engine::FinishReason;
+use omnidocs::page::FinishReason;
 
 use super::{all_read, ask, room};
 use crate::{

@@ -1,0 +1,120 @@
+//! SIGINT, SIGTERM and SIGHUP: the first one asks the run to end after the pages in hand, the second ends it at once.
+//! SIGUSR1 asks how the run goes.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use anyhow::{Context, Result};
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    flag,
+};
+
+use crate::cancel::{Cancel, Reason};
+
+#[cfg(unix)]
+const ENDING: [i32; 3] = [SIGINT, SIGTERM, signal_hook::consts::SIGHUP];
+#[cfg(not(unix))]
+const ENDING: [i32; 2] = [SIGINT, SIGTERM];
+
+/// What a signal means to the people who watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// The run ends after the pages in hand.
+    Ending(u8),
+    /// Somebody asks how it goes.
+    Status,
+}
+
+/// The handlers of this program's signals.
+#[derive(Debug, Clone)]
+pub struct SignalHandlers {
+    /// Whether the next signal ends the program at once.
+    ends_at_once: Arc<AtomicBool>,
+}
+
+impl SignalHandlers {
+    /// Takes the signals over from the system's default, which a process with the number 1 does not have. Until
+    /// [`pages_in_hand`](Self::pages_in_hand), an ending signal ends the program at once: there is nothing to finish.
+    /// `heard` is called on a thread of its own.
+    ///
+    /// A signal that the parent ignores, as `nohup` does with SIGHUP and a shell with SIGINT of what runs in the
+    /// background, stays ignored.
+    ///
+    /// # Errors
+    /// The system does not let it.
+    pub fn install(cancel: &Cancel, heard: impl Fn(Heard) + Send + 'static) -> Result<Self> {
+        let ignored = ignored_signals();
+        let is_handled = |signal: &i32| ignored & (1 << (signal - 1)) == 0;
+        let ending: Vec<i32> = ENDING.into_iter().filter(is_handled).collect();
+        let ends_at_once = Arc::new(AtomicBool::new(true));
+        for &signal in &ending {
+            // In this order: the first signal after `pages_in_hand` finds the flag unset, and sets it for the next one.
+            // Every line that was written is whole; what is torn is cut off by the next run.
+            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&ends_at_once))
+                .and_then(|_| flag::register(signal, Arc::clone(&ends_at_once)))
+                .context("signals can't be handled")?;
+        }
+        let cancel = cancel.clone();
+        let on_signal = move |signal: i32| {
+            if ENDING.contains(&signal) {
+                cancel.cancel(Reason::Interrupted(signal as u8));
+                heard(Heard::Ending(signal as u8));
+            } else {
+                heard(Heard::Status);
+            }
+        };
+        listen(&ending, on_signal).context("the thread that hears signals can't be started")?;
+        Ok(Self { ends_at_once })
+    }
+
+    /// From now on a first signal lets the pages in hand be finished.
+    pub fn pages_in_hand(&self) {
+        self.ends_at_once.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(unix)]
+fn listen(ending: &[i32], on_signal: impl Fn(i32) + Send + 'static) -> io::Result<()> {
+    use signal_hook::{consts::SIGUSR1, iterator::Signals};
+
+    let mut signals = Signals::new(ending.iter().chain([&SIGUSR1]))?;
+    let listen = move || signals.forever().for_each(on_signal);
+    let name = thread::Builder::new().name("signals".to_owned());
+    name.spawn(listen).map(drop)
+}
+
+#[cfg(not(unix))]
+fn listen(ending: &[i32], on_signal: impl Fn(i32) + Send + 'static) -> io::Result<()> {
+    use std::{sync::atomic::AtomicUsize, time::Duration};
+
+    let latest = Arc::new(AtomicUsize::new(0));
+    for &signal in ending {
+        flag::register_usize(signal, Arc::clone(&latest), signal as usize)?;
+    }
+    let listen = move || loop {
+        thread::sleep(Duration::from_millis(50));
+        match latest.swap(0, Ordering::Relaxed) {
+            0 => {}
+            signal => on_signal(signal as i32),
+        }
+    };
+    let name = thread::Builder::new().name("signals".to_owned());
+    name.spawn(listen).map(drop)
+}
+
+/// The signals that are ignored, bit 0 being signal 1; none where the system does not tell.
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .unwrap_or_default();
+    u64::from_str_radix(mask.trim(), 16).unwrap_or(0)
+}
