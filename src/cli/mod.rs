@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, builder::FalseyValueParser};
 
 use crate::{
-    options::{DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, OutputFormat, ProgressChoice},
+    options::{
+        self, DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, OutputFormat, ProgressChoice,
+    },
     page_selection::PageSelection,
     prepare::worker_pool::SUBCOMMAND,
     shard::Shard,
