@@ -33,7 +33,7 @@ use std::{collections::HashMap, fs, path::PathBuf, process::Command, time::Insta
 use clap::Parser;
 use common::{Ran, Room};
 use image::RgbImage;
-use omnidocs::models::qwen3_vl::config::pixel_budget;
+use omnidocs::models::pixel_budget;
 use pages::Page;
 use scores::{Share, differences, with_interval};
 use stack::Stack;

@@ -3,15 +3,19 @@
 //! Preparation is given in pages per second; prefill and decode are those of the small reader, which shows the cost of
 //! the program around the products more than that of the products themselves.
 
-use std::{fs, hint::black_box, path::Path, process::Command, time::Duration};
+use std::{fs, hint::black_box, path::Path, process::Command, sync::Arc, time::Duration};
 
 use candle_core::{DType, Device};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use image::RgbImage;
 use omnidocs::{
     cancel::Cancel,
-    generation::prefill::{Help, Sampling},
-    models::qwen3_vl::{QwenVl, config::Config, patches::patchify},
+    generation::{
+        generator::{GenerateOptions, Generator},
+        model::VisionLanguageModel,
+        sampler::Sampling,
+    },
+    models::qwen3_vl::{Qwen3Vl, config::Config, patches::patchify},
     page::{Needs, PixelBudget, Source},
     prepare::{self, Raster},
 };
@@ -83,8 +87,9 @@ fn patches(criterion: &mut Criterion) {
 }
 
 fn model(criterion: &mut Criterion) {
-    let mut reader = QwenVl::load(&root().join("examples/reader"), &Device::Cpu, DType::F32)
-        .expect("the reader loads");
+    let folder = root().join("examples/reader");
+    let mut reader =
+        Qwen3Vl::load(&folder, &Device::Cpu, DType::F32.into(), None).expect("the reader loads");
     let page = image::open(root().join("examples/pages/scan.jpg"))
         .expect("an example page")
         .to_rgb8();
@@ -105,6 +110,7 @@ fn model(criterion: &mut Criterion) {
     });
     // One token a page would measure prefill; the difference between two budgets is decoding.
     reader.config.eos_token_ids.clear();
+    let mut generator = Generator::new(Arc::new(reader)).expect("a generator");
     for tokens in [1, 33] {
         let sampling = Sampling {
             max_new_tokens: tokens,
@@ -113,8 +119,8 @@ fn model(criterion: &mut Criterion) {
         };
         group.bench_function(format!("page of {tokens} tokens"), |bencher| {
             bencher.iter(|| {
-                reader
-                    .generate(&page, &prompt, sampling, Help::default())
+                generator
+                    .generate(&page, &prompt, sampling, GenerateOptions::default())
                     .expect("an answer")
                     .tokens
                     .len()

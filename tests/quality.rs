@@ -16,7 +16,7 @@ mod sheet;
 mod stack;
 
 use common::{Ran, Room};
-use omnidocs::models::qwen3_vl::config::pixel_budget;
+use omnidocs::models::pixel_budget;
 use stack::Stack;
 
 use scores::{Share, cells, characters, differences, headings, printed, with_interval, words};

@@ -16,10 +16,10 @@ use crate::{
         tesseract::TesseractEngine,
         text_layer::TextLayer,
     },
-    generation::prefill::Sampling,
+    generation::sampler::Sampling,
     hub::{self, FetchProgress},
     journal::OutputSettings,
-    models::qwen3_vl,
+    models,
     nn::{self, device::Hardware},
     options::{DraftChoice, EngineChoice, ProgressChoice},
     page::{Needs, PixelBudget},
@@ -243,7 +243,7 @@ impl QwenSpec {
         let name = name.unwrap_or_else(|| default.to_owned());
         let folder = hub::model_folder(&name, fetch_progress(settings))?;
         Ok(Self {
-            limits: qwen3_vl::config::pixel_budget(&folder)?,
+            limits: models::pixel_budget(&folder)?,
             identity: nn::weights::fingerprint(&folder)?,
             name,
             folder,

@@ -9,14 +9,15 @@ use super::{Attempt, BatchReader, PageResult};
 use crate::{
     error::{ErrorKind, PageError, Stage},
     generation::{
-        prefill::{Ending, Generated, Help, OutOfTime, Sampling},
-        sequence::Sequence,
+        generator::{GenerateOptions, Generator},
+        sampler::Sampling,
+        sequence::{Ending, Generated, OutOfTime, Sequence},
         tokenizer::Prompt,
     },
-    models::qwen3_vl::QwenVl,
+    models,
     nn::{
         device::Hardware,
-        fault::{self, Trouble},
+        fault::{self, DeviceFault},
     },
     options::OutputFormat,
     page::{EngineInfo, FinishReason, Needs, PageAnswer, PageId, PreparedPage},
@@ -37,10 +38,10 @@ pub struct Task {
     pub batch_size: usize,
 }
 
-/// Qwen3-VL on Candle.
+/// A model in this process.
 pub struct QwenEngine {
     info: EngineInfo,
-    model: QwenVl,
+    generator: Generator,
     prompt: Prompt,
     sampling: Sampling,
     drafts: bool,
@@ -112,11 +113,11 @@ impl QwenEngine {
         hardware: &Hardware,
         task: &Task,
     ) -> Result<Self> {
-        let quantized = hardware.quantized_file(folder, fingerprint);
-        let model = QwenVl::load_with(folder, &hardware.device, hardware.precision, quantized)
+        let generator = models::load_on(folder, fingerprint, hardware)
+            .and_then(Generator::new)
             .map_err(too_large)
             .with_context(|| format!("can't load the model {name}"))?;
-        let prompt = model.tokenizer.prompt(&task.prompt)?;
+        let prompt = generator.tokenizer().prompt(&task.prompt)?;
         tracing::debug!(model = name, ?hardware, "model loaded");
         Ok(Self {
             info: EngineInfo {
@@ -124,7 +125,7 @@ impl QwenEngine {
                 model: Some(name.to_owned()),
                 output_format: task.output_format,
             },
-            model,
+            generator,
             prompt,
             sampling: task.sampling,
             drafts: task.drafts,
@@ -138,7 +139,7 @@ impl QwenEngine {
     fn share(&self) -> Self {
         Self {
             info: self.info.clone(),
-            model: self.model.share(),
+            generator: self.generator.share(),
             prompt: self.prompt.clone(),
             sampling: self.sampling,
             drafts: self.drafts,
@@ -153,22 +154,22 @@ impl QwenEngine {
         &self,
         page: &'a PreparedPage,
         attempt: Attempt,
-    ) -> Result<(&'a RgbImage, Sampling, Help<'a>)> {
+    ) -> Result<(&'a RgbImage, Sampling, GenerateOptions<'a>)> {
         let image = page
             .pixels
             .as_deref()
             .context("the page came without pixels")?;
         let sampling = if attempt.resample {
-            self.sampling.raised()
+            self.sampling.with_higher_temperature()
         } else {
             self.sampling
         };
         let layer = page.text.as_ref().map_or("", |text| &text.0);
-        let help = Help {
+        let options = GenerateOptions {
             draft: self.drafts.then(|| page.draft.as_deref().unwrap_or(layer)),
             deadline: Some(attempt.deadline),
         };
-        Ok((image, sampling, help))
+        Ok((image, sampling, options))
     }
 
     fn answer(&self, generated: &Generated) -> Result<PageAnswer> {
@@ -178,7 +179,7 @@ impl QwenEngine {
             Ending::Repetition => FinishReason::Repetition,
         };
         Ok(PageAnswer {
-            content: self.model.tokenizer.decode(&generated.tokens)?,
+            content: self.generator.tokenizer().decode(&generated.tokens)?,
             finish_reason: Some(finish),
             prompt_tokens: Some(generated.prompt_tokens),
             image_tokens: Some(generated.image_tokens),
@@ -193,7 +194,7 @@ impl QwenEngine {
     /// What a page's record says of an error, which may also be the end of all.
     fn failed(&mut self, error: &anyhow::Error) -> PageError {
         let error = page_error(error);
-        if Trouble::told_by(&error.message) == Some(Trouble::Lost) {
+        if DeviceFault::classify(&error.message) == Some(DeviceFault::Lost) {
             self.lost = Some(error.message.clone());
         }
         error
@@ -216,8 +217,8 @@ impl BatchReader for QwenEngine {
     fn begin(&mut self, page: &PreparedPage, attempt: Attempt) -> Result<(), PageError> {
         let begun = self
             .question(page, attempt)
-            .and_then(|(image, sampling, help)| {
-                self.model.begin(image, &self.prompt, sampling, help)
+            .and_then(|(image, sampling, options)| {
+                self.generator.begin(image, &self.prompt, sampling, options)
             });
         let sequence = begun.map_err(|error| self.failed(&error))?;
         self.held.push((page.id, sequence));
@@ -228,11 +229,11 @@ impl BatchReader for QwenEngine {
         let (mut going, mut done) = (Vec::new(), Vec::new());
         for (id, sequence) in mem::take(&mut self.held) {
             if let Some(ending) = sequence.ending() {
-                let generated = self.model.finish(sequence, ending);
+                let generated = self.generator.finish(sequence, ending);
                 let answer = self.answer(&generated);
                 done.push((id, answer.map_err(|error| self.failed(&error))));
-            } else if let Err(late) = sequence.check_deadline() {
-                done.push((id, Err(self.failed(&late.into()))));
+            } else if let Err(error) = sequence.check() {
+                done.push((id, Err(self.failed(&error))));
             } else {
                 going.push((id, sequence));
             }
@@ -241,7 +242,7 @@ impl BatchReader for QwenEngine {
         // Room is filled before the others go on.
         if done.is_empty() {
             let mut sequences: Vec<_> = self.held.iter_mut().map(|held| &mut held.1).collect();
-            let advanced = self.model.advance(&mut sequences);
+            let advanced = self.generator.advance(&mut sequences);
             advanced.map_err(|error| self.failed(&error))?;
         }
         Ok(done)
@@ -262,8 +263,8 @@ impl BatchReader for QwenEngine {
 
 /// Adds what to do to the error of a model for which there is not enough memory.
 fn too_large(error: anyhow::Error) -> anyhow::Error {
-    match Trouble::told_by(&fault::message(&error)) {
-        Some(Trouble::OutOfMemory) => error.context(
+    match DeviceFault::classify(&fault::message(&error)) {
+        Some(DeviceFault::OutOfMemory) => error.context(
             "it does not fit into the GPU's free memory; take a smaller one, or see with `nvidia-smi` what else is there",
         ),
         _ => error,
@@ -274,7 +275,7 @@ fn page_error(error: &anyhow::Error) -> PageError {
     let message = fault::message(error);
     let kind = if error.is::<OutOfTime>() {
         ErrorKind::Timeout
-    } else if Trouble::told_by(&message) == Some(Trouble::OutOfMemory) {
+    } else if DeviceFault::classify(&message) == Some(DeviceFault::OutOfMemory) {
         ErrorKind::OutOfMemory
     } else {
         ErrorKind::Engine

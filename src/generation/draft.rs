@@ -7,7 +7,7 @@
 //! lookup as in Saxena's prompt lookup decoding, 2023).
 
 /// The longest guess, in tokens.
-const LONGEST: usize = 24;
+const MAX_DRAFT: usize = 24;
 /// The first guess.
 const FIRST: usize = 8;
 /// The end of the answer is compared over at most this many tokens: longer matches tell no more.
@@ -123,7 +123,7 @@ impl Drafter {
         } else {
             (right + 2).max(usize::midpoint(self.length, right))
         };
-        self.length = self.length.min(LONGEST);
+        self.length = self.length.min(MAX_DRAFT);
     }
 }
 

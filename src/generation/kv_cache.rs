@@ -2,20 +2,12 @@
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 
-use crate::models::qwen3_vl::config::TextConfig;
-
-/// Some of the tokens that go through the decoder together: those of one sequence.
-pub struct Part<'a> {
-    /// How many they are.
-    pub tokens: usize,
-    /// What came before them in their sequence; they are appended.
-    pub cache: &'a mut KvCache,
-}
-
 /// The KV cache of one sequence.
 pub struct KvCache {
     /// Keys and values of each layer, `(kv_heads, capacity, head_dim)`.
     layers: Vec<(Tensor, Tensor)>,
+    /// How many layers there are, once there is room.
+    count: usize,
     kv_heads: usize,
     head_dim: usize,
     len: usize,
@@ -25,13 +17,20 @@ pub struct KvCache {
 }
 
 impl KvCache {
-    /// An empty cache that holds nothing yet; [`reset`](Self::reset) gives it room.
+    /// An empty cache for `layers` layers, which has no room yet; [`reset`](Self::reset) gives it some.
     #[must_use]
-    pub fn new(config: &TextConfig, device: &Device, dtype: DType) -> Self {
+    pub fn new(
+        layers: usize,
+        kv_heads: usize,
+        head_dim: usize,
+        device: &Device,
+        dtype: DType,
+    ) -> Self {
         Self {
-            layers: Vec::with_capacity(config.num_hidden_layers),
-            kv_heads: config.num_key_value_heads,
-            head_dim: config.head_dim,
+            layers: Vec::with_capacity(layers),
+            count: layers,
+            kv_heads,
+            head_dim,
             len: 0,
             capacity: 0,
             device: device.clone(),
@@ -40,9 +39,9 @@ impl KvCache {
     }
 
     /// Forgets all tokens and makes room for `capacity` of them; allocates only if it never had that much.
-    pub fn reset(&mut self, layers: usize, capacity: usize) -> Result<()> {
+    pub fn reset(&mut self, capacity: usize) -> Result<()> {
         self.len = 0;
-        if capacity <= self.capacity && layers == self.layers.len() {
+        if capacity <= self.capacity && self.layers.len() == self.count {
             return Ok(());
         }
         // The old tensors go first: both at once may not fit.
@@ -55,7 +54,7 @@ impl KvCache {
                 &self.device,
             )
         };
-        for _ in 0..layers {
+        for _ in 0..self.count {
             self.layers.push((room()?, room()?));
         }
         self.capacity = capacity;
@@ -103,17 +102,13 @@ impl KvCache {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::models::qwen3_vl::config::Config;
 
     #[test]
     fn what_is_all_new_comes_back_as_it_is_and_what_is_kept_in_the_caches_type() {
-        let config = Config::read(Path::new("examples/reader")).unwrap().text;
-        let mut cache = KvCache::new(&config, &Device::Cpu, DType::F16);
-        cache.reset(1, 5).unwrap();
-        let shape = |tokens| (config.num_key_value_heads, tokens, config.head_dim);
+        let mut cache = KvCache::new(1, 2, 64, &Device::Cpu, DType::F16);
+        cache.reset(5).unwrap();
+        let shape = |tokens| (2, tokens, 64);
         let new = |tokens| Tensor::randn(0_f32, 1.0, shape(tokens), &Device::Cpu).unwrap();
         let values = |x: &Tensor| -> Vec<f32> {
             let x = x.to_dtype(DType::F16).unwrap().to_dtype(DType::F32);

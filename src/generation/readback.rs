@@ -1,24 +1,25 @@
-//! Tokens on their way from the device.
+//! Tokens on their way from the device to the host.
 
 use candle_core::{Result, Tensor};
 
 #[cfg(feature = "cuda")]
-use crate::nn::cuda::Pinned;
+use crate::nn::cuda::{InFlight, Pinned};
 
-/// What was sent for last. The host waits only when it receives it.
+/// Copies tokens to the host while the device goes on. The host waits only when it takes them.
 #[derive(Default)]
-pub struct Inbox {
-    /// What can be read without waiting for anything.
+pub struct AsyncReadback {
+    /// Tokens that can be read without waiting for anything.
     here: Option<Tensor>,
-    /// How many tokens are on their way, and where to.
+    /// Tokens that are being copied.
     #[cfg(feature = "cuda")]
-    coming: Option<usize>,
+    in_flight: Option<InFlight>,
+    /// Memory for the next copy.
     #[cfg(feature = "cuda")]
     pinned: Option<Pinned>,
 }
 
-impl Inbox {
-    /// Starts to copy `tokens`, `(tokens)`, in place of what was sent for before.
+impl AsyncReadback {
+    /// Starts to copy `tokens`, `(tokens)`, in place of what was started before.
     #[cfg_attr(
         not(feature = "cuda"),
         allow(
@@ -26,30 +27,32 @@ impl Inbox {
             reason = "it can fail only where there is a device"
         )
     )]
-    pub fn send_for(&mut self, tokens: &Tensor) -> Result<()> {
+    pub fn start(&mut self, tokens: &Tensor) -> Result<()> {
         #[cfg(feature = "cuda")]
         if let candle_core::Device::Cuda(device) = tokens.device() {
             let count = tokens.dim(0)?;
-            let mut pinned = match self.pinned.take() {
+            let pinned = match self.pinned.take() {
                 Some(pinned) if pinned.len() >= count => pinned,
                 _ => Pinned::new(device, count)?,
             };
-            pinned.copy(tokens)?;
-            (self.pinned, self.coming) = (Some(pinned), Some(count));
+            self.in_flight = Some(pinned.copy(tokens)?);
             return Ok(());
         }
         self.here = Some(tokens.clone());
         Ok(())
     }
 
-    /// What was sent for, once; none if nothing was.
-    pub fn receive(&mut self) -> Result<Vec<u32>> {
+    /// Waits for the tokens whose copy was started and returns them, once; none if there are none.
+    pub fn finish(&mut self) -> Result<Vec<u32>> {
         #[cfg(feature = "cuda")]
-        if let (Some(count), Some(pinned)) = (self.coming.take(), &self.pinned) {
-            return pinned.read(count);
+        if let Some(in_flight) = self.in_flight.take() {
+            let (tokens, pinned) = in_flight.wait()?;
+            self.pinned = Some(pinned);
+            return Ok(tokens);
         }
-        self.here
-            .take()
-            .map_or(Ok(Vec::new()), |tokens| tokens.to_vec1())
+        match self.here.take() {
+            Some(tokens) => tokens.to_vec1(),
+            None => Ok(Vec::new()),
+        }
     }
 }

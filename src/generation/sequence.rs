@@ -1,31 +1,89 @@
-//! An answer on its way: what was written, what is guessed, and whether it is done.
+//! An answer on its way: what was written, what is drafted, and whether it is done.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
-use candle_core::{Device, Result, Tensor};
-use candle_transformers::generation::LogitsProcessor;
+use anyhow::Result;
+use candle_core::{Device, Tensor};
 
 use super::{
     draft::Drafter,
-    kv_cache::{KvCache, Part},
-    prefill::{Ending, Generated, OutOfTime, Prefilled, Sampling},
+    kv_cache::KvCache,
+    model::{Prefilled, SequenceSlice},
     repetition::LoopDetector,
+    sampler::{NOT_FINITE, NotFinite, Sampler, Sampling},
 };
+
+/// Why an answer ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The model wrote an end-of-sequence token.
+    Stop,
+    /// The token budget or the model's context was used up.
+    Length,
+    /// The model wrote the same thing over and over; only the first time is kept.
+    Repetition,
+}
+
+/// What the model wrote, and what that took.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Generated {
+    /// The tokens, without the one that ended them.
+    pub tokens: Vec<u32>,
+    /// Why there are no more.
+    pub ending: Ending,
+    /// Tokens of the prompt, those of the image included.
+    pub prompt_tokens: usize,
+    /// Tokens of the image.
+    pub image_tokens: usize,
+    /// How often the decoder ran, the prompt included.
+    pub forward_passes: usize,
+    /// Tokens that were drafted before the decoder wrote them.
+    pub draft_accepted: usize,
+    /// Vision tower and prompt, up to the first token.
+    pub prefill: Duration,
+    /// The tokens after the first.
+    pub decode: Duration,
+}
+
+/// The deadline passed before the answer was whole.
+#[derive(Debug)]
+pub struct OutOfTime;
+
+impl fmt::Display for OutOfTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the model took too long; give it more time with --page-timeout")
+    }
+}
+
+impl std::error::Error for OutOfTime {}
+
+/// A token that the device has chosen and the host has not read.
+pub(super) struct PendingToken {
+    /// `(1)`: what the decoder goes on with.
+    pub(super) token: Tensor,
+    /// `(1)`: what to read, which says too whether the logits were finite.
+    pub(super) checked: Tensor,
+}
 
 /// One answer, from its first token on.
 pub struct Sequence {
     cache: KvCache,
     /// Draws tokens; without it the likeliest ones are taken.
-    sampler: Option<LogitsProcessor>,
+    sampler: Option<Sampler>,
     drafter: Option<Drafter>,
     loops: LoopDetector,
     /// What was written, all but the last of them seen by the decoder.
     tokens: Vec<u32>,
-    /// The token that follows them, `(1)`, where the device has chosen it and nobody has read it yet.
-    unread: Option<Tensor>,
-    /// What is guessed to follow, in the run that is under way.
+    /// The token that follows them, where the device has chosen it and the host has not read it yet.
+    pending_token: Option<PendingToken>,
+    /// What is drafted to follow, in the run that is under way.
     draft: Vec<u32>,
     ending: Option<Ending>,
+    /// Whether all logits were finite so far.
+    finite: bool,
     /// Position of the first token of the answer.
     first: u32,
     /// How many tokens there is room for.
@@ -47,16 +105,16 @@ impl Sequence {
         drafter: Option<Drafter>,
         deadline: Option<Instant>,
     ) -> Self {
-        let sampler = || LogitsProcessor::new(sampling.seed, Some(sampling.temperature), None);
         Self {
             cache,
-            sampler: (!sampling.is_greedy()).then(sampler),
+            sampler: Sampler::new(sampling),
             drafter,
             loops: LoopDetector::default(),
             tokens: Vec::new(),
-            unread: None,
+            pending_token: None,
             draft: Vec::new(),
             ending: None,
+            finite: true,
             first: prefilled.next,
             room: prefilled.room,
             deadline,
@@ -75,13 +133,34 @@ impl Sequence {
         self.ending
     }
 
+    /// Whether it can go on, to be asked before each run of the decoder.
+    ///
     /// # Errors
-    /// There is no more time.
-    pub fn check_deadline(&self) -> std::result::Result<(), OutOfTime> {
+    /// There is no more time ([`OutOfTime`]), or the model's numbers are not finite ([`NotFinite`]).
+    pub fn check(&self) -> Result<()> {
+        self.check_finite()?;
         match self.deadline {
-            Some(deadline) if Instant::now() >= deadline => Err(OutOfTime),
+            Some(deadline) if Instant::now() >= deadline => Err(OutOfTime.into()),
             _ => Ok(()),
         }
+    }
+
+    pub(super) fn check_finite(&self) -> Result<()> {
+        if self.finite {
+            Ok(())
+        } else {
+            Err(NotFinite.into())
+        }
+    }
+
+    /// Whether there is more to be written.
+    pub(super) fn is_open(&self) -> bool {
+        self.finite && self.ending.is_none()
+    }
+
+    /// Draws tokens; none if the likeliest ones are taken.
+    pub(super) fn sampler(&mut self) -> Option<&mut Sampler> {
+        self.sampler.as_mut()
     }
 
     pub(super) fn is_greedy(&self) -> bool {
@@ -93,9 +172,9 @@ impl Sequence {
         self.prefilled = Instant::now();
     }
 
-    /// The tokens that the decoder sees next: the last one that was written and those that are guessed to follow it; and
-    /// the position of the first of them.
-    pub(super) fn feed(&mut self) -> (Vec<u32>, u32) {
+    /// The tokens that the decoder sees next, and the position of the first of them: the last one that was written, then
+    /// its draft.
+    pub(super) fn next_inputs(&mut self) -> (Vec<u32>, u32) {
         let last = self.tokens.len() - 1;
         let room = self.room - self.tokens.len() - 1;
         self.draft = self
@@ -106,78 +185,72 @@ impl Sequence {
         (tokens, self.first + last as u32)
     }
 
-    /// How many tokens are chosen, the one that is not read included.
+    /// How many tokens are chosen, the pending one included.
     fn chosen(&self) -> usize {
-        self.tokens.len() + usize::from(self.unread.is_some())
+        self.tokens.len() + usize::from(self.pending_token.is_some())
     }
 
     /// Whether the decoder can go on without the host: nothing but the likeliest token is asked for, and there is room.
-    pub(super) fn may_run_ahead(&self) -> bool {
+    pub(super) fn can_pipeline(&self) -> bool {
         let chosen = self.chosen();
-        let guesses = |drafter: &Drafter| !drafter.rests(chosen);
-        self.is_greedy() && chosen < self.room && !self.drafter.as_ref().is_some_and(guesses)
+        let drafts = |drafter: &Drafter| !drafter.rests(chosen);
+        self.is_greedy()
+            && self.finite
+            && chosen < self.room
+            && !self.drafter.as_ref().is_some_and(drafts)
     }
 
-    /// The token that the decoder sees next, `(1)`, read or not, and its position.
-    pub(super) fn feed_ahead(&mut self, device: &Device) -> Result<(Tensor, u32)> {
+    /// The token that the decoder sees next, `(1)` on `device`, read or not; and its position.
+    pub(super) fn next_input_on(&mut self, device: &Device) -> Result<(Tensor, u32)> {
         self.draft.clear();
         let last = self.chosen() - 1;
-        let token = match &self.unread {
-            Some(token) => token.clone(),
+        let token = match &self.pending_token {
+            Some(pending) => pending.token.clone(),
             None => Tensor::new(&self.tokens[last..], device)?,
         };
         Ok((token, self.first + last as u32))
     }
 
-    pub(super) fn unread(&self) -> Option<&Tensor> {
-        self.unread.as_ref()
+    pub(super) fn pending_token(&self) -> Option<&PendingToken> {
+        self.pending_token.as_ref()
     }
 
-    /// Leaves the token of the last run, `(1)`, to be read later.
-    pub(super) fn leave_unread(&mut self, token: Tensor) {
-        self.unread = Some(token);
+    /// Leaves the token of the last run to be read later.
+    pub(super) fn leave_pending(&mut self, token: PendingToken) {
+        self.pending_token = Some(token);
     }
 
-    /// The next `tokens` tokens, to be appended.
-    pub(super) fn part(&mut self, tokens: usize) -> Part<'_> {
-        Part {
+    /// The next `tokens` tokens, to be appended, the first of them at `position`.
+    pub(super) fn slice(&mut self, tokens: usize, position: u32) -> SequenceSlice<'_> {
+        SequenceSlice {
             tokens,
+            position,
             cache: &mut self.cache,
         }
     }
 
-    /// What follows each token of the run, by its `logits`, `(tokens, vocab)`; `likeliest` has that already for a greedy
-    /// answer.
-    pub(super) fn choose(
-        &mut self,
-        logits: &Tensor,
-        likeliest: Option<&[u32]>,
-    ) -> Result<Vec<u32>> {
-        match (&mut self.sampler, likeliest) {
-            // Answers that are drawn are not guessed: there is one token.
-            (Some(sampler), _) => Ok(vec![sampler.sample(&logits.squeeze(0)?)?]),
-            (None, Some(likeliest)) => Ok(likeliest.to_vec()),
-            (None, None) => logits.argmax(candle_core::D::Minus1)?.to_vec1(),
-        }
-    }
-
-    /// Goes on with what follows each token of the run: what was guessed is kept as far as it is what follows.
+    /// Goes on with what follows each token of the run: the draft is kept as far as it is what follows. `end` are the tokens
+    /// that end an answer.
     pub(super) fn take(&mut self, choices: &[u32], end: &[u32]) {
         self.forward_passes += 1;
-        self.unread = None;
+        self.pending_token = None;
         let agreed = self.draft.iter().zip(choices);
         let accepted = agreed.take_while(|(draft, choice)| draft == choice).count();
-        let guessed = self.draft.len();
-        self.cache.truncate(self.cache.len() - (guessed - accepted));
+        let drafted = self.draft.len();
+        self.cache.truncate(self.cache.len() - (drafted - accepted));
         self.draft_accepted += accepted;
         for &token in &choices[..=accepted] {
+            if token == NOT_FINITE {
+                self.finite = false;
+                return;
+            }
             self.ending = self.write(token, end);
             if self.ending.is_some() {
                 return;
             }
         }
         if let Some(drafter) = &mut self.drafter {
-            drafter.learn(guessed, accepted, &self.tokens);
+            drafter.learn(drafted, accepted, &self.tokens);
         }
     }
 

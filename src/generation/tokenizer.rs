@@ -7,7 +7,7 @@ use minijinja::{Environment, Value, context, syntax::SyntaxConfig};
 use serde::Deserialize;
 use tokenizers::Tokenizer;
 
-use crate::{model_files::read_json, models::qwen3_vl::config::Config};
+use crate::model_files::read_json;
 
 /// One user turn with an image and a text, for folders that bring no template of their own.
 const DEFAULT_TEMPLATE: &str = "\
@@ -22,6 +22,17 @@ pub struct ChatTokenizer {
     tokenizer: Tokenizer,
     template: String,
     image_token_id: u32,
+}
+
+/// What the tokens of a tokenizer must fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModelTokens<'a> {
+    /// Name of the token that stands for one merged patch.
+    pub image_token: &'a str,
+    /// Its id.
+    pub image_token_id: u32,
+    /// How many tokens the model knows.
+    pub vocab_size: usize,
 }
 
 /// An instruction as tokens, around the place where the page's image tokens go.
@@ -62,18 +73,18 @@ impl ChatTokenizer {
     /// `tokenizer_config.json`, whichever is there first.
     ///
     /// # Errors
-    /// The tokenizer is missing or broken, or its ids don't fit `config`.
-    pub fn open(folder: &Path, config: &Config) -> Result<Self> {
+    /// The tokenizer is missing or broken, or its ids don't fit `tokens`.
+    pub fn open(folder: &Path, tokens: ModelTokens) -> Result<Self> {
         let path = folder.join("tokenizer.json");
         let tokenizer = Tokenizer::from_file(&path)
             .map_err(|error| anyhow!("can't read {}: {error}", path.display()))?;
-        check_ids(&tokenizer, config)
+        check_ids(&tokenizer, tokens)
             .with_context(|| format!("{} does not fit config.json", path.display()))?;
         let template = read_template(folder)?.unwrap_or_else(|| DEFAULT_TEMPLATE.to_owned());
         Ok(Self {
             tokenizer,
             template,
-            image_token_id: config.image_token_id,
+            image_token_id: tokens.image_token_id,
         })
     }
 
@@ -169,20 +180,20 @@ fn read_template(folder: &Path) -> Result<Option<String>> {
     Ok(None)
 }
 
-fn check_ids(tokenizer: &Tokenizer, config: &Config) -> Result<()> {
+fn check_ids(tokenizer: &Tokenizer, tokens: ModelTokens) -> Result<()> {
+    let (name, wanted) = (tokens.image_token, tokens.image_token_id);
     let found = tokenizer
-        .token_to_id("<|image_pad|>")
-        .context("it has no token <|image_pad|>")?;
+        .token_to_id(name)
+        .with_context(|| format!("it has no token {name}"))?;
     ensure!(
-        found == config.image_token_id,
-        "<|image_pad|> is {found} there, but image_token_id is {}",
-        config.image_token_id
+        found == wanted,
+        "{name} is {found} there, but image_token_id is {wanted}"
     );
     let largest = tokenizer.get_vocab(true).into_values().max().unwrap_or(0) as usize;
     ensure!(
-        largest < config.text.vocab_size,
+        largest < tokens.vocab_size,
         "it has a token {largest}, but vocab_size is {}",
-        config.text.vocab_size
+        tokens.vocab_size
     );
     Ok(())
 }

@@ -1,18 +1,19 @@
 //! Memory for the results of a page's products, which are up to hundreds of megabytes and live for a moment.
 
-// `madvise` is unsafe because some advice changes what is in the memory. This one doesn't.
-#![allow(unsafe_code)]
+#![allow(
+    unsafe_code,
+    reason = "some advice of `madvise` changes what is in the memory; this one does not"
+)]
 
-/// What is not a few large pages long gains nothing from them.
+/// Shorter memory gains nothing from huge pages.
 #[cfg(target_os = "linux")]
-const LARGE: usize = 4 << 20;
+const MIN_HUGE_BYTES: usize = 4 << 20;
 
-/// `len` zeros. Where there are many, Linux is asked for pages of 2 MiB: it then stops once for each of them as they are
-/// first written to, and not 512 times.
-pub fn zeros(len: usize) -> Vec<f32> {
+/// `len` zeros. Linux is asked to back many of them by pages of 2 MiB: one page fault then replaces 512.
+pub fn zeroed(len: usize) -> Vec<f32> {
     let zeros = vec![0.0; len];
     #[cfg(target_os = "linux")]
-    if size_of_val(&*zeros) >= LARGE {
+    if size_of_val(&*zeros) >= MIN_HUGE_BYTES {
         use rustix::mm::{Advice, madvise};
         let page = rustix::param::page_size();
         let start = zeros.as_ptr().cast_mut().cast::<u8>();

@@ -15,10 +15,9 @@ use crate::{
 pub struct Hardware {
     /// As a person calls it: `cuda:1`, or `cpu 2` for the second instance there.
     name: String,
-    /// The device.
-    pub device: Device,
+    device: Device,
     /// What the weights are kept in.
-    pub precision: Precision,
+    precision: Precision,
 }
 
 impl Hardware {
@@ -55,6 +54,18 @@ impl Hardware {
         &self.name
     }
 
+    /// The device.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// What the weights are kept in.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
     /// Whether it is a GPU.
     #[must_use]
     pub fn is_cuda(&self) -> bool {
@@ -72,7 +83,7 @@ impl Hardware {
         let Precision::Quantized(_) = self.precision else {
             return None;
         };
-        if weights::size(folder).ok()? < WORTH_KEEPING {
+        if weights::size(folder).ok()? < MIN_KEPT_BYTES {
             return None;
         }
         let name = format!(
@@ -86,7 +97,7 @@ impl Hardware {
 }
 
 /// Models with fewer bytes of weights than this are quantized at each start, which takes a moment.
-const WORTH_KEEPING: u64 = 256 << 20;
+const MIN_KEPT_BYTES: u64 = 256 << 20;
 
 /// The devices, and what a person calls them.
 fn open_devices(choice: &DeviceChoice) -> Result<Vec<(String, Device)>> {

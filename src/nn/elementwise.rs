@@ -12,7 +12,7 @@ use candle_core::{
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::alloc::zeros;
+use super::alloc::zeroed;
 
 /// Values are worked through in pieces of this many.
 const PIECE: usize = 1 << 14;
@@ -171,9 +171,9 @@ impl WithSimd for SoftmaxRow<'_> {
 
 #[inline(always)]
 pub(super) fn softmax_row(row: &mut [f32]) {
-    let most = fold(row, f32::NEG_INFINITY, f32::max);
+    let max = fold(row, f32::NEG_INFINITY, f32::max);
     for value in &mut *row {
-        *value = exp(*value - most);
+        *value = exp(*value - max);
     }
     let share = 1.0 / fold(row, 0.0, |sum, value| sum + value);
     for value in row {
@@ -247,7 +247,7 @@ impl CustomOp1 for SwiGlu {
         let (rows, size) = layout.shape().dims2()?;
         let size = size / 2;
         let arch = Arch::new();
-        let mut out = zeros(rows * size);
+        let mut out = zeroed(rows * size);
         out.par_chunks_mut(size)
             .zip(values.par_chunks(2 * size))
             .for_each(|(out, row)| {

@@ -2,16 +2,16 @@
 
 use candle_core::Error;
 
-/// What goes wrong with a device and is not the page's fault alone.
+/// A fault of the device, which is not the page's alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
+pub enum DeviceFault {
     /// Its memory was not enough, and may be for fewer pixels.
     OutOfMemory,
     /// Nothing that this process does on it works any more.
     Lost,
 }
 
-impl Trouble {
+impl DeviceFault {
     /// What the driver and its libraries call a lack of memory.
     const OUT_OF_MEMORY: [&str; 4] = [
         "OUT_OF_MEMORY",
@@ -42,11 +42,11 @@ impl Trouble {
         "CUDA_ERROR_UNKNOWN",
     ];
 
-    /// What an error with this message tells of; none if the device is well.
+    /// The fault that an error with this message reports; none if the device is well.
     ///
-    /// The names in it decide: the driver's own types are there in a CUDA build only.
+    /// The names in the message decide, since the driver's own types exist in a CUDA build only.
     #[must_use]
-    pub fn told_by(message: &str) -> Option<Self> {
+    pub fn classify(message: &str) -> Option<Self> {
         let says = |names: &[&str]| names.iter().any(|name| message.contains(name));
         if says(&Self::LOST) {
             Some(Self::Lost)
@@ -108,8 +108,8 @@ mod tests {
             .unwrap_err()
     }
 
-    fn trouble(error: &anyhow::Error) -> Option<Trouble> {
-        Trouble::told_by(&message(error))
+    fn fault(error: &anyhow::Error) -> Option<DeviceFault> {
+        DeviceFault::classify(&message(error))
     }
 
     #[test]
@@ -126,32 +126,32 @@ mod tests {
         for (said, wanted) in [
             (
                 "DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")",
-                Some(Trouble::OutOfMemory),
+                Some(DeviceFault::OutOfMemory),
             ),
             (
                 "DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\") when loading reduce",
-                Some(Trouble::OutOfMemory),
+                Some(DeviceFault::OutOfMemory),
             ),
             (
                 "CublasError(CUBLAS_STATUS_ALLOC_FAILED)",
-                Some(Trouble::OutOfMemory),
+                Some(DeviceFault::OutOfMemory),
             ),
             (
                 "CurandError(CURAND_STATUS_ALLOCATION_FAILED)",
-                Some(Trouble::OutOfMemory),
+                Some(DeviceFault::OutOfMemory),
             ),
             (
                 "DriverError(CUDA_ERROR_ILLEGAL_ADDRESS, \"an illegal memory access was encountered\")",
-                Some(Trouble::Lost),
+                Some(DeviceFault::Lost),
             ),
             (
                 "DriverError(CUDA_ERROR_ECC_UNCORRECTABLE, \"uncorrectable ECC error encountered\")",
-                Some(Trouble::Lost),
+                Some(DeviceFault::Lost),
             ),
             // What can't even be told about it.
             (
                 "DriverError(CUDA_ERROR_LAUNCH_FAILED, \"<Failure when calling cuGetErrorString()>\")",
-                Some(Trouble::Lost),
+                Some(DeviceFault::Lost),
             ),
             (
                 "DriverError(CUDA_ERROR_INVALID_VALUE, \"invalid argument\")",
@@ -160,7 +160,7 @@ mod tests {
             ("CublasError(CUBLAS_STATUS_NOT_SUPPORTED)", None),
             ("missing kernel 'rope'", None),
         ] {
-            assert_eq!(trouble(&arrives(said)), wanted, "{said}");
+            assert_eq!(fault(&arrives(said)), wanted, "{said}");
         }
     }
 
@@ -179,29 +179,32 @@ mod tests {
         for (error, wanted) in [
             (
                 driver(CUresult::CUDA_ERROR_OUT_OF_MEMORY),
-                Some(Trouble::OutOfMemory),
+                Some(DeviceFault::OutOfMemory),
             ),
             (
                 CublasError(cublasStatus_t::CUBLAS_STATUS_ALLOC_FAILED).into(),
-                Some(Trouble::OutOfMemory),
+                Some(DeviceFault::OutOfMemory),
             ),
             (
                 CurandError(curandStatus_t::CURAND_STATUS_ALLOCATION_FAILED).into(),
-                Some(Trouble::OutOfMemory),
+                Some(DeviceFault::OutOfMemory),
             ),
             (
                 driver(CUresult::CUDA_ERROR_ILLEGAL_ADDRESS),
-                Some(Trouble::Lost),
+                Some(DeviceFault::Lost),
             ),
             (
                 driver(CUresult::CUDA_ERROR_ECC_UNCORRECTABLE),
-                Some(Trouble::Lost),
+                Some(DeviceFault::Lost),
             ),
-            (driver(CUresult::CUDA_ERROR_UNKNOWN), Some(Trouble::Lost)),
+            (
+                driver(CUresult::CUDA_ERROR_UNKNOWN),
+                Some(DeviceFault::Lost),
+            ),
             (driver(CUresult::CUDA_ERROR_NO_DEVICE), None),
         ] {
             let error = anyhow::Error::from(Error::from(error));
-            assert_eq!(trouble(&error), wanted, "{error}");
+            assert_eq!(fault(&error), wanted, "{error}");
         }
     }
 }

@@ -1,5 +1,6 @@
-//! What models are made of: layers, kernels, weights, devices. With `generation` and `models`, the only code that knows
-//! tensors.
+//! What models are made of: layers, kernels, weights, devices.
+//!
+//! Only this room, `generation` and `models` know tensors.
 
 mod alloc;
 pub mod attention;
@@ -10,10 +11,12 @@ pub mod elementwise;
 pub mod fault;
 pub mod linear;
 pub mod mapped;
+pub mod matrix;
 pub mod norms;
 #[cfg(target_arch = "x86_64")]
 pub mod packed;
 pub mod precision;
 pub mod quantized;
 pub mod rope;
+pub mod simd;
 pub mod weights;

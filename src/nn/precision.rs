@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, quantized::GgmlDType};
 
-use super::attention::few;
+use super::simd::converts_f16;
 
 /// How a model is kept in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,10 +35,10 @@ impl Precision {
     #[must_use]
     pub fn cache(self, device: &Device, width: usize) -> DType {
         /// Of the smallest published model 1,024.
-        const WIDE: usize = 512;
+        const MIN_WIDTH: usize = 512;
 
         match self {
-            Self::Quantized(_) if device.is_cpu() && width >= WIDE && few::takes_f16() => {
+            Self::Quantized(_) if device.is_cpu() && width >= MIN_WIDTH && converts_f16() => {
                 DType::F16
             }
             _ => self.activations(),

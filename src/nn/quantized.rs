@@ -18,7 +18,7 @@ use candle_core::{
 };
 use safetensors::{Dtype, View};
 
-use super::{linear::Matrix, mapped::MappedTensors};
+use super::{mapped::MappedTensors, matrix::Matrix};
 
 /// A file that no start has used for so long is of a model, or a version of this program, that is not in use any more.
 const FORGOTTEN: Duration = Duration::from_secs(90 * 24 * 60 * 60);

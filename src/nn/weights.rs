@@ -11,7 +11,7 @@ use candle_core::{DType, Device, Tensor, quantized::QTensor};
 use sha2::{Digest, Sha256};
 
 use super::{
-    linear::Matrix, mapped::MappedTensors, precision::Precision, quantized::QuantizedFile,
+    mapped::MappedTensors, matrix::Matrix, precision::Precision, quantized::QuantizedFile,
 };
 use crate::model_files::weight_files;
 

@@ -1,25 +1,27 @@
 //! A decoder that goes on before its tokens are read, as on a GPU, writes what one does that waits for them.
 
-use omnidocs::{
-    generation::prefill::{Ending, Generated, Help, Sampling},
-    models::qwen3_vl::QwenVl,
+use candle_core::DType;
+use omnidocs::generation::{
+    generator::{GenerateOptions, Generator},
+    sampler::Sampling,
+    sequence::{Ending, Generated},
 };
 
-use super::{GREEDY, ReaderCase, example, load, reader_cases, together::read_together};
+use super::{GREEDY, ReaderCase, reader, reader_cases, together::read_together};
 
 fn alone(
-    model: &mut QwenVl,
+    model: &mut Generator,
     case: &ReaderCase,
     sampling: Sampling,
     draft: Option<&str>,
 ) -> Generated {
-    let help = Help {
+    let options = GenerateOptions {
         draft,
-        ..Help::default()
+        ..GenerateOptions::default()
     };
-    let prompt = case.prompt(model);
+    let prompt = case.prompt(model.tokenizer());
     model
-        .generate(&case.image, &prompt, sampling, help)
+        .generate(&case.image, &prompt, sampling, options)
         .unwrap()
 }
 
@@ -42,9 +44,9 @@ fn facts(answer: &Generated) -> (&[u32], Ending, usize, usize) {
 
 #[test]
 fn an_answer_is_the_same_whenever_its_tokens_are_read() {
-    let mut waiting = load(&example("reader")).unwrap();
-    let mut ahead = waiting.share();
-    ahead.runs_ahead = true;
+    let mut waiting = reader(DType::F32);
+    let mut pipelined = waiting.share();
+    pipelined.pipelined = true;
     let hot = Sampling {
         temperature: 0.8,
         ..GREEDY
@@ -59,7 +61,7 @@ fn an_answer_is_the_same_whenever_its_tokens_are_read() {
         for draft in [None, Some("zqx ZQX zqx ZQX"), Some(&*case.text)] {
             for sampling in cut_off.into_iter().chain([GREEDY, hot]) {
                 let wanted = alone(&mut waiting, &case, sampling, draft);
-                let answer = alone(&mut ahead, &case, sampling, draft);
+                let answer = alone(&mut pipelined, &case, sampling, draft);
                 assert_eq!(
                     facts(&answer),
                     facts(&wanted),
@@ -72,8 +74,8 @@ fn an_answer_is_the_same_whenever_its_tokens_are_read() {
 
 #[test]
 fn so_it_is_when_pages_are_read_together() {
-    let mut model = load(&example("reader")).unwrap();
-    model.runs_ahead = true;
+    let mut model = reader(DType::F32);
+    model.pipelined = true;
     let cases = reader_cases();
     let all = [3, 2, cases.len()];
     for &slots in if long() { &all[..] } else { &all[..1] } {

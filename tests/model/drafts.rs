@@ -2,31 +2,34 @@
 
 use std::{collections::HashMap, path::Path};
 
+use candle_core::DType;
 use omnidocs::{
     cancel::Cancel,
-    generation::prefill::Help,
-    models::qwen3_vl::config::pixel_budget,
+    generation::generator::GenerateOptions,
+    models::pixel_budget,
     page::{Needs, Source},
     prepare::{self, Raster},
 };
 use serde::Deserialize;
 
-use super::{GREEDY, example, load, read_json, reader_cases};
+use super::{GREEDY, example, read_json, reader, reader_cases};
 
 #[test]
 fn whatever_is_guessed_from_the_answer_is_the_same() {
-    let mut reader = load(&example("reader")).unwrap();
+    let mut reader = reader(DType::F32);
     let cases = reader_cases();
     let others: String = cases.iter().map(|case| case.text.as_str()).collect();
     for case in &cases {
         let shouted = case.text.to_uppercase();
-        let prompt = case.prompt(&reader);
+        let prompt = case.prompt(reader.tokenizer());
         for draft in ["", &case.text, &others, &shouted, "\u{0}\n\n\n"] {
-            let help = Help {
+            let options = GenerateOptions {
                 draft: Some(draft),
-                ..Help::default()
+                ..GenerateOptions::default()
             };
-            let answer = reader.generate(&case.image, &prompt, GREEDY, help).unwrap();
+            let answer = reader
+                .generate(&case.image, &prompt, GREEDY, options)
+                .unwrap();
             assert_eq!(
                 answer.tokens, case.tokens,
                 "{case:?}, guessed from {draft:?}"
@@ -74,8 +77,8 @@ fn a_text_layer_saves_two_of_three_passes_on_born_digital_pages() {
         page_timeout: std::time::Duration::from_secs(60),
         program: env!("CARGO_BIN_EXE_omnidocs").into(),
     };
-    let mut reader = load(&example("reader")).unwrap();
-    let prompt = reader.tokenizer.prompt("qwenvl markdown").unwrap();
+    let mut reader = reader(DType::F32);
+    let prompt = reader.tokenizer().prompt("qwenvl markdown").unwrap();
     let sources = vec![source("note.pdf"), source("receipts.pdf")];
     let (mut plain, mut drafted) = (0, 0);
     for page in prepare::pages(sources, settings, &Cancel::default()).unwrap() {
@@ -83,14 +86,14 @@ fn a_text_layer_saves_two_of_three_passes_on_born_digital_pages() {
         let prepared = page.result.unwrap();
         let (image, text) = (prepared.pixels.unwrap(), prepared.text.unwrap().0);
         let mut passes = |draft| {
-            let help = Help {
+            let options = GenerateOptions {
                 draft,
-                ..Help::default()
+                ..GenerateOptions::default()
             };
-            let answer = reader.generate(&image, &prompt, GREEDY, help).unwrap();
+            let answer = reader.generate(&image, &prompt, GREEDY, options).unwrap();
             let name = Path::new(&page.page.document.path).file_name().unwrap();
             let name = name.to_str().unwrap().to_owned();
-            let text = reader.tokenizer.decode(&answer.tokens).unwrap();
+            let text = reader.tokenizer().decode(&answer.tokens).unwrap();
             assert_eq!(text, truth[&(name, page.page.number)]);
             // That of the prompt is needed in any case.
             answer.forward_passes - 1

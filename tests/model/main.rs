@@ -3,6 +3,7 @@
 mod ahead;
 mod drafts;
 mod folder;
+mod not_finite;
 mod parity;
 mod quantized;
 mod together;
@@ -15,8 +16,13 @@ use std::{
 use candle_core::{DType, Device};
 use image::RgbImage;
 use omnidocs::{
-    generation::{prefill::Sampling, tokenizer::Prompt},
-    models::qwen3_vl::{QwenVl, config::pixel_budget},
+    generation::{
+        generator::Generator,
+        sampler::Sampling,
+        tokenizer::{ChatTokenizer, Prompt},
+    },
+    models::{self, pixel_budget, qwen3_vl::Qwen3Vl},
+    nn::precision::Precision,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -29,8 +35,15 @@ fn golden(name: &str) -> PathBuf {
         .join(name)
 }
 
-fn load(folder: &Path) -> anyhow::Result<QwenVl> {
-    QwenVl::load(folder, &Device::Cpu, DType::F32)
+/// A model with its intermediates.
+fn load(folder: &Path) -> anyhow::Result<Qwen3Vl> {
+    Qwen3Vl::load(folder, &Device::Cpu, DType::F32.into(), None)
+}
+
+/// The reader, as an engine has it.
+fn reader(precision: impl Into<Precision>) -> Generator {
+    let model = models::load(&example("reader"), &Device::Cpu, precision.into(), None);
+    model.and_then(Generator::new).unwrap()
 }
 
 const GREEDY: Sampling = Sampling {
@@ -60,8 +73,8 @@ struct ReaderCase {
 }
 
 impl ReaderCase {
-    fn prompt(&self, reader: &QwenVl) -> Prompt {
-        reader.tokenizer.prompt(&self.instruction).unwrap()
+    fn prompt(&self, tokenizer: &ChatTokenizer) -> Prompt {
+        tokenizer.prompt(&self.instruction).unwrap()
     }
 }
 

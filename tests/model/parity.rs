@@ -2,17 +2,20 @@
 //!
 //! The goldens come from `tests/golden/make.py`; its head says what each tensor is.
 
-use std::{collections::HashMap, fs};
+use std::{collections::HashMap, fs, sync::Arc};
 
 use candle_core::{DType, Device, IndexOp, Tensor};
 use image::RgbImage;
 use omnidocs::{
     generation::{
+        generator::{GenerateOptions, Generator},
         kv_cache::KvCache,
-        prefill::{Ending, Help, Sampling},
+        model::VisionLanguageModel,
+        sampler::Sampling,
+        sequence::Ending,
     },
     models::qwen3_vl::{
-        QwenVl,
+        Qwen3Vl,
         patches::{Grid, patchify},
         positions::{Position, prompt_positions, stretched_positions},
         text::Deepstack,
@@ -20,12 +23,12 @@ use omnidocs::{
 };
 use serde::Deserialize;
 
-use super::{GREEDY, TINY_MODELS, example, golden, load, read_json, reader_cases};
+use super::{GREEDY, TINY_MODELS, golden, load, read_json, reader, reader_cases};
 
 /// What f32 sums in another order may differ by.
 const TOLERANCE: f32 = 1e-4;
 
-fn tiny(name: &str) -> QwenVl {
+fn tiny(name: &str) -> Qwen3Vl {
     load(&golden(name)).unwrap()
 }
 
@@ -94,17 +97,17 @@ fn max_difference(a: &Tensor, b: &Tensor) -> f32 {
         .unwrap()
 }
 
-fn for_each_case(test: impl Fn(&mut QwenVl, &Case)) {
+fn for_each_case(test: impl Fn(&Qwen3Vl, &Case)) {
     for folder in TINY_MODELS {
-        let mut model = tiny(folder);
+        let model = tiny(folder);
         for case in Case::all(folder) {
-            test(&mut model, &case);
+            test(&model, &case);
         }
     }
 }
 
 /// Embeddings with the image in place, positions and deepstack features of a case's whole prompt.
-fn inputs(model: &QwenVl, case: &Case) -> (Tensor, Vec<Position>, Vec<Tensor>, usize) {
+fn inputs(model: &Qwen3Vl, case: &Case) -> (Tensor, Vec<Position>, Vec<Tensor>, usize) {
     let (patches, grid) = patchify(&case.image(), &model.config, &Device::Cpu, DType::F32).unwrap();
     let vision = model.vision.forward(&patches, grid).unwrap();
     let tokens = case.ints("input_ids");
@@ -131,11 +134,9 @@ fn inputs(model: &QwenVl, case: &Case) -> (Tensor, Vec<Position>, Vec<Tensor>, u
     )
 }
 
-fn empty_cache(model: &QwenVl, capacity: usize) -> KvCache {
-    let mut cache = KvCache::new(&model.config.text, &Device::Cpu, DType::F32);
-    cache
-        .reset(model.config.text.num_hidden_layers, capacity)
-        .unwrap();
+fn empty_cache(model: &Qwen3Vl, capacity: usize) -> KvCache {
+    let mut cache = model.new_cache();
+    cache.reset(capacity).unwrap();
     cache
 }
 
@@ -224,20 +225,24 @@ fn hidden_states_of_every_layer_and_logits_equal_the_reference() {
 
 #[test]
 fn thirty_two_greedy_tokens_equal_generate() {
-    for_each_case(|model, case| {
+    for folder in TINY_MODELS {
+        let mut model = tiny(folder);
         model.config.eos_token_ids.clear();
-        let prompt = model.tokenizer.prompt(&case.prompt).unwrap();
-        let sampling = Sampling {
-            max_new_tokens: 32,
-            temperature: 0.0,
-            seed: 0,
-        };
-        let generated = model
-            .generate(&case.image(), &prompt, sampling, Help::default())
-            .unwrap();
-        assert_eq!(generated.tokens, case.ints("generated"), "{}", case.name);
-        assert_eq!(generated.ending, Ending::Length);
-    });
+        let mut generator = Generator::new(Arc::new(model)).unwrap();
+        for case in Case::all(folder) {
+            let prompt = generator.tokenizer().prompt(&case.prompt).unwrap();
+            let sampling = Sampling {
+                max_new_tokens: 32,
+                temperature: 0.0,
+                seed: 0,
+            };
+            let generated = generator
+                .generate(&case.image(), &prompt, sampling, GenerateOptions::default())
+                .unwrap();
+            assert_eq!(generated.tokens, case.ints("generated"), "{}", case.name);
+            assert_eq!(generated.ending, Ending::Length);
+        }
+    }
 }
 
 #[test]
@@ -323,19 +328,20 @@ fn the_second_page_of_a_process_equals_the_same_page_in_a_fresh_one() {
             temperature: 0.7,
             seed: 11,
         };
-        let read = |model: &mut QwenVl, case: &Case, budget| {
-            let prompt = model.tokenizer.prompt(&case.prompt).unwrap();
+        let tiny = || Generator::new(Arc::new(tiny(folder))).unwrap();
+        let read = |model: &mut Generator, case: &Case, budget| {
+            let prompt = model.tokenizer().prompt(&case.prompt).unwrap();
             let sampling = Sampling {
                 max_new_tokens: budget,
                 ..sampling
             };
             model
-                .generate(&case.image(), &prompt, sampling, Help::default())
+                .generate(&case.image(), &prompt, sampling, GenerateOptions::default())
                 .unwrap()
                 .tokens
         };
-        let fresh = read(&mut tiny(folder), &cases[1], 24);
-        let mut used = tiny(folder);
+        let fresh = read(&mut tiny(), &cases[1], 24);
+        let mut used = tiny();
         // A longer page first, so that the cache is used again and holds old values beyond the new page's end.
         read(&mut used, &cases[0], 40);
         assert_eq!(read(&mut used, &cases[1], 24), fresh, "{folder}");
@@ -347,8 +353,8 @@ fn the_second_page_of_a_process_equals_the_same_page_in_a_fresh_one() {
 fn half_precision_stays_close_to_f32() {
     for folder in TINY_MODELS {
         let case = &Case::all(folder)[0];
-        let logits = |dtype| {
-            let model = QwenVl::load(&golden(folder), &Device::Cpu, dtype).unwrap();
+        let logits = |dtype: DType| {
+            let model = Qwen3Vl::load(&golden(folder), &Device::Cpu, dtype.into(), None).unwrap();
             let prompt = model.tokenizer.prompt(&case.prompt).unwrap();
             let logits = model
                 .prefill(&case.image(), &prompt, 1, &mut model.new_cache())
@@ -433,14 +439,19 @@ fn stretched_positions_equal_the_reference() {
 
 #[test]
 fn the_reader_writes_what_the_reference_writes_character_by_character() {
-    let mut reader = load(&example("reader")).unwrap();
+    let mut reader = reader(DType::F32);
     let cases = reader_cases();
     assert!(cases.len() >= 30);
     for case in cases {
         let answer = reader
-            .generate(&case.image, &case.prompt(&reader), GREEDY, Help::default())
+            .generate(
+                &case.image,
+                &case.prompt(reader.tokenizer()),
+                GREEDY,
+                GenerateOptions::default(),
+            )
             .unwrap();
-        let text = reader.tokenizer.decode(&answer.tokens).unwrap();
+        let text = reader.tokenizer().decode(&answer.tokens).unwrap();
         assert_eq!(text, case.text, "{case:?}");
         assert_eq!(answer.tokens, case.tokens, "{case:?}");
     }

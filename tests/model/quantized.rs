@@ -8,16 +8,12 @@ use std::{
 
 use candle_core::{DType, Device, Tensor};
 use omnidocs::{
-    generation::prefill::Help,
-    models::qwen3_vl::QwenVl,
+    generation::{generator::GenerateOptions, model::VisionLanguageModel},
+    models,
     nn::{precision::Precision, quantized::QuantizedFile},
 };
 
-use super::{GREEDY, example, load, reader_cases};
-
-fn quantized(precision: Precision) -> QwenVl {
-    QwenVl::load(&example("reader"), &Device::Cpu, precision).unwrap()
-}
+use super::{GREEDY, example, reader, reader_cases};
 
 fn cosine(a: &Tensor, b: &Tensor) -> f32 {
     let dot = |a: &Tensor, b: &Tensor| (a * b).unwrap().sum_all().unwrap();
@@ -27,18 +23,18 @@ fn cosine(a: &Tensor, b: &Tensor) -> f32 {
 
 #[test]
 fn the_first_logits_are_close_to_those_in_f32() {
-    let mut dense = load(&example("reader")).unwrap();
+    let dense = reader(DType::F32);
     for (precision, least) in [(Precision::Q8_0, 0.999), (Precision::Q4_K, 0.99)] {
-        let mut model = quantized(precision);
+        let model = reader(precision);
         for case in reader_cases() {
-            let prompt = case.prompt(&model);
-            let logits = |model: &mut QwenVl| {
+            let prompt = case.prompt(model.tokenizer());
+            let logits = |model: &dyn VisionLanguageModel| {
                 model
                     .prefill(&case.image, &prompt, 1, &mut model.new_cache())
                     .unwrap()
                     .logits
             };
-            let cosine = cosine(&logits(&mut dense), &logits(&mut model));
+            let cosine = cosine(&logits(dense.model()), &logits(model.model()));
             assert!(cosine >= least, "{precision:?}, {case:?}: {cosine}");
         }
     }
@@ -46,14 +42,14 @@ fn the_first_logits_are_close_to_those_in_f32() {
 
 #[test]
 fn eight_bits_read_what_f32_reads() {
-    let mut model = quantized(Precision::Q8_0);
+    let mut model = reader(Precision::Q8_0);
     let (mut wrong, mut all) = (0, 0);
     for case in reader_cases() {
-        let prompt = case.prompt(&model);
+        let prompt = case.prompt(model.tokenizer());
         let answer = model
-            .generate(&case.image, &prompt, GREEDY, Help::default())
+            .generate(&case.image, &prompt, GREEDY, GenerateOptions::default())
             .unwrap();
-        let text = model.tokenizer.decode(&answer.tokens).unwrap();
+        let text = model.tokenizer().decode(&answer.tokens).unwrap();
         let (found, wanted): (Vec<_>, Vec<_>) =
             (text.chars().collect(), case.text.chars().collect());
         all += wanted.len();
@@ -82,8 +78,8 @@ fn quantized_weights_are_kept_and_a_file_that_does_not_fit_is_made_anew() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("omnidocs/reader.safetensors");
     let case = &reader_cases()[0];
-    let logits = |model: &mut QwenVl| {
-        let prompt = case.prompt(model);
+    let logits = |model: &dyn VisionLanguageModel| {
+        let prompt = case.prompt(model.tokenizer());
         let prefilled = model
             .prefill(&case.image, &prompt, 1, &mut model.new_cache())
             .unwrap();
@@ -96,11 +92,11 @@ fn quantized_weights_are_kept_and_a_file_that_does_not_fit_is_made_anew() {
     };
     let load = |precision| {
         let file = QuantizedFile::open(path.clone());
-        QwenVl::load_with(&example("reader"), &Device::Cpu, precision, Some(file)).unwrap()
+        models::load(&example("reader"), &Device::Cpu, precision, Some(file)).unwrap()
     };
-    let made = logits(&mut load(Precision::Q8_0));
+    let made = logits(&*load(Precision::Q8_0));
     let written = fs::read(&path).unwrap();
-    assert_eq!(logits(&mut load(Precision::Q8_0)), made);
+    assert_eq!(logits(&*load(Precision::Q8_0)), made);
     assert_eq!(
         fs::read(&path).unwrap(),
         written,
@@ -108,10 +104,10 @@ fn quantized_weights_are_kept_and_a_file_that_does_not_fit_is_made_anew() {
     );
 
     fs::write(&path, &written[..written.len() / 2]).unwrap();
-    assert!(logits(&mut load(Precision::Q8_0)) == made);
+    assert!(logits(&*load(Precision::Q8_0)) == made);
     assert!(fs::read(&path).unwrap() == written, "it is whole again");
     fs::write(&path, "no tensors").unwrap();
-    assert!(logits(&mut load(Precision::Q8_0)) == made);
+    assert!(logits(&*load(Precision::Q8_0)) == made);
     assert!(fs::read(&path).unwrap() == written, "it is made anew");
 
     // What dense weights have nothing to keep of.
@@ -130,7 +126,7 @@ fn weights_that_no_start_has_used_for_months_make_room_for_new_ones() {
     };
     let load = |name: &str| {
         let file = QuantizedFile::open(folder.path().join(name));
-        QwenVl::load_with(
+        models::load(
             &example("reader"),
             &Device::Cpu,
             Precision::Q8_0,

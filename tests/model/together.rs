@@ -1,16 +1,20 @@
 //! Pages read together come out as they do alone.
 
+use candle_core::DType;
 use omnidocs::{
-    generation::prefill::{Generated, Help, Sampling},
-    models::qwen3_vl::QwenVl,
+    generation::{
+        generator::{GenerateOptions, Generator},
+        sampler::Sampling,
+        sequence::Generated,
+    },
     nn::precision::Precision,
 };
 
-use super::{GREEDY, ReaderCase, example, load, reader_cases};
+use super::{GREEDY, ReaderCase, reader, reader_cases};
 
 /// Reads `cases` with `slots` of them under way at a time; a page that is done makes room for the next.
 pub fn read_together(
-    model: &mut QwenVl,
+    model: &mut Generator,
     cases: &[ReaderCase],
     slots: usize,
     sampling: Sampling,
@@ -23,12 +27,14 @@ pub fn read_together(
         while held.len() < slots
             && let Some((i, case)) = waiting.next()
         {
-            let help = Help {
+            let options = GenerateOptions {
                 draft: draft.then_some(&case.text),
-                ..Help::default()
+                ..GenerateOptions::default()
             };
-            let prompt = case.prompt(model);
-            let sequence = model.begin(&case.image, &prompt, sampling, help).unwrap();
+            let prompt = case.prompt(model.tokenizer());
+            let sequence = model
+                .begin(&case.image, &prompt, sampling, options)
+                .unwrap();
             held.push((i, sequence));
         }
         if held.is_empty() {
@@ -49,7 +55,7 @@ pub fn read_together(
 
 #[test]
 fn what_is_read_together_is_what_is_read_alone() {
-    let mut model = load(&example("reader")).unwrap();
+    let mut model = reader(DType::F32);
     let cases = reader_cases();
     for slots in [2, 3, cases.len()] {
         for draft in [false, true] {
@@ -71,14 +77,13 @@ fn so_it_is_with_weights_of_few_bits_and_with_answers_that_are_drawn() {
         ..GREEDY
     };
     for precision in [Precision::Q8_0, Precision::Q4_K] {
-        let mut model =
-            QwenVl::load(&example("reader"), &candle_core::Device::Cpu, precision).unwrap();
+        let mut model = reader(precision);
         for sampling in [GREEDY, hot] {
             let together = read_together(&mut model, &cases, 3, sampling, false);
             for (case, together) in cases.iter().zip(together) {
-                let prompt = case.prompt(&model);
+                let prompt = case.prompt(model.tokenizer());
                 let alone = model
-                    .generate(&case.image, &prompt, sampling, Help::default())
+                    .generate(&case.image, &prompt, sampling, GenerateOptions::default())
                     .unwrap();
                 assert_eq!(together.tokens, alone.tokens, "{precision:?}, {case:?}");
             }

@@ -23,7 +23,7 @@ use crate::{
         scheduler::Policy,
     },
     error::{ErrorKind, PageError, Stage},
-    generation::{prefill::Sampling, repetition::LoopDetector},
+    generation::{repetition::LoopDetector, sampler::Sampling},
     page::{FinishReason, PageAnswer, PreparedPage},
 };
 
@@ -108,7 +108,7 @@ impl Reader {
                 }
                 Step::Resample => {
                     resamples = true;
-                    sampling = sampling.raised();
+                    sampling = sampling.with_higher_temperature();
                     request = self.request(&url, sampling);
                 }
                 Step::Shrink(_, error) => return (Ended::Page(Err(error)), requests.sent),

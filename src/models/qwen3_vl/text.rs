@@ -9,11 +9,12 @@ use super::{
     positions::{Position, TextRope},
 };
 use crate::{
-    generation::kv_cache::{KvCache, Part},
+    generation::{kv_cache::KvCache, model::SequenceSlice},
     nn::{
-        attention::{How, attend},
+        attention::{AttentionArgs, attend},
         elementwise::swiglu,
-        linear::{Linear, Matrix},
+        linear::Linear,
+        matrix::Matrix,
         norms::RmsNorm,
         precision::Precision,
         rope::RopeTables,
@@ -90,13 +91,15 @@ impl TextModel {
         mut each_layer: impl FnMut(&Tensor),
     ) -> CandleResult<Tensor> {
         let rope = self.rope.tables(positions, x.device(), x.dtype())?;
-        let mut parts = [Part {
+        let mut slices = [SequenceSlice {
             tokens: positions.len(),
+            // Not looked at: `positions` says more.
+            position: 0,
             cache,
         }];
         let mut x = x.clone();
         for (i, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(&x, &rope, i, &mut parts)?;
+            x = layer.forward(&x, &rope, i, &mut slices)?;
             if let Some((start, feature)) =
                 deepstack.and_then(|deep| Some((deep.start, deep.features.get(i)?)))
             {
@@ -108,21 +111,21 @@ impl TextModel {
         Ok(x)
     }
 
-    /// As [`forward`](Self::forward), for the next tokens of several sequences: those of the first part, those of the
-    /// second, and so on. Each weight is read once for all of them.
+    /// As [`forward`](Self::forward), for the next tokens of several sequences: those of the first slice, those of the
+    /// second, and so on, with `positions` for each. Each weight is read once for all of them.
     pub fn forward_together(
         &self,
         x: &Tensor,
         positions: &[Position],
-        parts: &mut [Part],
+        slices: &mut [SequenceSlice],
     ) -> CandleResult<Tensor> {
         let rope = self.rope.tables(positions, x.device(), x.dtype())?;
         let mut x = x.clone();
         for (i, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(&x, &rope, i, parts)?;
+            x = layer.forward(&x, &rope, i, slices)?;
         }
-        for part in parts {
-            part.cache.advance(part.tokens);
+        for slice in slices {
+            slice.cache.advance(slice.tokens);
         }
         Ok(x)
     }
@@ -190,11 +193,11 @@ impl Layer {
         x: &Tensor,
         rope: &RopeTables,
         layer: usize,
-        parts: &mut [Part],
+        slices: &mut [SequenceSlice],
     ) -> CandleResult<Tensor> {
         let x = (x + self
             .attention
-            .forward(&self.input_norm.forward(x)?, rope, layer, parts)?)?;
+            .forward(&self.input_norm.forward(x)?, rope, layer, slices)?)?;
         let normed = self.post_attention_norm.forward(&x)?;
         let inner = swiglu(&self.gate_up.forward(&normed)?)?;
         x + self.down.forward(&inner)?
@@ -256,7 +259,7 @@ impl Attention {
         x: &Tensor,
         rope: &RopeTables,
         layer: usize,
-        parts: &mut [Part],
+        slices: &mut [SequenceSlice],
     ) -> CandleResult<Tensor> {
         let qkv = self.qkv.forward(x)?.reshape((
             x.dim(0)?,
@@ -269,17 +272,17 @@ impl Attention {
         let v = part(self.heads + self.kv_heads, self.kv_heads)?.transpose(0, 1)?;
         let q = rope.rotate(&q.transpose(0, 1)?)?;
         let k = rope.rotate(&k.transpose(0, 1)?)?;
-        let how = How {
+        let args = AttentionArgs {
             causal: true,
             rope: None,
             precision: self.precision,
         };
-        let mut attended = Vec::with_capacity(parts.len());
+        let mut attended = Vec::with_capacity(slices.len());
         let mut start = 0;
-        for Part { tokens, cache } in parts {
+        for SequenceSlice { tokens, cache, .. } in slices {
             let own = |x: &Tensor| x.narrow(1, start, *tokens);
             let (k, v) = cache.append(layer, &own(&k)?, &own(&v)?)?;
-            attended.push(attend(&own(&q)?, &k, &v, how)?);
+            attended.push(attend(&own(&q)?, &k, &v, args)?);
             start += *tokens;
         }
         match &*attended {

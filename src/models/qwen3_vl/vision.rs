@@ -12,9 +12,10 @@ use super::{
     positions::{stretched_positions, vision_tables},
 };
 use crate::nn::{
-    attention::{How, attend},
+    attention::{AttentionArgs, attend},
     elementwise::gelu_tanh,
-    linear::{Linear, Matrix},
+    linear::Linear,
+    matrix::Matrix,
     norms::LayerNorm,
     precision::Precision,
     rope::RopeTables,
@@ -193,13 +194,13 @@ impl Block {
                 .forward(x)?
                 .reshape((patches, 3, self.num_heads, hidden / self.num_heads))?;
         let part = |i| qkv.narrow(1, i, 1)?.squeeze(1)?.transpose(0, 1);
-        let how = How {
+        let args = AttentionArgs {
             causal: false,
             rope: Some(rope),
             precision: self.precision,
         };
         self.proj
-            .forward(&attend(&part(0)?, &part(1)?, &part(2)?, how)?)
+            .forward(&attend(&part(0)?, &part(1)?, &part(2)?, args)?)
     }
 }
 

@@ -2,22 +2,26 @@
 
 #[cfg(target_arch = "x86_64")]
 mod bf16;
-pub(super) mod few;
+mod decode_attention;
+mod rows;
 
-use candle_core::{CpuStorage, DType, Layout, Result, Tensor, WithDType, bail};
+use candle_core::{DType, Result, Tensor};
 
+use self::decode_attention::decode_attention;
+#[cfg(target_arch = "x86_64")]
+use super::simd::Avx512Bf16;
 use super::{elementwise::softmax, precision::Precision, rope::RopeTables};
 
 /// Scores of at most this many elements exist at a time on a GPU: 64 MiB in f32.
 const MAX_SCORES: usize = 16 << 20;
 /// And on a CPU, whose caches hold 4 MiB.
 const MAX_SCORES_CPU: usize = 1 << 20;
-/// So many queries are few. More than a draft has, so that drafts can't change an answer.
-const FEW: usize = 32;
+/// At most this many queries go through [`decode_attention`]. A draft has fewer, so that drafts can't change an answer.
+const MAX_DECODE_QUERIES: usize = 32;
 
 /// What to attend with.
 #[derive(Clone, Copy)]
-pub struct How<'a> {
+pub struct AttentionArgs<'a> {
     /// Whether the last query sees all keys, the one before it all but the last, and so on.
     pub causal: bool,
     /// Turns queries and keys, if they are not turned yet.
@@ -32,66 +36,37 @@ pub struct How<'a> {
 /// f32. `heads × queries × keys` scores never exist at once.
 ///
 /// `k` and `v` may be in a smaller type than `q`. Returns `(queries, heads · head_dim)`.
-pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, how: How) -> Result<Tensor> {
+pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, args: AttentionArgs) -> Result<Tensor> {
     let plain = q.device().is_cpu() && q.dtype() == DType::F32;
-    if plain && how.causal && how.rope.is_none() && q.dim(1)? <= FEW {
-        return q.apply_op3_no_bwd(k, v, &few::Few);
+    if plain && args.causal && args.rope.is_none() && q.dim(1)? <= MAX_DECODE_QUERIES {
+        return decode_attention(q, k, v);
     }
     if k.dtype() != q.dtype() {
         let (k, v) = (k.to_dtype(q.dtype())?, v.to_dtype(q.dtype())?);
-        return attend(q, &k, &v, how);
+        return attend(q, &k, &v, args);
     }
     #[cfg(target_arch = "x86_64")]
     if plain
-        && q.dim(1)? > FEW
-        && let Precision::Quantized(_) = how.precision
-        && bf16::suits()
+        && q.dim(1)? > MAX_DECODE_QUERIES
+        && let Precision::Quantized(_) = args.precision
+        && let Some(token) = Avx512Bf16::detect()
     {
-        let How { causal, rope, .. } = how;
-        return q.apply_op3_no_bwd(k, v, &bf16::Bf16 { causal, rope });
+        return bf16::attend(token, q, k, v, args.causal, args.rope);
     }
-    if let Some(rope) = how.rope {
+    if let Some(rope) = args.rope {
         let (q, k) = (rope.rotate(q)?, rope.rotate(k)?);
-        return attend(&q, &k, &v.contiguous()?, How { rope: None, ..how });
+        return attend(
+            &q,
+            &k,
+            &v.contiguous()?,
+            AttentionArgs { rope: None, ..args },
+        );
     }
     #[cfg(feature = "flash-attn")]
     if q.device().is_cuda() && q.dtype() != DType::F32 {
-        return flash(q, k, v, how.causal);
+        return flash(q, k, v, args.causal);
     }
-    attend_in_tiles(q, k, v, how.causal)
-}
-
-/// Rows of heads, `(heads, tokens, head_dim)`, which need not be in one piece.
-#[derive(Clone, Copy)]
-struct Rows<'a, T> {
-    values: &'a [T],
-    head_stride: usize,
-    token_stride: usize,
-    heads: usize,
-    tokens: usize,
-    head_dim: usize,
-}
-
-impl<'a, T: WithDType> Rows<'a, T> {
-    fn new(storage: &'a CpuStorage, layout: &Layout) -> Result<Self> {
-        let values = T::cpu_storage_as_slice(storage)?;
-        let (heads, tokens, head_dim) = layout.shape().dims3()?;
-        let &[head_stride, token_stride, 1] = layout.stride() else {
-            bail!("rows in one piece are wanted here")
-        };
-        Ok(Self {
-            values: &values[layout.start_offset()..],
-            head_stride,
-            token_stride,
-            heads,
-            tokens,
-            head_dim,
-        })
-    }
-
-    fn row(&self, head: usize, token: usize) -> &'a [T] {
-        &self.values[head * self.head_stride + token * self.token_stride..][..self.head_dim]
-    }
+    attend_in_tiles(q, k, v, args.causal)
 }
 
 /// Heads and queries are worked through in tiles.
@@ -99,15 +74,15 @@ fn attend_in_tiles(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Result<T
     let (heads, queries, head_dim) = q.dims3()?;
     let (kv_heads, keys, _) = k.dims3()?;
     let group = heads / kv_heads;
-    let most = if q.device().is_cpu() {
+    let max_scores = if q.device().is_cpu() {
         MAX_SCORES_CPU
     } else {
         MAX_SCORES
     };
     let scale = (head_dim as f64).powf(-0.5);
     let q = (q * scale)?.reshape((kv_heads, group, queries, head_dim))?;
-    let heads_tile = (most / (group * queries * keys)).clamp(1, kv_heads);
-    let rows_tile = (most / (heads_tile * group * keys)).clamp(1, queries);
+    let heads_tile = (max_scores / (group * queries * keys)).clamp(1, kv_heads);
+    let rows_tile = (max_scores / (heads_tile * group * keys)).clamp(1, queries);
     let mut done = Vec::with_capacity(kv_heads.div_ceil(heads_tile));
     for head in (0..kv_heads).step_by(heads_tile) {
         let count = heads_tile.min(kv_heads - head);
@@ -156,15 +131,13 @@ fn flash(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use candle_core::{D, Device};
 
     use super::*;
-    use crate::models::qwen3_vl::{config::Config, patches::Grid, positions::vision_tables};
+    use crate::nn::rope::inv_freq;
 
-    fn how(causal: bool, precision: Precision) -> How<'static> {
-        How {
+    fn args(causal: bool, precision: Precision) -> AttentionArgs<'static> {
+        AttentionArgs {
             causal,
             rope: None,
             precision,
@@ -224,7 +197,7 @@ mod tests {
                 random(2, keys, 8),
             );
             let (found, wanted) = (
-                attend(&q, &k, &v, how(causal, DType::F32.into())).unwrap(),
+                attend(&q, &k, &v, args(causal, DType::F32.into())).unwrap(),
                 naive(&q, &k, &v, causal),
             );
             let difference = difference(&found, &wanted);
@@ -249,7 +222,7 @@ mod tests {
                 room(random(2, keys + 9, head_dim)),
                 room(random(2, keys + 9, head_dim)),
             );
-            let found = attend(&q, &k, &v, how(causal, Precision::Q8_0)).unwrap();
+            let found = attend(&q, &k, &v, args(causal, Precision::Q8_0)).unwrap();
             let difference = difference(&found, &naive(&q, &k, &v, causal));
             // Of values around 1, bf16 keeps 8 bits.
             assert!(difference < 0.02, "{queries}, {keys}: {difference}");
@@ -258,34 +231,34 @@ mod tests {
 
     #[test]
     fn queries_and_keys_are_turned_on_the_way() {
-        let config = Config::read(Path::new("examples/reader")).unwrap();
-        let grid = Grid { rows: 6, cols: 8 };
-        let rope = vision_tables(grid, &config.vision, &Device::Cpu, DType::F32).unwrap();
-        let heads = config.vision.num_heads;
-        let part = || random(heads, 48, config.vision.hidden_size / heads);
+        let (heads, head_dim) = (4, 40);
+        let inv_freq = inv_freq(10_000.0, head_dim);
+        let angles = (0..48).flat_map(|place| inv_freq.iter().map(move |freq| place as f32 * freq));
+        let rope = RopeTables::new(angles, head_dim / 2, &Device::Cpu, DType::F32).unwrap();
+        let part = || random(heads, 48, head_dim);
         let (q, k, v) = (part(), part(), part());
         let (turned_q, turned_k) = (rope.rotate(&q).unwrap(), rope.rotate(&k).unwrap());
         let wanted = naive(&turned_q, &turned_k, &v, false);
         for (precision, bound) in [(DType::F32.into(), 1e-5), (Precision::Q8_0, 0.02)] {
-            let how = How {
+            let args = AttentionArgs {
                 rope: Some(&rope),
-                ..how(false, precision)
+                ..args(false, precision)
             };
-            let found = attend(&q, &k, &v, how).unwrap();
+            let found = attend(&q, &k, &v, args).unwrap();
             assert!(difference(&found, &wanted) < bound);
         }
     }
 
     #[test]
     fn a_query_among_few_comes_out_as_it_does_alone() {
-        let how = how(true, DType::F32.into());
+        let args = args(true, DType::F32.into());
         for dtype in [DType::F32, DType::F16] {
             let kept = || random(2, 290, 64).to_dtype(dtype).unwrap();
             let (q, k, v) = (random(4, 25, 64), kept(), kept());
-            let together = attend(&q, &k, &v, how).unwrap();
+            let together = attend(&q, &k, &v, args).unwrap();
             for i in 0..25 {
                 let seen = |x: &Tensor| x.narrow(1, 0, 290 - 25 + i + 1).unwrap();
-                let alone = attend(&q.narrow(1, i, 1).unwrap(), &seen(&k), &seen(&v), how);
+                let alone = attend(&q.narrow(1, i, 1).unwrap(), &seen(&k), &seen(&v), args);
                 assert!(difference(&alone.unwrap(), &together.narrow(0, i, 1).unwrap()) == 0.0);
             }
         }
@@ -299,7 +272,7 @@ mod tests {
             let (k, v) = (random(2, 290, head_dim), random(2, 290, head_dim));
             let kept = |x: &Tensor| x.to_dtype(DType::F16).unwrap();
             let wide = |x: &Tensor| kept(x).to_dtype(DType::F32).unwrap();
-            let found = attend(&q, &kept(&k), &kept(&v), how(true, DType::F32.into())).unwrap();
+            let found = attend(&q, &kept(&k), &kept(&v), args(true, DType::F32.into())).unwrap();
             let difference = difference(&found, &naive(&q, &wide(&k), &wide(&v), true));
             assert!(difference < 1e-5, "{queries}, {head_dim}: {difference}");
         }

@@ -1,13 +1,15 @@
 //! Opening a CUDA device, with the settings that make it fast.
 
-use std::sync::Arc;
+mod pinned;
+
+pub use self::pinned::{InFlight, Pinned};
 
 use anyhow::Result;
 use candle_core::{
-    CudaDevice, DType, Device, Result as CandleResult, Storage, Tensor, bail,
+    CudaDevice, DType, Device, Result as CandleResult, Tensor, bail,
     cuda_backend::{
         WrapErr,
-        cudarc::driver::{CudaStream, PinnedHostSlice, result, sys::CUmemPool_attribute},
+        cudarc::driver::{result, sys::CUmemPool_attribute},
     },
 };
 
@@ -32,17 +34,33 @@ fn try_open(index: usize) -> CandleResult<Device> {
     track_nothing(cuda);
     keep_freed_memory(cuda)?;
     // A program that was compiled for other devices finds out here, and not at each page.
-    Tensor::zeros(1, DType::F32, &device)?
-        .affine(1.0, 1.0)?
-        .to_vec1::<f32>()?;
+    let tensor = Tensor::zeros(1, DType::F32, &device)?.affine(1.0, 1.0)?;
+    tensor.to_vec1::<f32>()?;
+    check_stream(cuda, &tensor)?;
     Ok(device)
 }
 
 /// Spares each tensor the two events that would order its uses on several streams.
 #[allow(unsafe_code, reason = "Candle has no safe way to it")]
 fn track_nothing(device: &CudaDevice) {
-    // SAFETY: all work goes to the device's one stream, which orders it.
+    // SAFETY: all work goes to the device's one stream, which orders it. `check_stream` and `Pinned::copy` assert that.
     unsafe { device.disable_event_tracking() };
+}
+
+/// Asserts what it takes to [track nothing](track_nothing): that tensors live on the device's one stream, also those that
+/// another thread makes.
+fn check_stream(device: &CudaDevice, tensor: &Tensor) -> CandleResult<()> {
+    let elsewhere = || Tensor::zeros(1, DType::F32, tensor.device())?.affine(1.0, 1.0);
+    let other = std::thread::scope(|scope| scope.spawn(elsewhere).join());
+    let Ok(other) = other else {
+        bail!("a thread that used the device failed")
+    };
+    for tensor in [tensor, &other?] {
+        if !pinned::is_on_stream::<f32>(tensor, &device.cuda_stream())? {
+            bail!("the device has several streams, and nothing would order their work")
+        }
+    }
+    Ok(())
 }
 
 /// Lets the memory pool keep what is freed, for the next tensor. By itself it gives all of it back to the system at each
@@ -64,44 +82,6 @@ fn keep_freed_memory(device: &CudaDevice) -> CandleResult<()> {
             (&raw mut threshold).cast(),
         )
         .w()
-    }
-}
-
-/// Page-locked memory of the host: what is copied there travels while the device goes on with what it was given later.
-pub struct Pinned {
-    memory: PinnedHostSlice<u32>,
-    stream: Arc<CudaStream>,
-}
-
-impl Pinned {
-    /// Room for `len` tokens.
-    #[allow(unsafe_code, reason = "cudarc has no safe way to it")]
-    pub fn new(device: &CudaDevice, len: usize) -> CandleResult<Self> {
-        let stream = device.cuda_stream();
-        // SAFETY: what is there at first is never read; `read` comes after `copy`.
-        let memory = unsafe { stream.context().alloc_pinned(len) }.w()?;
-        Ok(Self { memory, stream })
-    }
-
-    /// How many tokens there is room for.
-    pub fn len(&self) -> usize {
-        self.memory.len()
-    }
-
-    /// Starts to copy `tokens`, `(tokens)` u32, of which there are at most [`len`](Self::len).
-    pub fn copy(&mut self, tokens: &Tensor) -> CandleResult<()> {
-        let (storage, layout) = tokens.storage_and_layout();
-        let (Storage::Cuda(storage), Some((start, end))) = (&*storage, layout.contiguous_offsets())
-        else {
-            bail!("tokens are not in one piece on a CUDA device")
-        };
-        let tokens = storage.as_cuda_slice::<u32>()?.slice(start..end);
-        self.stream.memcpy_dtoh(&tokens, &mut self.memory).w()
-    }
-
-    /// Waits for the first `count` tokens that are being copied.
-    pub fn read(&self, count: usize) -> CandleResult<Vec<u32>> {
-        Ok(self.memory.as_slice().w()?[..count].to_vec())
     }
 }
 

@@ -5,18 +5,19 @@
 //! activation, for each row of activations anew. With 16 bits activations are nearly as exact as in f32, and only the weights
 //! are of few bits.
 
-// Instructions that not every processor has are unsafe to call; that this one has them is what `suits` finds out, and
-// nothing else is unsafe here.
-#![allow(unsafe_code)]
+#![allow(
+    unsafe_code,
+    reason = "what uses instructions that not every processor has is unsafe to call; `Avx2` proves that this one has them"
+)]
 
 use std::{
     arch::x86_64::{
         __m256, __m256i, _mm_cvtsi64_si128, _mm_unpacklo_epi16, _mm256_add_epi32, _mm256_add_ps,
-        _mm256_andnot_ps, _mm256_castpd_ps, _mm256_castps_pd, _mm256_cvtepi32_ps,
-        _mm256_cvtepu8_epi16, _mm256_cvtph_ps, _mm256_cvtps_epi32, _mm256_fmadd_ps, _mm256_hadd_ps,
-        _mm256_madd_epi16, _mm256_max_ps, _mm256_mul_ps, _mm256_packs_epi32,
-        _mm256_permute4x64_epi64, _mm256_permute4x64_pd, _mm256_set1_epi64x, _mm256_set1_ps,
-        _mm256_setzero_ps,
+        _mm256_andnot_ps, _mm256_castpd_ps, _mm256_castps_pd, _mm256_castps_si256,
+        _mm256_cvtepi32_ps, _mm256_cvtepu8_epi16, _mm256_cvtph_ps, _mm256_cvtps_epi32,
+        _mm256_fmadd_ps, _mm256_hadd_ps, _mm256_madd_epi16, _mm256_max_epi32, _mm256_mul_ps,
+        _mm256_packs_epi32, _mm256_permute4x64_epi64, _mm256_permute4x64_pd, _mm256_set1_epi64x,
+        _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256,
     },
     array,
 };
@@ -24,7 +25,8 @@ use std::{
 use bytemuck::cast;
 use rayon::prelude::*;
 
-use super::{BLOCK, LANES, Packed, Tile};
+use super::tiles::{BLOCK, LANES, Tile, Tiles};
+use crate::nn::simd::Avx2;
 
 /// Rows of activations that a weight is read for at a time; more don't fit the registers.
 const ROWS: usize = 6;
@@ -37,18 +39,11 @@ const VECTORS: usize = LANES / 4;
 /// The order of 64-bit parts that undoes how instructions for two halves interleave them.
 const IN_ORDER: i32 = 0b11_01_10_00;
 
-pub(super) fn suits(input: usize) -> bool {
-    is_x86_feature_detected!("avx2")
-        && is_x86_feature_detected!("fma")
-        && is_x86_feature_detected!("f16c")
-        && input.is_multiple_of(BLOCK)
-}
-
-/// See [`Packed::multiply`].
-pub(super) fn multiply(weights: &Packed, x: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
-    let activations = Activations::new(x, weights.input);
+/// See [`Packed::multiply`](super::Packed::multiply).
+pub(super) fn multiply(token: Avx2, weights: &Tiles, x: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+    let activations = Activations::new(token, x, weights.input);
     weights.by_parts(x, bias, LANES, |tiles, bias, part| {
-        // SAFETY: this is called only where `suits` found the instructions.
+        // SAFETY: `token` is there, so the processor has the instructions.
         unsafe { multiply_part(tiles, &activations, bias, part) }
     })
 }
@@ -66,7 +61,7 @@ struct Activations {
 }
 
 impl Activations {
-    fn new(x: &[f32], input: usize) -> Self {
+    fn new(_: Avx2, x: &[f32], input: usize) -> Self {
         let (x, _) = x.as_chunks::<BLOCK>();
         let blocks = input / BLOCK;
         let mut fours = vec![0; x.len() * FOURS];
@@ -82,7 +77,7 @@ impl Activations {
                 for (i, x) in x.iter().enumerate() {
                     let (row, block) = (i / blocks, i % blocks);
                     let to = block * rows + row;
-                    // SAFETY: as in `multiply`.
+                    // SAFETY: the token is there, so the processor has the instructions.
                     let quants = unsafe { quantize(x, &mut scales[to], &mut offsets[to]) };
                     for (i, four) in quants.into_iter().enumerate() {
                         fours[(block * FOURS + i) * rows + row] = four;
@@ -121,20 +116,28 @@ struct Blocks<'a, const R: usize> {
 
 #[target_feature(enable = "avx2,fma,f16c")]
 fn quantize(x: &[f32; BLOCK], scale: &mut f32, offset: &mut u32) -> [i64; FOURS] {
-    const MOST: f32 = i16::MAX as f32;
+    const MAX: f32 = i16::MAX as f32;
 
     let x: [[f32; 8]; 4] = cast(*x);
     let x: [__m256; 4] = x.map(cast);
-    let mut most = _mm256_setzero_ps();
+    // Compared as whole numbers, which keeps their order and puts what is not a number above all.
+    let mut bits = _mm256_setzero_si256();
     for x in x {
-        most = _mm256_max_ps(most, _mm256_andnot_ps(_mm256_set1_ps(-0.0), x));
+        let size = _mm256_andnot_ps(_mm256_set1_ps(-0.0), x);
+        bits = _mm256_max_epi32(bits, _mm256_castps_si256(size));
     }
-    let most = cast::<_, [f32; 8]>(most).into_iter().fold(0.0, f32::max);
-    let inverse = _mm256_set1_ps(if most > 0.0 { MOST / most } else { 0.0 });
+    let bits = cast::<_, [u32; 8]>(bits).into_iter().fold(0, u32::max);
+    let max = f32::from_bits(bits);
+    if !max.is_finite() {
+        // So is then each product.
+        (*scale, *offset) = (f32::NAN, 0);
+        return [0; FOURS];
+    }
+    let inverse = _mm256_set1_ps(if max > 0.0 { MAX / max } else { 0.0 });
     let [a, b, c, d] = x.map(|x| _mm256_cvtps_epi32(_mm256_mul_ps(x, inverse)));
     let sums = _mm256_add_epi32(_mm256_add_epi32(a, b), _mm256_add_epi32(c, d));
     let sum: i32 = cast::<_, [i32; 8]>(sums).into_iter().sum();
-    *scale = most / MOST;
+    *scale = max / MAX;
     *offset = (-128 * sum).cast_unsigned();
     cast([
         _mm256_permute4x64_epi64::<IN_ORDER>(_mm256_packs_epi32(a, b)),

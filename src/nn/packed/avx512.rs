@@ -1,17 +1,18 @@
 //! Products where there are instructions for 64 bytes (AVX-512 VNNI): activations in 8 bits, dot products of bytes, sums in
 //! f32.
 
-// Instructions that not every processor has are unsafe to call; that this one has them is what `suits` finds out, and
-// nothing else is unsafe here.
-#![allow(unsafe_code)]
+#![allow(
+    unsafe_code,
+    reason = "what uses instructions that not every processor has is unsafe to call; `Avx512Vnni` proves that this one has them"
+)]
 
 use std::{
     arch::x86_64::{
-        __m512, _mm512_abs_ps, _mm512_add_epi32, _mm512_add_ps, _mm512_cvtepi32_epi8,
-        _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_cvtps_epi32, _mm512_dpbusd_epi32,
-        _mm512_fmadd_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_reduce_add_epi32,
-        _mm512_reduce_max_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
-        _mm512_setzero_si512,
+        __m512, _mm512_abs_ps, _mm512_add_epi32, _mm512_add_ps, _mm512_castps_si512,
+        _mm512_cvtepi32_epi8, _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_cvtps_epi32,
+        _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_max_epi32, _mm512_mul_ps,
+        _mm512_reduce_add_epi32, _mm512_reduce_max_epi32, _mm512_set1_epi32, _mm512_set1_ps,
+        _mm512_setzero_ps, _mm512_setzero_si512,
     },
     array,
 };
@@ -19,32 +20,31 @@ use std::{
 use bytemuck::cast;
 use rayon::prelude::*;
 
-use super::{BLOCK, LANES, Packed, Tile};
+use super::tiles::{BLOCK, LANES, Tile, Tiles};
+use crate::nn::simd::Avx512Vnni;
 
 /// Activations that share a scale.
-const SPAN: usize = 256;
+pub(super) const SPAN: usize = 256;
 const BLOCKS: usize = SPAN / BLOCK;
 /// Rows of activations that a weight is read for at a time; more don't fit the registers.
 const ROWS: usize = 4;
 /// For so few rows, which wait for memory, more stripes of weights are read side by side: a core gets more from memory in
 /// four or eight streams than in two.
-const FEW: usize = 2;
+const MAX_WAITING_ROWS: usize = 2;
 const STREAMS: usize = 8;
 /// Activations of so many bytes are multiplied with all weights before the next ones: they stay in the core's own cache.
 const CACHED: usize = 128 << 10;
 
-pub(super) fn suits(input: usize) -> bool {
-    is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512vl")
-        && is_x86_feature_detected!("avx512vnni")
-        && input.is_multiple_of(SPAN)
-}
-
-/// See [`Packed::multiply`].
-pub(super) fn multiply(weights: &Packed, x: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
-    let activations = Activations::new(x, weights.input);
+/// See [`Packed::multiply`](super::Packed::multiply).
+pub(super) fn multiply(
+    token: Avx512Vnni,
+    weights: &Tiles,
+    x: &[f32],
+    bias: Option<&[f32]>,
+) -> Vec<f32> {
+    let activations = Activations::new(token, x, weights.input);
     weights.by_parts(x, bias, STREAMS * LANES, |tiles, bias, part| {
-        // SAFETY: this is called only where `suits` found the instructions.
+        // SAFETY: `token` is there, so the processor has the instructions.
         unsafe { multiply_part(tiles, &activations, bias, part) }
     })
 }
@@ -66,12 +66,12 @@ struct Span {
 }
 
 impl Activations {
-    fn new(x: &[f32], input: usize) -> Self {
+    fn new(_: Avx512Vnni, x: &[f32], input: usize) -> Self {
         let spans = input / SPAN;
         let all = x.as_chunks().0.par_iter().with_min_len(ROWS * spans);
         Self {
             spans,
-            // SAFETY: as in `multiply`.
+            // SAFETY: the token is there, so the processor has the instructions.
             all: all.map(|x| unsafe { quantize(x) }).collect(),
         }
     }
@@ -80,14 +80,24 @@ impl Activations {
 #[target_feature(enable = "avx512f")]
 fn quantize(x: &[f32; SPAN]) -> Span {
     let (vectors, _) = x.as_chunks::<LANES>();
-    let mut most = _mm512_setzero_ps();
+    // Compared as whole numbers, which keeps their order and puts what is not a number above all.
+    let mut bits = _mm512_setzero_si512();
     for &x in vectors {
-        most = _mm512_max_ps(most, _mm512_abs_ps(cast(x)));
+        let size = _mm512_abs_ps(cast(x));
+        bits = _mm512_max_epi32(bits, _mm512_castps_si512(size));
     }
-    let most = _mm512_reduce_max_ps(most);
-    let inverse = _mm512_set1_ps(if most > 0.0 { 127.0 / most } else { 0.0 });
+    let max = f32::from_bits(_mm512_reduce_max_epi32(bits).cast_unsigned());
+    if !max.is_finite() {
+        // So is then each product.
+        return Span {
+            scale: f32::NAN,
+            offsets: [0; BLOCKS],
+            words: [[0; BLOCK / 4]; BLOCKS],
+        };
+    }
+    let inverse = _mm512_set1_ps(if max > 0.0 { 127.0 / max } else { 0.0 });
     let mut span = Span {
-        scale: most / 127.0,
+        scale: max / 127.0,
         offsets: [0; BLOCKS],
         words: [[0; BLOCK / 4]; BLOCKS],
     };
@@ -121,7 +131,9 @@ fn multiply_part(tiles: &[Tile], x: &Activations, bias: Option<&[f32]>, out: &mu
                     (1, STREAMS..) => {
                         multiply_stripes::<STREAMS>(tiles, x, bias, out, column, rows)
                     }
-                    (..=FEW, 4..) => multiply_stripes::<4>(tiles, x, bias, out, column, rows),
+                    (..=MAX_WAITING_ROWS, 4..) => {
+                        multiply_stripes::<4>(tiles, x, bias, out, column, rows)
+                    }
                     (_, 2..) => multiply_stripes::<2>(tiles, x, bias, out, column, rows),
                     _ => multiply_stripes::<1>(tiles, x, bias, out, column, rows),
                 };

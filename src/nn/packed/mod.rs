@@ -7,71 +7,53 @@
 
 mod avx2;
 mod avx512;
+mod tiles;
 
-use std::{ops::Deref, sync::Arc};
+use std::sync::Arc;
 
-use bytemuck::{Pod, Zeroable};
-use half::f16;
 use memmap2::Mmap;
-use rayon::prelude::*;
 
-use super::{alloc::zeros, elementwise::columns};
-
-/// Output rows that stand side by side.
-const LANES: usize = 16;
-/// Weights along a row that share a scale.
-const BLOCK: usize = 32;
-/// Parts of a product for each thread, so that none waits long for the others.
-const TASKS: usize = 4;
-
-/// One block of each of sixteen rows.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct Tile {
-    /// As the bits of an f16.
-    scales: [u16; LANES],
-    /// Four weights of each row, 128 more than they are; then the next four.
-    quants: [[u8; 4 * LANES]; BLOCK / 4],
-}
+use self::tiles::{BLOCK, LANES, Tiles};
+use super::simd::{Avx2, Avx512Vnni};
 
 /// A matrix of weights, `(output, input)`.
 pub struct Packed {
-    output: usize,
-    input: usize,
     tiles: Tiles,
+    kernel: Kernel,
 }
 
-/// The tiles of the first sixteen rows, those of the next sixteen, and so on.
-enum Tiles {
-    Own(Vec<Tile>),
-    /// From `start` on in a file.
-    Mapped {
-        file: Arc<Mmap>,
-        start: usize,
-        bytes: usize,
-    },
+/// What multiplies.
+#[derive(Clone, Copy)]
+enum Kernel {
+    Avx512(Avx512Vnni),
+    Avx2(Avx2),
 }
 
-impl Deref for Tiles {
-    type Target = [Tile];
-
-    fn deref(&self) -> &[Tile] {
-        match self {
-            Self::Own(tiles) => tiles,
-            Self::Mapped { file, start, bytes } => {
-                bytemuck::cast_slice(&file[*start..start + bytes])
-            }
+impl Kernel {
+    /// The best one of this processor for matrices of this shape; none where Candle's products are better.
+    fn detect(output: usize, input: usize) -> Option<Self> {
+        if !output.is_multiple_of(LANES) {
+            return None;
         }
+        if input.is_multiple_of(avx512::SPAN)
+            && let Some(token) = Avx512Vnni::detect()
+        {
+            return Some(Self::Avx512(token));
+        }
+        // Candle (0.11.1) has products of bytes, tiled too, for what comes between the two: AVX-VNNI.
+        let candle_has = is_x86_feature_detected!("avxvnni") && input.is_multiple_of(256);
+        if candle_has || !input.is_multiple_of(BLOCK) {
+            return None;
+        }
+        Avx2::detect().map(Self::Avx2)
     }
 }
 
 impl Packed {
     /// Whether this processor multiplies matrices of this shape so.
     #[must_use]
-    pub fn suits(output: usize, input: usize) -> bool {
-        // Candle (0.11.1) has products of bytes, tiled too, for what comes between the two: AVX-VNNI.
-        let candle_has = is_x86_feature_detected!("avxvnni") && input.is_multiple_of(256);
-        output.is_multiple_of(LANES) && (avx512::suits(input) || avx2::suits(input) && !candle_has)
+    pub fn is_supported(output: usize, input: usize) -> bool {
+        Kernel::detect(output, input).is_some()
     }
 
     /// `x·Wᵀ + bias` for `x` of shape `(rows, input)`: `(rows, output)`. `bias` is of shape `(output)`.
@@ -80,103 +62,48 @@ impl Packed {
     /// The shapes are others.
     #[must_use]
     pub fn multiply(&self, x: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
-        if avx512::suits(self.input) {
-            avx512::multiply(self, x, bias)
-        } else {
-            avx2::multiply(self, x, bias)
+        match self.kernel {
+            Kernel::Avx512(token) => avx512::multiply(token, &self.tiles, x, bias),
+            Kernel::Avx2(token) => avx2::multiply(token, &self.tiles, x, bias),
         }
-    }
-
-    /// What [`multiply`](Self::multiply) returns, made of parts of `unit` columns or a multiple of that. `multiply` fills one:
-    /// all rows of some columns, with their tiles and the bias from the first of them on.
-    fn by_parts(
-        &self,
-        x: &[f32],
-        bias: Option<&[f32]>,
-        unit: usize,
-        multiply: impl Fn(&[Tile], Option<&[f32]>, &mut [&mut [f32]]) + Sync,
-    ) -> Vec<f32> {
-        let mut out = zeros(x.len() / self.input * self.output);
-        let units = self.output.div_ceil(unit);
-        let width = units.div_ceil(rayon::current_num_threads() * TASKS) * unit;
-        let parts = columns(&mut out, self.output, width);
-        parts.into_par_iter().enumerate().for_each(|(i, mut part)| {
-            let first = i * width;
-            let columns = part.first().map_or(0, |row| row.len());
-            let blocks = self.input / BLOCK;
-            let tiles = &self.tiles[first / LANES * blocks..][..columns / LANES * blocks];
-            multiply(tiles, bias.map(|bias| &bias[first..]), &mut part);
-        });
-        out
     }
 
     /// How many bytes a matrix takes.
     #[must_use]
     pub fn size(output: usize, input: usize) -> usize {
-        output / LANES * (input / BLOCK) * size_of::<Tile>()
+        Tiles::size(output, input)
     }
 
     /// From `blocks` as llama.cpp has them: of each row in turn, the scale as f16 and 32 signed bytes.
     ///
-    /// `None` if it does not [suit](Self::suits), or the blocks are not those of such a matrix.
+    /// `None` if the shape is not [supported](Self::is_supported), or the blocks are not those of such a matrix.
     #[must_use]
     pub fn new(blocks: &[u8], output: usize, input: usize) -> Option<Self> {
-        let (blocks, rest) = blocks.as_chunks::<{ 2 + BLOCK }>();
-        let row = input / BLOCK;
-        if !Self::suits(output, input) || !rest.is_empty() || blocks.len() != output * row {
-            return None;
-        }
-        let tile = |rows: &[[u8; 2 + BLOCK]], block: usize| {
-            let mut tile = Tile::zeroed();
-            for (lane, row) in rows.chunks_exact(row).enumerate() {
-                let [low, high, quants @ ..] = row[block];
-                tile.scales[lane] = u16::from_le_bytes([low, high]);
-                for (four, to) in quants.as_chunks::<4>().0.iter().zip(&mut tile.quants) {
-                    to[4 * lane..][..4].copy_from_slice(&four.map(|quant| quant ^ 0x80));
-                }
-            }
-            tile
-        };
-        let tiles = blocks
-            .par_chunks_exact(LANES * row)
-            .flat_map_iter(|rows| (0..row).map(move |block| tile(rows, block)));
-        Some(Self {
-            output,
-            input,
-            tiles: Tiles::Own(tiles.collect()),
-        })
+        let kernel = Kernel::detect(output, input)?;
+        let tiles = Tiles::new(blocks, output, input)?;
+        Some(Self { tiles, kernel })
     }
 
     /// From the [bytes](Self::bytes) of such a matrix, which are in `file` from `start` on.
     ///
-    /// `None` if it does not [suit](Self::suits), or they can't be there.
+    /// `None` if the shape is not [supported](Self::is_supported), or they can't be there.
     #[must_use]
     pub fn mapped(file: &Arc<Mmap>, start: usize, output: usize, input: usize) -> Option<Self> {
-        let bytes = Self::size(output, input);
-        let found = file.get(start..)?.get(..bytes)?;
-        bytemuck::try_cast_slice::<u8, Tile>(found).ok()?;
-        let tiles = Tiles::Mapped {
-            file: Arc::clone(file),
-            start,
-            bytes,
-        };
-        Self::suits(output, input).then_some(Self {
-            output,
-            input,
-            tiles,
-        })
+        let kernel = Kernel::detect(output, input)?;
+        let tiles = Tiles::mapped(file, start, output, input)?;
+        Some(Self { tiles, kernel })
     }
 
     /// What to keep of it.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        bytemuck::cast_slice(&self.tiles)
+        self.tiles.bytes()
     }
 
     /// Rows of the matrix.
     #[must_use]
     pub fn output(&self) -> usize {
-        self.output
+        self.tiles.output
     }
 
     /// Row `index`, `(input)`.
@@ -184,16 +111,7 @@ impl Packed {
     /// # Panics
     /// There is no such row.
     pub fn row(&self, index: usize) -> impl Iterator<Item = f32> {
-        let tiles = &self.tiles[index / LANES * (self.input / BLOCK)..][..self.input / BLOCK];
-        let lane = index % LANES;
-        tiles.iter().flat_map(move |tile| {
-            let scale = f16::from_bits(tile.scales[lane]).to_f32();
-            let quants = tile
-                .quants
-                .iter()
-                .flat_map(move |four| &four[4 * lane..][..4]);
-            quants.map(move |&quant| scale * (f32::from(quant) - 128.0))
-        })
+        self.tiles.row(index)
     }
 }
 
@@ -221,18 +139,26 @@ mod tests {
         Some((packed, blocks.dequantize(&Device::Cpu).unwrap()))
     }
 
-    type Multiply = fn(&Packed, &[f32], Option<&[f32]>) -> Vec<f32>;
+    type Multiply = Box<dyn Fn(&Packed, &[f32], Option<&[f32]>) -> Vec<f32>>;
 
     /// The ways in which this processor multiplies with such a matrix, and how far off a product of one activation is.
     fn ways(input: usize) -> Vec<(Multiply, f32)> {
         let mut ways: Vec<(Multiply, f32)> = vec![];
-        if avx512::suits(input) {
+        if let Some(token) = Avx512Vnni::detect()
+            && input.is_multiple_of(avx512::SPAN)
+        {
             // Activations in 8 bits are off by 1/254 of the largest at most, in random directions: 0.008.
-            ways.push((avx512::multiply, 0.01));
+            let multiply = move |packed: &Packed, x: &[f32], bias: Option<&[f32]>| {
+                avx512::multiply(token, &packed.tiles, x, bias)
+            };
+            ways.push((Box::new(multiply), 0.01));
         }
-        if avx2::suits(input) {
+        if let Some(token) = Avx2::detect() {
             // In 16 bits, by 1/65,534.
-            ways.push((avx2::multiply, 0.00003));
+            let multiply = move |packed: &Packed, x: &[f32], bias: Option<&[f32]>| {
+                avx2::multiply(token, &packed.tiles, x, bias)
+            };
+            ways.push((Box::new(multiply), 0.00003));
         }
         ways
     }
@@ -278,6 +204,26 @@ mod tests {
             let together = multiply(&packed, &x, None);
             let alone = x.chunks(512).flat_map(|x| multiply(&packed, x, None));
             assert!(alone.eq(together));
+        }
+    }
+
+    #[test]
+    fn products_with_what_is_not_finite_are_not_finite() {
+        let Some((packed, _)) = matrix(48, 512) else {
+            return;
+        };
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for (multiply, _) in ways(512) {
+                // Wherever it stands in a vector and in a row.
+                for at in [0, 8, 100, 511] {
+                    let mut x = vec![1.0; 2 * 512];
+                    x[512 + at] = bad;
+                    let products = multiply(&packed, &x, None);
+                    let (good, bad) = products.split_at(48);
+                    assert!(good.iter().all(|product| product.is_finite()));
+                    assert!(!bad.iter().any(|product| product.is_finite()), "{at}");
+                }
+            }
         }
     }
 

@@ -4,13 +4,17 @@
 //! transformers 5 (`rope_parameters`). Fields may be null, repeated or missing where the reference has a default; a
 //! value that can't be right is an error that names its file and field.
 
+mod fields;
 mod raw;
+mod text;
+mod vision;
 
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
 use self::raw::{RawConfig, RawGeneration, RawPreprocessor, RawProcessor};
+pub use self::{text::TextConfig, vision::VisionConfig};
 use crate::{
     model_files::{read_json, read_json_or_default},
     page::PixelBudget,
@@ -31,54 +35,6 @@ pub struct Config {
     pub image_mean: [f32; 3],
     /// Channel deviations that pixels in 0..=1 are normalised with.
     pub image_std: [f32; 3],
-}
-
-/// The Qwen3 decoder.
-#[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs)]
-pub struct TextConfig {
-    pub vocab_size: usize,
-    pub hidden_size: usize,
-    pub intermediate_size: usize,
-    pub num_hidden_layers: usize,
-    pub num_attention_heads: usize,
-    pub num_key_value_heads: usize,
-    pub head_dim: usize,
-    pub max_position_embeddings: usize,
-    pub rms_norm_eps: f64,
-    pub attention_bias: bool,
-    pub rope_theta: f64,
-    /// How many of the `head_dim / 2` frequencies belong to time, height and width.
-    pub mrope_section: [usize; 3],
-    pub tie_word_embeddings: bool,
-}
-
-/// The vision tower.
-#[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs)]
-pub struct VisionConfig {
-    pub depth: usize,
-    pub hidden_size: usize,
-    pub intermediate_size: usize,
-    pub num_heads: usize,
-    pub in_channels: usize,
-    pub patch_size: usize,
-    pub temporal_patch_size: usize,
-    pub spatial_merge_size: usize,
-    pub out_hidden_size: usize,
-    /// Side of the square table of learned positions.
-    pub position_side: usize,
-    /// Blocks whose output is also fed to the decoder, in decoder-layer order.
-    pub deepstack_visual_indexes: Vec<usize>,
-    pub rope_theta: f64,
-}
-
-impl VisionConfig {
-    /// Sides of a prepared page are multiples of this many pixels.
-    #[must_use]
-    pub fn factor(&self) -> usize {
-        self.patch_size * self.spatial_merge_size
-    }
 }
 
 /// The image processor's settings, which transformers 5 may keep inside `processor_config.json`.

@@ -5,14 +5,14 @@
 
 use std::{ops::Range, slice};
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, WithDType};
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, WithDType};
 use half::f16;
 #[cfg(target_arch = "x86_64")]
 use pulp::x86::V4;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::Rows;
+use super::rows::Rows;
 use crate::nn::elementwise::{columns, softmax_row};
 
 /// Keys, and values, of one head that are read side by side: a core gets more from memory in several streams, which here
@@ -24,20 +24,17 @@ const STRETCH: usize = 8;
 /// Vectors of values that are added up side by side.
 const VECTORS: usize = 8;
 
-/// Whether one instruction makes a vector of f32 from f16; else what is saved in reading is lost in that.
-pub fn takes_f16() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return V4::is_available();
-    #[cfg(not(target_arch = "x86_64"))]
-    return false;
+/// From `q` of shape `(heads, queries, head_dim)` to `k` and `v` of shape `(kv_heads, keys, head_dim)`, in f32 or f16: the last
+/// query sees all keys, the one before it all but the last, and so on. Returns `(queries, heads · head_dim)`.
+pub(super) fn decode_attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
+    q.apply_op3_no_bwd(k, v, &DecodeAttention)
 }
 
-/// See the top of this file.
-pub struct Few;
+struct DecodeAttention;
 
-impl CustomOp3 for Few {
+impl CustomOp3 for DecodeAttention {
     fn name(&self) -> &'static str {
-        "attention-few"
+        "decode-attention"
     }
 
     fn cpu_fwd(

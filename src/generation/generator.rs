@@ -1,0 +1,113 @@
+//! A model that answers: pages go in, answers come out, one at a time or several together.
+
+use std::{sync::Arc, time::Instant};
+
+use anyhow::Result;
+use image::RgbImage;
+
+use super::{
+    kv_cache::KvCache,
+    model::VisionLanguageModel,
+    readback::AsyncReadback,
+    sampler::{Argmax, Sampling},
+    sequence::{Ending, Generated, Sequence},
+    tokenizer::{ChatTokenizer, Prompt},
+};
+
+/// What changes nothing about an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct GenerateOptions<'a> {
+    /// Source of draft tokens: what the page is known to say, as far as it is. Greedy answers are drafted from it and from
+    /// themselves. Without it there are no drafts.
+    pub draft: Option<&'a str>,
+    /// When there is no more time; looked at before each run of the decoder.
+    pub deadline: Option<Instant>,
+}
+
+/// Generates answers with one model, for one thread.
+pub struct Generator {
+    /// Whether the decoder goes on with a token before the host has read it. It changes no answer, and pays where the
+    /// device works on its own.
+    pub pipelined: bool,
+    pub(super) model: Arc<dyn VisionLanguageModel>,
+    pub(super) argmax: Argmax,
+    pub(super) readback: AsyncReadback,
+    /// Caches of answers that are done, for those to come.
+    pub(super) spare: Vec<KvCache>,
+}
+
+impl Generator {
+    /// Generates with `model`, pipelined where that pays.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn new(model: Arc<dyn VisionLanguageModel>) -> Result<Self> {
+        Ok(Self {
+            pipelined: model.device().is_cuda(),
+            argmax: Argmax::new(model.device())?,
+            readback: AsyncReadback::default(),
+            spare: Vec::new(),
+            model,
+        })
+    }
+
+    /// The same model once more, for another thread: it has the same weights in memory, and its own caches.
+    #[must_use]
+    pub fn share(&self) -> Self {
+        Self {
+            pipelined: self.pipelined,
+            model: Arc::clone(&self.model),
+            argmax: self.argmax.clone(),
+            readback: AsyncReadback::default(),
+            spare: Vec::new(),
+        }
+    }
+
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &dyn VisionLanguageModel {
+        &*self.model
+    }
+
+    /// Makes prompts and decodes answers.
+    #[must_use]
+    pub fn tokenizer(&self) -> &ChatTokenizer {
+        self.model.tokenizer()
+    }
+
+    /// Answers `prompt` about `page`, whose sides are multiples of what the model's patches ask for.
+    ///
+    /// # Errors
+    /// The page does not fit the model's patches or context, the deadline passes
+    /// ([`OutOfTime`](super::sequence::OutOfTime)), the model's numbers are not finite
+    /// ([`NotFinite`](super::sampler::NotFinite)), or the device fails.
+    pub fn generate(
+        &mut self,
+        page: &RgbImage,
+        prompt: &Prompt,
+        sampling: Sampling,
+        options: GenerateOptions,
+    ) -> Result<Generated> {
+        let mut sequence = self.begin(page, prompt, sampling, options)?;
+        loop {
+            if let Some(ending) = sequence.ending() {
+                return Ok(self.finish(sequence, ending));
+            }
+            sequence.check()?;
+            self.advance(&mut [&mut sequence])?;
+        }
+    }
+
+    /// What came of a sequence that has ended so.
+    pub fn finish(&mut self, sequence: Sequence, ending: Ending) -> Generated {
+        let (generated, cache) = sequence.into_parts(ending);
+        self.spare.push(cache);
+        generated
+    }
+}
+
+/// Runs `work` on a thread of the pool that it spreads over. From any other thread, each of a page's thousands of products
+/// would put that to sleep until the pool is done with it.
+pub(super) fn on_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    rayon::scope(|_| work())
+}

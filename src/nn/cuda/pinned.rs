@@ -1,0 +1,115 @@
+//! Page-locked memory of the host: a copy to it travels while the device goes on with later work.
+
+use std::sync::Arc;
+
+use candle_core::{
+    CudaDevice, Result as CandleResult, Storage, Tensor, bail,
+    cuda_backend::{
+        CudaDType, WrapErr,
+        cudarc::driver::{CudaEvent, CudaStream, PinnedHostSlice},
+    },
+};
+
+/// Such memory, with nothing on its way to it.
+pub struct Pinned {
+    memory: PinnedHostSlice<u32>,
+    /// Recorded behind each copy. The memory has an event of its own for that, but cudarc (0.19) records it only where it
+    /// tracks events.
+    arrived: CudaEvent,
+    stream: Arc<CudaStream>,
+}
+
+impl Pinned {
+    /// Room for `len` tokens.
+    #[allow(unsafe_code, reason = "cudarc has no safe way to it")]
+    pub fn new(device: &CudaDevice, len: usize) -> CandleResult<Self> {
+        let stream = device.cuda_stream();
+        // SAFETY: the memory is read by `InFlight::wait` alone, and as far as a copy has filled it.
+        let memory = unsafe { stream.context().alloc_pinned(len) }.w()?;
+        let arrived = stream.context().new_event(None).w()?;
+        Ok(Self {
+            memory,
+            arrived,
+            stream,
+        })
+    }
+
+    /// How many tokens there is room for.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.memory.len()
+    }
+
+    /// Whether there is room for none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Starts to copy `tokens`, `(tokens)` u32, of which there are at most [`len`](Self::len).
+    ///
+    /// # Errors
+    /// The tokens are not in one piece on the device that this memory was made for, or too many; or the device fails.
+    pub fn copy(mut self, tokens: &Tensor) -> CandleResult<InFlight> {
+        if !is_on_stream::<u32>(tokens, &self.stream)? {
+            bail!("tokens are on another stream than the memory that they are copied to")
+        }
+        let (storage, layout) = tokens.storage_and_layout();
+        let (Storage::Cuda(storage), Some((start, end))) = (&*storage, layout.contiguous_offsets())
+        else {
+            bail!("tokens are not in one piece on a CUDA device")
+        };
+        let count = end - start;
+        if count > self.len() {
+            bail!("{count} tokens for a memory of {}", self.len())
+        }
+        let tokens = storage.as_cuda_slice::<u32>()?.slice(start..end);
+        self.stream.memcpy_dtoh(&tokens, &mut self.memory).w()?;
+        self.arrived.record(&self.stream).w()?;
+        Ok(InFlight {
+            pinned: self,
+            count,
+        })
+    }
+}
+
+impl Drop for Pinned {
+    /// The device may still be writing to the memory, which must not go before that.
+    fn drop(&mut self) {
+        // Where this fails the device is lost, and writes nothing any more.
+        self.arrived.synchronize().ok();
+    }
+}
+
+/// Tokens on their way to the host.
+pub struct InFlight {
+    pinned: Pinned,
+    count: usize,
+}
+
+impl InFlight {
+    /// Waits for the tokens, and gives back the memory for the next ones.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn wait(self) -> CandleResult<(Vec<u32>, Pinned)> {
+        self.pinned.arrived.synchronize().w()?;
+        let tokens = self.pinned.memory.as_slice().w()?[..self.count].to_vec();
+        Ok((tokens, self.pinned))
+    }
+}
+
+/// Whether `tensor`, of numbers of type `T`, belongs to `stream`.
+pub(super) fn is_on_stream<T: CudaDType>(
+    tensor: &Tensor,
+    stream: &Arc<CudaStream>,
+) -> CandleResult<bool> {
+    let (storage, _) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cuda(storage) => {
+            let slice = storage.as_cuda_slice::<T>()?;
+            Ok(Arc::ptr_eq(slice.stream(), stream))
+        }
+        _ => Ok(false),
+    }
+}
