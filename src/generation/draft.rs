@@ -1,44 +1,44 @@
-//! Guesses at how an answer goes on, which the model then checks many at a time instead of writing one by one.
+//! Drafts: tokens that probably follow, which the model then checks many at a time instead of writing one by one.
 //!
 //! The text layer of a born-digital page holds nearly all that the model will write, and tables repeat what was written
-//! before. So the longest end of the answer that stands in either is looked up, and what follows there is the guess. The
-//! model runs once over the whole guess; as far as it would have written the same, that is the answer. The answer is the
-//! one that the model would have given alone (speculative decoding, Leviathan et al. 2023, for the greedy case; drafts by
-//! lookup as in Saxena's prompt lookup decoding, 2023).
+//! before. So the longest end of the answer that stands in either is looked up, and what follows there is the draft. The
+//! model runs once over the whole draft and keeps it as far as it would have written the same. Drafts never change an answer
+//! (speculative decoding, Leviathan et al. 2023, for the greedy case; drafts by lookup as in Saxena's prompt lookup
+//! decoding, 2023).
 
-/// The longest guess, in tokens.
+/// The longest draft, in tokens.
 const MAX_DRAFT: usize = 24;
-/// The first guess.
+/// The first draft.
 const FIRST: usize = 8;
 /// The end of the answer is compared over at most this many tokens: longer matches tell no more.
 const CONTEXT: usize = 12;
 /// From so many tokens on, what was written before says more than where the source was left.
 const STRONG: usize = 4;
-/// So many guesses in a row of which nothing was right end the guessing for a while, twice as long each time.
+/// After this many drafts in a row of which nothing was right, drafting rests for a while, twice as long each time.
 const PATIENCE: u32 = 4;
 /// How many tokens that is at first.
 const REST: usize = 16;
 
-/// Guesses for one answer.
+/// Drafts for one answer.
 #[derive(Debug, Clone)]
 pub struct Drafter {
     /// What the page is known to say, before the answer itself.
     source: Vec<u32>,
     /// Where in the source the answer was last seen.
     cursor: usize,
-    /// Where in the source the latest guess was taken from.
+    /// Where in the source the latest draft was taken from.
     taken_at: Option<usize>,
-    /// Length of the next guess.
+    /// Length of the next draft.
     length: usize,
-    /// Guesses in a row of which nothing was right.
+    /// Drafts in a row of which nothing was right.
     misses: u32,
-    /// No guesses before the answer has this length.
+    /// No drafts before the answer has this length.
     resumes_at: usize,
     rest: usize,
 }
 
 impl Drafter {
-    /// Guesses from `source`, the tokens of the page's text as far as it is known, and from the answer itself.
+    /// Drafts from `source`, the tokens of the page's text as far as it is known, and from the answer itself.
     #[must_use]
     pub fn new(source: Vec<u32>) -> Self {
         Self {
@@ -52,14 +52,14 @@ impl Drafter {
         }
     }
 
-    /// Whether there is no guess at how an answer of `length` tokens goes on, whatever they are.
+    /// Whether an answer of `length` tokens gets no draft, whatever they are.
     #[must_use]
     pub fn rests(&self, length: usize) -> bool {
         length < self.resumes_at
     }
 
-    /// How `answer` may go on, in at most `room` tokens; empty if there is no guess.
-    pub fn guess(&mut self, answer: &[u32], room: usize) -> Vec<u32> {
+    /// How `answer` may go on, in at most `room` tokens; empty if nothing is known.
+    pub fn draft(&mut self, answer: &[u32], room: usize) -> Vec<u32> {
         self.taken_at = None;
         let length = self.length.min(room);
         if length == 0 || self.rests(answer.len()) {
@@ -92,9 +92,9 @@ impl Drafter {
         next.iter().copied().take(length).collect()
     }
 
-    /// Learns that of a guess the first `right` of `guessed` tokens were written, after which the answer is `answer`.
-    pub fn learn(&mut self, guessed: usize, right: usize, answer: &[u32]) {
-        if guessed == 0 {
+    /// Learns that the first `right` of `drafted` tokens were written, after which the answer is `answer`.
+    pub fn learn(&mut self, drafted: usize, right: usize, answer: &[u32]) {
+        if drafted == 0 {
             return;
         }
         if let Some(at) = self.taken_at.filter(|_| right > 0) {
@@ -118,7 +118,7 @@ impl Drafter {
         }
         self.misses = 0;
         self.rest = REST;
-        self.length = if right == guessed {
+        self.length = if right == drafted {
             2 * self.length
         } else {
             (right + 2).max(usize::midpoint(self.length, right))
@@ -129,7 +129,7 @@ impl Drafter {
 
 /// A place where the end of the answer stands.
 struct Match {
-    /// Where it ends there: what follows is the guess.
+    /// Where it ends there: what follows is the draft.
     end: usize,
     /// How many tokens are the same.
     length: usize,
@@ -164,12 +164,12 @@ mod tests {
 
     use super::*;
 
-    /// Writes `truth` with guesses from `source`; returns how often the model ran.
+    /// Writes `truth` with drafts from `source`; returns how often the model ran.
     fn passes(source: &[u32], truth: &[u32]) -> usize {
         let mut drafter = Drafter::new(source.to_vec());
         let (mut written, mut passes) = (0, 0);
         while written < truth.len() {
-            let guess = drafter.guess(&truth[..written], truth.len() - written - 1);
+            let guess = drafter.draft(&truth[..written], truth.len() - written - 1);
             let right = guess
                 .iter()
                 .zip(&truth[written..])
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_repeats_in_the_answer_is_guessed_from_the_answer() {
+    fn what_repeats_in_the_answer_is_drafted_from_the_answer() {
         let row: Vec<u32> = (0..12).collect();
         let table: Vec<u32> = (0..30)
             .flat_map(|i| [row.clone(), vec![5000 + i]].concat())
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_dots_is_guessed_to_go_on_as_such() {
+    fn a_line_of_dots_is_drafted_to_go_on() {
         let dots = [vec![1, 2, 3], vec![7; 60]].concat();
         assert!(passes(&[], &dots) <= 12, "{}", passes(&[], &dots));
         let rule = [8, 9].repeat(60);
@@ -220,14 +220,14 @@ mod tests {
     }
 
     #[test]
-    fn useless_guesses_are_given_up() {
+    fn useless_drafts_are_given_up() {
         // Every token stands in the source, always before another one.
         let source: Vec<u32> = (0..400).rev().collect();
         let truth: Vec<u32> = (0..400).collect();
         let mut drafter = Drafter::new(source);
         let mut guessed = 0;
         for written in 1..400 {
-            let guess = drafter.guess(&truth[..written], 24);
+            let guess = drafter.draft(&truth[..written], 24);
             guessed += usize::from(!guess.is_empty());
             drafter.learn(guess.len(), 0, &truth[..=written]);
         }
@@ -236,12 +236,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_guess_is_longer_than_there_is_room(source in prop::collection::vec(0_u32..6, 0..60), answer in prop::collection::vec(0_u32..6, 0..60), room in 0_usize..40) {
-            prop_assert!(Drafter::new(source).guess(&answer, room).len() <= room);
+        fn no_draft_is_longer_than_there_is_room(source in prop::collection::vec(0_u32..6, 0..60), answer in prop::collection::vec(0_u32..6, 0..60), room in 0_usize..40) {
+            prop_assert!(Drafter::new(source).draft(&answer, room).len() <= room);
         }
 
         #[test]
-        fn guessing_never_takes_more_passes_than_tokens(source in prop::collection::vec(0_u32..9, 0..80), truth in prop::collection::vec(0_u32..9, 1..80)) {
+        fn drafting_never_takes_more_passes_than_tokens(source in prop::collection::vec(0_u32..9, 0..80), truth in prop::collection::vec(0_u32..9, 1..80)) {
             prop_assert!(passes(&source, &truth) <= truth.len());
         }
     }

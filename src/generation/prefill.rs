@@ -37,12 +37,11 @@ impl Generator {
             _ => None,
         };
         let mut sequence = Sequence::new(&prefilled, cache, sampling, drafter, options.deadline);
-        let choice = match sequence.sampler() {
-            Some(sampler) => sampler.sample(&prefilled.logits.squeeze(0)?)?,
-            None => {
-                let likeliest = self.argmax.likeliest(&prefilled.logits)?;
-                likeliest.checked.squeeze(0)?.to_scalar()?
-            }
+        let choice = if let Some(sampler) = sequence.sampler() {
+            sampler.sample(&prefilled.logits.squeeze(0)?)?
+        } else {
+            let likeliest = self.argmax.likeliest(&prefilled.logits)?;
+            likeliest.checked.squeeze(0)?.to_scalar()?
         };
         sequence.take(&[choice], model.eos_token_ids());
         sequence.check_finite()?;

@@ -85,7 +85,7 @@ impl Argmax {
         let tokens = logits.argmax(D::Minus1)?;
         let largest = logits.gather(&tokens.unsqueeze(1)?, 1)?.squeeze(1)?;
         // 0 where it is finite; else NaN, which equals nothing.
-        let rest = (&largest - &largest)?;
+        let rest = largest.affine(0.0, 0.0)?;
         let sentinel = self.sentinel.broadcast_as(tokens.shape())?;
         let checked = rest.eq(&rest)?.where_cond(&tokens, &sentinel)?;
         Ok(Likeliest { tokens, checked })

@@ -180,7 +180,7 @@ impl Sequence {
         self.draft = self
             .drafter
             .as_mut()
-            .map_or_else(Vec::new, |drafter| drafter.guess(&self.tokens, room));
+            .map_or_else(Vec::new, |drafter| drafter.draft(&self.tokens, room));
         let tokens = [&self.tokens[last..], &self.draft].concat();
         (tokens, self.first + last as u32)
     }

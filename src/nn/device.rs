@@ -79,6 +79,7 @@ impl Hardware {
     }
 
     /// Where the quantized weights of a model with this fingerprint are kept, if it pays to keep them.
+    #[must_use]
     pub fn quantized_file(&self, folder: &Path, fingerprint: &str) -> Option<QuantizedFile> {
         let Precision::Quantized(_) = self.precision else {
             return None;
