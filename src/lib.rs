@@ -21,7 +21,9 @@
 //! | several devices, and who gets the next page | [`engine::pool`] |
 //! | the installed Tesseract, as an engine and for guesses at a model's answer | [`mod@tesseract`], [`engine::tesseract`] |
 //! | what becomes of a page that an engine fails on | [`engine::recovery`], [`engine::scheduler`], [`engine::fallback`], [`backoff`] |
-//! | the model, and all the code that knows tensors | [`models`] |
+//! | models: one folder a family | [`models`] |
+//! | a model's logits → an answer's tokens | [`generation`] |
+//! | layers, kernels, weights and devices: what models are made of | [`nn`] |
 //! | models by name | [`hub`] |
 //! | one line of the output | [`record`] |
 //! | the output, and what is in it already | [`journal`] |
@@ -34,6 +36,7 @@
 //! - A page's text depends on its pixels and the settings alone, not on the pages before it: `tests/model/parity.rs`.
 //! - What is guessed of an answer before it is written changes nothing about it: `tests/model/drafts.rs`,
 //!   `tests/cli/drafts.rs`.
+//! - Numbers that are not finite fail their page: `tests/model/not_finite.rs`.
 //! - An answer is the same whether its tokens are read before or after the decoder goes on: `tests/model/ahead.rs`.
 //! - Pages that are read together come out as they do alone: `tests/model/together.rs`.
 //! - Weights of few bits stay close to those in f32: `tests/model/quantized.rs`.

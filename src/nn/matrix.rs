@@ -131,11 +131,14 @@ impl Matrix {
 /// Candle's products of blocks take what is not finite for 0. On a CPU, where looking for it costs nothing, each row of
 /// `product` whose row of `x` has such a value is made NaN.
 fn spread_non_finite(x: &Tensor, product: Tensor) -> CandleResult<Tensor> {
-    let (storage, layout) = x.storage_and_layout();
-    let Storage::Cpu(storage) = &*storage else {
-        return Ok(product);
+    let is_finite = {
+        let (storage, layout) = x.storage_and_layout();
+        match &*storage {
+            Storage::Cpu(storage) => values(storage, layout)?.iter().all(|x| x.is_finite()),
+            _ => true,
+        }
     };
-    if values(storage, layout)?.iter().all(|x| x.is_finite()) {
+    if is_finite {
         return Ok(product);
     }
     product.broadcast_add(&x.affine(0.0, 0.0)?.sum_keepdim(D::Minus1)?)
