@@ -7,7 +7,11 @@ use crate::{
     page::{EngineInfo, Needs, PageAnswer, PreparedPage},
 };
 
-/// Reads the text layer as `PDFium` gives it. Pages without one (images) fail as `unsupported`.
+/// A layer in which more than one in so many characters has no meaning is not to be trusted.
+const MAX_MEANINGLESS: usize = 5;
+
+/// Reads the text layer as `PDFium` gives it. Pages without one (images, scans) fail as `unsupported`, so that a fallback
+/// reads them.
 #[derive(Debug, Clone)]
 pub struct TextLayer {
     info: EngineInfo,
@@ -45,16 +49,80 @@ impl SingleReader for TextLayer {
     }
 
     fn read(&mut self, page: &PreparedPage, _: Attempt) -> PageResult {
-        let text = page.text.as_ref().ok_or_else(|| {
-            PageError::new(
-                ErrorKind::Unsupported,
-                Stage::Engine,
-                "an image has no text layer; --engine qwen reads it from its pixels",
-            )
-        })?;
-        Ok(PageAnswer {
-            content: text.0.clone(),
-            ..PageAnswer::default()
-        })
+        let why = match &page.text {
+            None => "an image has no text layer",
+            Some(text) if text.0.trim().is_empty() => {
+                "the page's text layer is empty, as that of a scan is"
+            }
+            Some(text) if !is_meaningful(&text.0) => {
+                "the characters of the page's text layer have no meaning: its fonts don't say which they are"
+            }
+            Some(text) => {
+                return Ok(PageAnswer {
+                    content: text.0.clone(),
+                    ..PageAnswer::default()
+                });
+            }
+        };
+        let message = format!("{why}; --engine qwen reads the page from its pixels");
+        Err(PageError::new(
+            ErrorKind::Unsupported,
+            Stage::Engine,
+            message,
+        ))
+    }
+}
+
+/// Whether most of what is no white space says which character it is. Fonts without a table of their characters leave
+/// replacement characters, or values of the private use area.
+fn is_meaningful(text: &str) -> bool {
+    let means_nothing = |c: char| {
+        c == char::REPLACEMENT_CHARACTER
+            || matches!(c, '\u{E000}'..='\u{F8FF}' | '\u{F0000}'..='\u{10FFFD}')
+    };
+    let visible = text.chars().filter(|c| !c.is_whitespace());
+    let (mut all, mut meaningless) = (0, 0);
+    for character in visible {
+        all += 1;
+        meaningless += usize::from(means_nothing(character));
+    }
+    meaningless * MAX_MEANINGLESS <= all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::page::{PageId, PageText};
+
+    fn read(text: Option<&str>) -> PageResult {
+        let page = PreparedPage {
+            id: PageId(1),
+            pixels: None,
+            original: None,
+            blank: false,
+            text: text.map(|text| PageText(text.to_owned())),
+            draft: None,
+        };
+        let attempt = Attempt {
+            deadline: std::time::Instant::now(),
+            resample: false,
+        };
+        TextLayer::default().read(&page, attempt)
+    }
+
+    #[test]
+    fn a_layer_that_is_empty_or_has_no_meaning_fails_as_unsupported() {
+        for (text, words) in [
+            (None, "an image has no text layer"),
+            (Some(" \n\t"), "is empty"),
+            (Some("\u{FFFD}\u{FFFD} \u{E001}b"), "have no meaning"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Unsupported);
+            assert!(error.message.contains(words), "{error}");
+        }
+        for text in ["words", "a bullet \u{F0B7} among words", "漢字"] {
+            assert_eq!(read(Some(text)).unwrap().content, text);
+        }
     }
 }
