@@ -14,6 +14,7 @@
 //! |---|---|
 //! | what was typed, and what it means | [`cli`], [`config`] |
 //! | the nouns that the stages share | [`page`], [`mod@error`] |
+//! | which files can be read, and by what | [`formats`]: one table |
 //! | inputs → a sorted list of files | [`discover`] |
 //! | files → pages as pixels or text, a few ahead | [`prepare`]: worker processes with PDFium and image decoders |
 //! | which of the documents this run is for | [`shard`] |
@@ -28,6 +29,7 @@
 //! | one line of the output | [`record`] |
 //! | the output, and what is in it already | [`journal`] |
 //! | the standard error: bar, log, summary | [`progress`] |
+//! | what no child process may know | [`secrets`] |
 //! | how the program ends | [`mod@exit`], [`signals`] |
 //!
 //! What always holds, and the tests that hold it:
@@ -61,6 +63,7 @@ pub mod discover;
 pub mod engine;
 pub mod error;
 pub mod exit;
+pub mod formats;
 pub mod generation;
 pub mod hub;
 pub mod journal;
@@ -74,6 +77,7 @@ pub mod prepare;
 pub mod progress;
 pub mod record;
 pub mod run;
+pub mod secrets;
 pub mod shard;
 pub mod signals;
 pub mod source;

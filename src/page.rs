@@ -2,50 +2,11 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use image::{ImageFormat, RgbImage};
+use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
+pub use crate::formats::Format;
 use crate::{error::PageError, options::OutputFormat};
-
-/// A file format that can be read, by its content and not its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
-pub enum Format {
-    Pdf,
-    Png,
-    Jpeg,
-    Webp,
-    Bmp,
-    Gif,
-    Tiff,
-}
-
-impl Format {
-    /// How many bytes from the start of a file [`Format::of`] wants to see.
-    pub const HEAD: usize = 1024;
-
-    /// The format that a file's first bytes show.
-    ///
-    /// A PDF may have other bytes before its header, within the first 1024 (PDF 1.7, appendix H, note 13).
-    #[must_use]
-    pub fn of(head: &[u8]) -> Option<Self> {
-        match image::guess_format(head) {
-            Ok(ImageFormat::Png) => Some(Self::Png),
-            Ok(ImageFormat::Jpeg) => Some(Self::Jpeg),
-            Ok(ImageFormat::WebP) => Some(Self::Webp),
-            Ok(ImageFormat::Bmp) => Some(Self::Bmp),
-            Ok(ImageFormat::Gif) => Some(Self::Gif),
-            Ok(ImageFormat::Tiff) => Some(Self::Tiff),
-            _ => {
-                let head = &head[..head.len().min(Self::HEAD)];
-                head.windows(5)
-                    .any(|bytes| bytes == b"%PDF-")
-                    .then_some(Self::Pdf)
-            }
-        }
-    }
-}
 
 /// One input as discovery leaves it: a path that exists, or the reason why it can't be used.
 #[derive(Debug, Clone, PartialEq, Eq)]

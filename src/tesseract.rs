@@ -13,6 +13,7 @@ use image::RgbImage;
 use crate::{
     cancel::Cancel,
     error::{ErrorKind, PageError, Stage},
+    secrets::withhold,
 };
 
 const PROGRAM: &str = "tesseract";
@@ -32,7 +33,7 @@ impl Tesseract {
     /// The program or a language is not installed.
     pub fn find(flag: &str, languages: &str) -> Result<Self> {
         let told = |argument: &str| -> Result<String> {
-            let output = Command::new(PROGRAM)
+            let output = withhold(&mut Command::new(PROGRAM))
                 .arg(argument)
                 .output()
                 .map_err(|error| match error.kind() {
@@ -94,7 +95,7 @@ impl Tesseract {
     /// The program failed ([`ErrorKind::Engine`]), or a signal ended it ([`ErrorKind::Crashed`]).
     pub fn read(&self, image: &RgbImage, cancel: &Cancel) -> Result<Option<String>, PageError> {
         let mut command = Command::new(PROGRAM);
-        command.args(["stdin", "stdout", "-l", &self.languages]);
+        withhold(&mut command).args(["stdin", "stdout", "-l", &self.languages]);
         if self.one_core {
             command.env("OMP_THREAD_LIMIT", "1");
         }

@@ -17,14 +17,9 @@ use ignore::{DirEntry, WalkBuilder};
 pub use self::globs::Globs;
 use crate::{
     error::{ErrorKind, PageError, Stage},
-    page::{Format, Source},
+    formats::{self, Format, is_known_extension},
+    page::Source,
 };
-
-/// The extensions that are taken from folders, in lower case.
-const EXTENSIONS: [&str; 10] = [
-    "pdf", "png", "jpg", "jpeg", "jfif", "webp", "bmp", "gif", "tif", "tiff",
-];
-const LOOKED_FOR: &str = "PDF, PNG, JPEG, WebP, BMP, GIF or TIFF";
 
 /// What the user wants read.
 #[derive(Debug, Clone, Default)]
@@ -192,7 +187,7 @@ impl Listing<'_> {
             .extension()
             .map(|extension| extension.to_string_lossy().to_lowercase());
         let known = match &extension {
-            Some(extension) => EXTENSIONS.contains(&extension.as_str()),
+            Some(extension) => is_known_extension(extension),
             None => is_regular && shows_known_format(path),
         };
         if !(known && is_regular) {
@@ -280,7 +275,8 @@ fn nothing_found(paths: &[PathBuf], listing: &Listing) -> String {
     let mut parts = Vec::new();
     if !searched.is_empty() {
         parts.push(format!(
-            "found no {LOOKED_FOR} file in {}",
+            "found no {} file in {}",
+            formats::alternatives(),
             shortened(&searched)
         ));
     } else if failed.is_empty() {

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     backoff::retry,
     cancel::Cancel,
-    error::{ErrorKind, PageError, Stage},
+    error::{PageError, Stage},
     page::{Document, Format, PageId, PageRef, PageText, Preparation, PreparedPage, Source},
 };
 
@@ -312,11 +312,7 @@ impl Producer {
         let checksum = format!("{:x}", hash.finalize());
         self.done.note_checksum(&metadata, begin, &checksum);
         document.doc_id = Some(checksum);
-        Format::of(&head).ok_or_else(|| {
-            let message = "the content is neither a PDF nor an image of a known format (PNG, JPEG, \
-                           WebP, BMP, GIF, TIFF), whatever the file's name says";
-            PageError::new(ErrorKind::Unsupported, Stage::Open, message)
-        })
+        Format::identify(&head)
     }
 }
 

@@ -17,7 +17,10 @@ use super::{
     crashed,
     protocol::{self, PageHeader, Reply, Request},
 };
-use crate::error::{ErrorKind, PageError, Stage};
+use crate::{
+    error::{ErrorKind, PageError, Stage},
+    secrets::withhold,
+};
 
 /// The subcommand that makes this program a worker.
 pub const SUBCOMMAND: &str = "prepare-worker";
@@ -151,10 +154,9 @@ enum Lost {
 impl Worker {
     fn start(program: &Path) -> Result<Self> {
         let mut command = Command::new(program);
-        command
+        // What decodes files from anywhere need not know any.
+        withhold(&mut command)
             .arg(SUBCOMMAND)
-            // What decodes files from anywhere need not know it.
-            .env_remove("OMNIDOCS_SERVER_API_KEY")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());

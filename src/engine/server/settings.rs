@@ -2,8 +2,8 @@
 
 use std::{fmt, time::Duration};
 
-/// Where the key is looked for. There is no option for it, since others can see what is typed.
-pub const API_KEY: &str = "OMNIDOCS_SERVER_API_KEY";
+/// There is no option for the key, since others can see what is typed.
+pub use crate::secrets::SERVER_API_KEY as API_KEY;
 
 /// How to ask a server.
 #[derive(Debug, Clone)]
