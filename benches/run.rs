@@ -114,7 +114,7 @@ fn workers(room: &Room) {
             prefetch: 2 * workers,
             retries: 0,
             page_timeout: Duration::from_secs(60),
-            program: env!("CARGO_BIN_EXE_omnidocs").into(),
+            decoder: prepare::DecoderChoice::Workers(env!("CARGO_BIN_EXE_omnidocs").into()),
         };
         let pages = prepare::pages(vec![source.clone()], settings, &Cancel::default())
             .expect("preparation starts");

@@ -54,7 +54,7 @@ fn prepare_all(file: &str, copies: usize) -> usize {
         prefetch: 4,
         retries: 0,
         page_timeout: Duration::from_secs(60),
-        program: env!("CARGO_BIN_EXE_omnidocs").into(),
+        decoder: prepare::DecoderChoice::Workers(env!("CARGO_BIN_EXE_omnidocs").into()),
     };
     let pages = prepare::pages(vec![source; copies], settings, &Cancel::default())
         .expect("preparation starts");

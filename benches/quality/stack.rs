@@ -95,7 +95,7 @@ fn render(path: PathBuf) -> Vec<RgbImage> {
         prefetch: 2,
         retries: 0,
         page_timeout: Duration::from_secs(60),
-        program: env!("CARGO_BIN_EXE_omnidocs").into(),
+        decoder: prepare::DecoderChoice::Workers(env!("CARGO_BIN_EXE_omnidocs").into()),
     };
     let pages =
         prepare::pages(vec![source], settings, &Cancel::default()).expect("preparation starts");

@@ -16,7 +16,7 @@ use crate::{
     exit::Exit,
     journal::{self, Closed, Journal, Resume, Target},
     page::{Needs, Preparation, Source},
-    prepare::{self, Raster, worker_pool::this_program},
+    prepare::{self, DecoderChoice, Raster, worker_pool::this_program},
     progress::Progress,
     run,
     signals::SignalHandlers,
@@ -57,7 +57,7 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
         prefetch: settings.prefetch,
         retries: settings.retries,
         page_timeout: settings.page_timeout,
-        program: this_program()?,
+        decoder: DecoderChoice::Workers(this_program()?),
     };
     if settings.dry_run {
         let recorded = journal::peek(&settings.output, output_settings, settings.restart)?;

@@ -5,39 +5,48 @@
 //! that memory is bounded whatever the size of the input. The end of the input is a slot too: a producer that is lost is
 //! not taken for it.
 //!
-//! Documents are decoded in worker processes, one for each thread and one for the producer. What crashes or hangs there
-//! costs the page that was asked for, and nothing else.
+//! A [`Decoder`] opens the documents, mostly in worker processes, one for each thread and one for the producer. What
+//! crashes or hangs there costs the page that was asked for, and nothing else.
 
 mod blank;
+pub mod decoder;
 mod decoders;
 mod draft;
+mod failure;
+mod faults;
+pub mod in_process;
+mod launch;
 mod producer;
 mod protocol;
 pub mod resize;
 pub mod worker;
 pub mod worker_pool;
+mod worker_process;
 
 use std::{
     fs::Metadata,
-    io,
     path::PathBuf,
     sync::Arc,
     thread,
     time::{Duration, SystemTime},
 };
 
-use ::image::RgbImage;
 use anyhow::{Context, Result, bail};
 use crossbeam_channel::{Receiver, Select, TryRecvError, bounded};
 use rayon::ThreadPoolBuilder;
-use serde::{Deserialize, Serialize};
 
-pub use self::producer::SkipCounts;
-use self::{draft::Drafts, producer::Producer, worker_pool::Workers};
+pub use self::{
+    decoder::{Decoder, Raster},
+    producer::SkipCounts,
+};
+use self::{
+    draft::Drafts, failure::crashed, in_process::InProcess, producer::Producer,
+    worker_pool::WorkerPool,
+};
 use crate::{
     cancel::{Cancel, NotReceived, Reason},
-    error::{ErrorKind, PageError, Stage},
-    page::{Document, Needs, PageRef, PixelBudget, Preparation, Source},
+    error::Stage,
+    page::{Document, Needs, PageRef, Preparation, Source},
     page_selection::PageSelection,
     source::{Next, PageSource},
     tesseract::Tesseract,
@@ -62,24 +71,30 @@ pub struct Settings {
     pub retries: u32,
     /// A page that takes longer than this fails.
     pub page_timeout: Duration,
-    /// The program that worker processes run: `omnidocs`.
-    pub program: PathBuf,
+    /// Where documents are decoded.
+    pub decoder: DecoderChoice,
 }
 
-/// How a page is turned into pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Raster {
-    /// The size of a PDF page before [`resize::smart_resize`], in pixels per inch.
-    pub dpi: f64,
-    /// What [`resize::smart_resize`] makes of a page's size; a PDF page is rendered once, at exactly this.
-    pub budget: PixelBudget,
+/// Where documents are decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DecoderChoice {
+    /// In worker processes of this program, `omnidocs`; see [`WorkerPool`].
+    Workers(PathBuf),
+    /// In this process, where a damaged document may end it; see [`InProcess`].
+    InProcess,
 }
 
-/// A page as the model sees it.
-struct Pixelated {
-    image: RgbImage,
-    /// (width, height) before it was resized.
-    original: (u32, u32),
+impl DecoderChoice {
+    /// Starts the decoder. One in worker processes gives up a page after `page_timeout`.
+    ///
+    /// # Errors
+    /// No process or thread can be started, or PDFium can't be loaded.
+    pub fn start(&self, page_timeout: Duration) -> Result<Arc<dyn Decoder>> {
+        Ok(match self {
+            Self::Workers(program) => Arc::new(WorkerPool::start(program.clone(), page_timeout)?),
+            Self::InProcess => Arc::new(InProcess::start()?),
+        })
+    }
 }
 
 /// Tells what need not be prepared, since an earlier run has done it.
@@ -166,7 +181,7 @@ pub fn pages_except(
         .thread_name(|index| format!("prepare-{index}"))
         .build()
         .context("the preparation threads can't be started")?;
-    let workers = Workers::start(settings.program.clone(), settings.page_timeout)?;
+    let decoder = settings.decoder.start(settings.page_timeout)?;
     let (slot_tx, slots) = bounded(settings.prefetch);
     let cancel = cancel.child();
     let drafts = settings.draft.clone();
@@ -174,7 +189,7 @@ pub fn pages_except(
     let skipped = Arc::<SkipCounts>::default();
     let mut producer = Producer {
         settings: Arc::new(settings),
-        workers: Arc::new(workers),
+        decoder,
         drafts: drafts.clone(),
         pool,
         slots: slot_tx,
@@ -309,24 +324,4 @@ impl Drop for Pages {
             drafts.end();
         }
     }
-}
-
-fn not_opened(error: &io::Error) -> PageError {
-    let message = match error.kind() {
-        io::ErrorKind::NotFound => "the file is not there any more".to_owned(),
-        io::ErrorKind::PermissionDenied => {
-            "there is no permission to read the file; change that, or run as a user who has it"
-                .to_owned()
-        }
-        _ => format!("the file can't be read: {error}"),
-    };
-    unreadable(Stage::Open, message)
-}
-
-fn unreadable(stage: Stage, message: impl Into<String>) -> PageError {
-    PageError::new(ErrorKind::Unreadable, stage, message)
-}
-
-fn crashed(stage: Stage, message: impl Into<String>) -> PageError {
-    PageError::new(ErrorKind::Crashed, stage, message)
 }

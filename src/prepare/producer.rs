@@ -13,17 +13,14 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use image::RgbImage;
 use rayon::ThreadPool;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Done, Settings, Slot, crashed,
+    Done, Settings, Slot,
+    decoder::{Decoder, DocumentRequest, PageRequest},
     draft::Drafts,
-    not_opened,
-    protocol::{Request, Wanted},
-    unreadable,
-    worker_pool::Workers,
+    failure::{not_opened, unreadable},
 };
 use crate::{
     backoff::retry,
@@ -38,7 +35,7 @@ const PIECE: usize = 1 << 18;
 /// Walks through the documents.
 pub(super) struct Producer {
     pub(super) settings: Arc<Settings>,
-    pub(super) workers: Arc<Workers>,
+    pub(super) decoder: Arc<dyn Decoder>,
     pub(super) drafts: Option<Arc<Drafts>>,
     pub(super) pool: ThreadPool,
     pub(super) slots: Sender<Slot>,
@@ -69,10 +66,8 @@ struct ToDo {
 
 /// A document that pages can be asked of.
 struct Opened {
-    workers: Arc<Workers>,
-    /// Differs from document to document.
-    ticket: u64,
-    format: Format,
+    decoder: Arc<dyn Decoder>,
+    request: DocumentRequest,
 }
 
 impl Producer {
@@ -270,14 +265,16 @@ impl Producer {
     ) -> (Result<(Opened, u32), PageError>, u32) {
         document.format = Some(format);
         let opened = Opened {
-            workers: Arc::clone(&self.workers),
-            ticket: self.next_document,
-            format,
+            decoder: Arc::clone(&self.decoder),
+            request: DocumentRequest {
+                id: self.next_document,
+                path: document.path.clone(),
+                format,
+            },
         };
         self.next_document += 1;
-        let request = opened.request(Wanted::PageCount);
         let (count, attempts) = retry(self.settings.retries, &self.cancel, || {
-            self.workers.page_count(request, &document.path)
+            self.decoder.page_count(&opened.request)
         });
         document.page_count = count.as_ref().ok().copied();
         (count.map(|count| (opened, count)), attempts)
@@ -362,36 +359,24 @@ impl SkipCounts {
 }
 
 impl Opened {
-    fn request(&self, wanted: Wanted) -> Request {
-        Request {
-            document: self.ticket,
-            format: self.format,
-            wanted,
-        }
-    }
-
     fn page(
         &self,
         id: PageId,
         page: &PageRef,
         settings: &Settings,
     ) -> Result<PreparedPage, PageError> {
-        let request = self.request(Wanted::Page {
+        let request = PageRequest {
             number: page.number,
             raster: settings.raster,
             needs: settings.needs,
-        });
-        let (header, pixels) = self.workers.page(request, &page.document.path)?;
-        let pixels = header.size.map(|(width, height)| {
-            RgbImage::from_raw(width, height, pixels)
-                .ok_or_else(|| crashed(Stage::Prepare, "the page came with too few pixels"))
-        });
+        };
+        let decoded = self.decoder.page(&self.request, request)?;
         Ok(PreparedPage {
             id,
-            pixels: pixels.transpose()?.map(Arc::new),
-            original: header.original,
-            blank: header.blank,
-            text: header.text.map(PageText),
+            pixels: decoded.pixels.map(Arc::new),
+            original: decoded.original,
+            blank: decoded.blank,
+            text: decoded.text.map(PageText),
             draft: None,
         })
     }

@@ -2,24 +2,51 @@
 //!
 //! A frame is the header's length (u32) and the number of raw bytes (u64), both little-endian, then the header, then
 //! the bytes. The raw bytes of a request are the document's path, which need not be UTF-8; those of a page are its
-//! pixels.
+//! pixels and then its text.
+//!
+//! A worker may have been taken over by what it decodes. So every request carries a ticket that its answer must repeat,
+//! and a frame that is longer than the answer to its request can be is not read.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
     path::{Path, PathBuf},
 };
 
+use image::RgbImage;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::Raster;
+use super::{
+    decoder::{DecodedPage, MAX_PAGES, MAX_TEXT_BYTES, PageRequest},
+    resize::max_resized_pixels,
+};
 use crate::{
     error::{PageError, Stage},
-    page::{Format, Needs},
+    formats::DecoderKind,
+    page::Format,
 };
 
-/// What is asked of a worker process. Every request names its document, so that any worker can answer it.
+/// A header has at most so many bytes: it holds numbers, and at most one error's message.
+const MAX_HEADER: u32 = 64 << 10;
+/// An error's message has at most so many bytes, so that it fits into a header however it is escaped.
+const MAX_MESSAGE: usize = 8 << 10;
+/// A path has at most so many bytes.
+pub const MAX_PATH: u64 = 1 << 20;
+
+/// The first thing that a worker says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Greeting {
+    /// It has started and can work.
+    Ready,
+    /// It can never work, for this reason.
+    Broken(String),
+}
+
+/// What is asked of a worker. Every request names its document, so that any worker can answer it.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Request {
+    /// Differs from request to request.
+    pub ticket: u64,
     /// Differs from document to document; the worker keeps the latest one open.
     pub document: u64,
     /// What the document's first bytes show.
@@ -35,14 +62,7 @@ pub enum Wanted {
     /// How many pages it has.
     PageCount,
     /// One of its pages.
-    Page {
-        /// 1-based.
-        number: u32,
-        /// How it becomes pixels.
-        raster: Raster,
-        /// What the engine looks at.
-        needs: Needs,
-    },
+    Page(PageRequest),
 }
 
 impl Wanted {
@@ -50,29 +70,50 @@ impl Wanted {
     pub fn stage(self) -> Stage {
         match self {
             Self::PageCount => Stage::Open,
-            Self::Page { .. } => Stage::Prepare,
+            Self::Page(_) => Stage::Prepare,
+        }
+    }
+
+    /// How many raw bytes an answer has at most.
+    pub fn max_bytes(self) -> u64 {
+        match self {
+            Self::PageCount => 0,
+            Self::Page(PageRequest { raster, needs, .. }) => {
+                let pixels = if needs.pixels {
+                    max_resized_pixels(&raster.budget).saturating_mul(3)
+                } else {
+                    0
+                };
+                let text = if needs.text { MAX_TEXT_BYTES } else { 0 };
+                pixels.saturating_add(text)
+            }
         }
     }
 }
 
-/// What a worker process answers.
+/// What a worker answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// That of the request.
+    pub ticket: u64,
+    /// The answer proper.
+    pub reply: Reply,
+}
+
+/// The answer to a request's question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    /// It has started and can work.
-    Ready,
-    /// It can never work, for this reason.
-    Broken(String),
     /// [`Wanted::PageCount`].
     PageCount(u32),
-    /// [`Wanted::Page`]; the frame's bytes are the pixels, u8 RGB, row by row.
+    /// [`Wanted::Page`]; the frame's bytes are the pixels, u8 RGB, row by row, and then the text in UTF-8.
     Page(PageHeader),
     /// The document or the page has this error.
     Failed(PageError),
 }
 
-/// All of a page but its pixels.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// All of a page but its pixels and its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PageHeader {
     /// (width, height) of the pixels.
     pub size: Option<(u32, u32)>,
@@ -80,39 +121,191 @@ pub struct PageHeader {
     pub original: Option<(u32, u32)>,
     /// Whether the pixels show nothing.
     pub blank: bool,
-    /// The text layer.
-    pub text: Option<String>,
+    /// The length of the text layer in bytes.
+    pub text_bytes: Option<u64>,
 }
 
-/// Writes one frame.
+impl PageHeader {
+    fn of(page: &DecodedPage) -> Self {
+        Self {
+            size: page.pixels.as_ref().map(RgbImage::dimensions),
+            original: page.original,
+            blank: page.blank,
+            text_bytes: page.text.as_ref().map(|text| text.len() as u64),
+        }
+    }
+
+    fn pixel_bytes(self) -> u64 {
+        let (width, height) = self.size.unwrap_or_default();
+        (u64::from(width) * u64::from(height)).saturating_mul(3)
+    }
+}
+
+/// A request's answer, of the kind that was asked for.
+#[derive(Debug)]
+pub enum Answered {
+    /// A document has so many pages.
+    PageCount(u32),
+    /// A page.
+    Page(DecodedPage),
+    /// The document or the page has this error.
+    Failed(PageError),
+}
+
+/// Writes the answer to a request.
 ///
 /// # Errors
 /// The other side is gone.
-pub fn write<T: Serialize>(to: &mut impl Write, header: &T, bytes: &[u8]) -> io::Result<()> {
+pub fn write_answer(to: &mut impl Write, ticket: u64, answer: &Answered) -> io::Result<()> {
+    let (reply, pixels, text) = match answer {
+        Answered::PageCount(count) => (Reply::PageCount(*count), None, None),
+        Answered::Page(page) => (
+            Reply::Page(PageHeader::of(page)),
+            page.pixels.as_ref(),
+            page.text.as_ref(),
+        ),
+        Answered::Failed(error) => (Reply::Failed(shortened(error)), None, None),
+    };
+    let pixels = pixels.map(|pixels| pixels.as_raw().as_slice());
+    let text = text.map(String::as_bytes);
+    let bytes = [pixels.unwrap_or_default(), text.unwrap_or_default()];
+    write(to, &Answer { ticket, reply }, &bytes)
+}
+
+fn shortened(error: &PageError) -> PageError {
+    let mut error = error.clone();
+    if error.message.len() > MAX_MESSAGE {
+        let end = (0..=MAX_MESSAGE).rfind(|&end| error.message.is_char_boundary(end));
+        error.message.truncate(end.unwrap_or(0));
+        error.message.push('…');
+    }
+    error
+}
+
+/// Reads an answer of at most `max_bytes` raw bytes, asked for when one comes. No memory is taken for what the header does
+/// not account for.
+///
+/// # Errors
+/// [`ErrorKind::InvalidData`] if the other side sends what no worker sends; others if it has ended.
+pub fn read_answer(
+    from: &mut impl Read,
+    max_bytes: impl FnOnce() -> u64,
+) -> io::Result<(Answer, Vec<u8>)> {
+    let (answer, length) = read_header::<Answer>(from, max_bytes)?;
+    let expected = match &answer.reply {
+        Reply::Page(header) => header
+            .pixel_bytes()
+            .saturating_add(header.text_bytes.unwrap_or(0)),
+        Reply::PageCount(_) | Reply::Failed(_) => 0,
+    };
+    if length != expected {
+        return Err(invalid(format!(
+            "{length} bytes for a page of {expected} bytes"
+        )));
+    }
+    Ok((answer, read_bytes(from, length)?))
+}
+
+/// What an answer says to its request.
+///
+/// # Errors
+/// It is the answer to another one, or to none that there can be.
+pub fn check_answer(
+    request: &Request,
+    (answer, mut bytes): (Answer, Vec<u8>),
+) -> io::Result<Answered> {
+    if answer.ticket != request.ticket {
+        return Err(invalid("an answer to another question"));
+    }
+    match (answer.reply, request.wanted) {
+        (Reply::Failed(error), _) => Ok(Answered::Failed(error)),
+        (Reply::PageCount(count), Wanted::PageCount) => {
+            let most = match request.format.info().decoder {
+                DecoderKind::Pdf | DecoderKind::Tiff => MAX_PAGES,
+                DecoderKind::Jpeg | DecoderKind::Image(_) => 1,
+            };
+            if (1..=most).contains(&count) {
+                Ok(Answered::PageCount(count))
+            } else {
+                Err(invalid(format!("a document of {count} pages")))
+            }
+        }
+        (Reply::Page(header), Wanted::Page(PageRequest { needs, .. })) => {
+            if header.size.is_some() != needs.pixels || header.text_bytes.is_some() && !needs.text {
+                return Err(invalid("a page with other parts than those asked for"));
+            }
+            let text = bytes.split_off(header.pixel_bytes() as usize);
+            let text = header.text_bytes.map(|_| String::from_utf8(text));
+            let pixels = match header.size {
+                Some((0, _) | (_, 0)) => return Err(invalid("a page without pixels")),
+                Some((width, height)) => RgbImage::from_raw(width, height, bytes),
+                None => None,
+            };
+            Ok(Answered::Page(DecodedPage {
+                pixels,
+                original: header.original,
+                blank: header.blank,
+                text: text.transpose().map_err(|_| invalid("text that is none"))?,
+            }))
+        }
+        _ => Err(invalid("an answer to another question")),
+    }
+}
+
+fn invalid(reason: impl Into<String>) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, reason.into())
+}
+
+/// Writes one frame; its raw bytes come in pieces.
+///
+/// # Errors
+/// The other side is gone.
+pub fn write<T: Serialize>(to: &mut impl Write, header: &T, bytes: &[&[u8]]) -> io::Result<()> {
     let header = serde_json::to_vec(header)?;
     let length = u32::try_from(header.len()).map_err(io::Error::other)?;
+    let bytes_length: usize = bytes.iter().map(|piece| piece.len()).sum();
     to.write_all(&length.to_le_bytes())?;
-    to.write_all(&(bytes.len() as u64).to_le_bytes())?;
+    to.write_all(&(bytes_length as u64).to_le_bytes())?;
     to.write_all(&header)?;
-    to.write_all(bytes)?;
+    for piece in bytes {
+        to.write_all(piece)?;
+    }
     to.flush()
 }
 
-/// Reads one frame.
+/// Reads one frame of at most `max_bytes` raw bytes.
 ///
 /// # Errors
-/// There is none: the other side has ended or is confused.
-pub fn read<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<(T, Vec<u8>)> {
+/// As [`read_answer`].
+pub fn read<T: DeserializeOwned>(from: &mut impl Read, max_bytes: u64) -> io::Result<(T, Vec<u8>)> {
+    let (header, length) = read_header(from, || max_bytes)?;
+    Ok((header, read_bytes(from, length)?))
+}
+
+/// Reads a frame's header; says also how many raw bytes follow.
+fn read_header<T: DeserializeOwned>(
+    from: &mut impl Read,
+    max_bytes: impl FnOnce() -> u64,
+) -> io::Result<(T, u64)> {
     let (mut header_length, mut bytes_length) = ([0; 4], [0; 8]);
     from.read_exact(&mut header_length)?;
     from.read_exact(&mut bytes_length)?;
-    let header = exactly(from, u32::from_le_bytes(header_length).into())?;
-    let bytes = exactly(from, u64::from_le_bytes(bytes_length))?;
-    Ok((serde_json::from_slice(&header)?, bytes))
+    let (header_length, bytes_length) = (
+        u32::from_le_bytes(header_length),
+        u64::from_le_bytes(bytes_length),
+    );
+    if header_length > MAX_HEADER || bytes_length > max_bytes() {
+        return Err(invalid(format!(
+            "a frame of {header_length} and {bytes_length} bytes"
+        )));
+    }
+    let header = read_bytes(from, header_length.into())?;
+    let header = serde_json::from_slice(&header).map_err(|error| invalid(error.to_string()))?;
+    Ok((header, bytes_length))
 }
 
-/// Memory grows with what arrives, not with what a confused sender announces.
-fn exactly(from: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
+/// Memory grows with what arrives, not with what is announced.
+fn read_bytes(from: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // Pixels come in one piece; beyond that the announced length has to prove itself.
     bytes.reserve_exact(length.min(1 << 24) as usize);
@@ -143,27 +336,148 @@ pub fn path_from_bytes(bytes: Vec<u8>) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::{
+        error::ErrorKind as Kind,
+        page::{Needs, PixelBudget},
+        prepare::decoder::Raster,
+    };
+
+    fn request(pixels: bool, text: bool) -> Request {
+        let budget = PixelBudget {
+            factor: 1,
+            min_pixels: 1,
+            max_pixels: 100,
+        };
+        let page = PageRequest {
+            number: 1,
+            raster: Raster { dpi: 72.0, budget },
+            needs: Needs { pixels, text },
+        };
+        Request {
+            ticket: 7,
+            document: 0,
+            format: Format::Pdf,
+            wanted: Wanted::Page(page),
+        }
+    }
+
+    fn page() -> DecodedPage {
+        DecodedPage {
+            pixels: Some(RgbImage::from_fn(2, 1, |x, _| image::Rgb([x as u8; 3]))),
+            original: Some((20, 10)),
+            blank: false,
+            text: Some("ä".to_owned()),
+        }
+    }
+
+    fn sent(ticket: u64, answer: &Answered) -> Vec<u8> {
+        let mut sent = Vec::new();
+        write_answer(&mut sent, ticket, answer).unwrap();
+        sent
+    }
+
+    /// What becomes of `sent` as the answer to `request`.
+    fn received(request: &Request, mut sent: &[u8]) -> io::Result<Answered> {
+        check_answer(
+            request,
+            read_answer(&mut sent, || request.wanted.max_bytes())?,
+        )
+    }
 
     #[test]
-    fn a_frame_arrives_as_it_was_sent_and_half_a_frame_does_not() {
-        let header = Reply::Page(PageHeader {
-            size: Some((2, 1)),
-            text: Some("ä".to_owned()),
-            ..PageHeader::default()
-        });
-        let mut sent = Vec::new();
-        write(&mut sent, &header, b"pixels").unwrap();
-        let arrived: (Reply, Vec<u8>) = read(&mut sent.as_slice()).unwrap();
-        assert_eq!(arrived, (header, b"pixels".to_vec()));
+    fn a_page_arrives_as_it_was_sent_and_half_of_it_does_not() {
+        let sent = sent(7, &Answered::Page(page()));
+        let Answered::Page(arrived) = received(&request(true, true), &sent).unwrap() else {
+            panic!("no page");
+        };
+        assert_eq!(arrived, page());
         for length in 0..sent.len() {
-            assert!(read::<Reply>(&mut &sent[..length]).is_err(), "{length}");
+            let error = received(&request(true, true), &sent[..length]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::UnexpectedEof, "{length}");
         }
     }
 
     #[test]
-    fn a_confused_sender_is_an_error_and_not_a_memory_hog() {
-        let error = read::<Reply>(&mut [0xFF_u8; 64].as_slice()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+    fn an_answer_to_another_question_is_refused() {
+        let count = Request {
+            wanted: Wanted::PageCount,
+            ..request(true, true)
+        };
+        for (request, ticket, answer) in [
+            (request(true, true), 6, Answered::Page(page())),
+            (request(true, true), 7, Answered::PageCount(1)),
+            (request(false, true), 7, Answered::Page(page())),
+            (request(true, false), 7, Answered::Page(page())),
+            (
+                request(true, true),
+                7,
+                Answered::Page(DecodedPage::default()),
+            ),
+            (count, 7, Answered::PageCount(u32::MAX)),
+            (count, 7, Answered::PageCount(0)),
+            (count, 7, Answered::Page(DecodedPage::default())),
+        ] {
+            let error = received(&request, &sent(ticket, &answer)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidData, "{answer:?}");
+        }
+        let png = Request {
+            format: Format::Png,
+            ..count
+        };
+        assert!(received(&png, &sent(7, &Answered::PageCount(2))).is_err());
+    }
+
+    #[test]
+    fn a_frame_longer_than_its_answer_can_be_is_not_read() {
+        let announced = |header: u32, bytes: u64| {
+            let lengths = [&header.to_le_bytes()[..], &bytes.to_le_bytes()].concat();
+            // Whoever reads on never comes to an end.
+            let mut endless = lengths.chain(io::repeat(b' '));
+            read_answer(&mut endless, || 1000).unwrap_err().kind()
+        };
+        assert_eq!(announced(u32::MAX, 0), ErrorKind::InvalidData);
+        assert_eq!(announced(MAX_HEADER + 1, 0), ErrorKind::InvalidData);
+        assert_eq!(announced(10, 1001), ErrorKind::InvalidData);
+        assert_eq!(announced(10, u64::MAX), ErrorKind::InvalidData);
+        // Neither are bytes that the header does not account for.
+        for size in [None, Some((1, 1)), Some((u32::MAX, u32::MAX))] {
+            let header = PageHeader {
+                size,
+                ..PageHeader::default()
+            };
+            let reply = Reply::Page(header);
+            let mut sent = Vec::new();
+            write(&mut sent, &Answer { ticket: 7, reply }, &[b"pixels"]).unwrap();
+            let error = received(&request(true, true), &sent).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidData, "{size:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_message_fits_into_a_header() {
+        let message = "\u{1}".repeat(MAX_MESSAGE - 1) + &"ä".repeat(1000);
+        let error = PageError::new(Kind::Unreadable, Stage::Prepare, message);
+        let sent = sent(7, &Answered::Failed(error));
+        let received = received(&request(true, true), &sent).unwrap();
+        let Answered::Failed(error) = received else {
+            panic!("no error");
+        };
+        assert!(error.message.ends_with("\u{1}…"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 0_usize..200, at in 0_usize..200) {
+            let _ = received(&request(true, true), &bytes);
+            let mut damaged = sent(7, &Answered::Page(page()));
+            let at = at % damaged.len();
+            bytes.truncate(damaged.len() - at);
+            damaged[at..at + bytes.len()].copy_from_slice(&bytes);
+            damaged.truncate(damaged.len() - cut % damaged.len());
+            let _ = received(&request(true, true), &damaged);
+        }
     }
 }

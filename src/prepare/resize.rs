@@ -61,6 +61,15 @@ pub fn smart_resize(
     Ok((h.max(factor) as u32, w.max(factor) as u32))
 }
 
+/// More pixels than [`smart_resize`] gives any page: its rounding, and sides that become one factor, exceed the budget.
+#[must_use]
+pub fn max_resized_pixels(budget: &PixelBudget) -> u64 {
+    let pixels = budget.max_pixels.max(budget.min_pixels) as f64;
+    let factor = f64::from(budget.factor);
+    let (long, short) = ((pixels * MAX_ASPECT_RATIO).sqrt(), pixels.sqrt());
+    ((long + factor) * factor + short * factor + pixels).ceil() as u64
+}
+
 /// Resamples an image to `width` × `height` as `BICUBIC` of Pillow 13 does: Catmull-Rom, antialiased where it shrinks, on
 /// u8. An image that has this size already comes back as it is.
 ///

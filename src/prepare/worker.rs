@@ -1,65 +1,59 @@
 //! A worker process: opens documents and makes pages of them for the program that started it.
 //!
-//! It is this program again, with the hidden subcommand `prepare-worker`, requests on its standard input and replies on
+//! It is this program again, with the hidden subcommand `prepare-worker`, requests on its standard input and answers on
 //! its standard output. Decoders of a dozen formats read what strangers wrote; here, what a crash, a hang or a hunger
 //! for memory costs is one process and one page.
 
-use std::{io, path::Path, process, sync::mpsc, thread};
+use std::{io, process, sync::mpsc, thread};
 
-use ::image::RgbImage;
 use anyhow::{Context, Result};
 use pdfium_render::prelude::Pdfium;
 
 use super::{
-    Pixelated, Raster,
-    blank::is_blank,
-    decoders::{image, pdf::Pdf, pdfium},
-    protocol::{self, PageHeader, Reply, Request, Wanted},
-};
-use crate::{
-    error::{ErrorKind, PageError, Stage, guard},
-    page::{Format, Needs},
+    decoder::DocumentRequest,
+    decoders::{pdfium, session::Session},
+    faults::Faults,
+    protocol::{self, Answered, Greeting, MAX_PATH, Request, Wanted},
 };
 
 /// A worker may hold this many bytes of memory, its program included. Decoding and resizing the largest image that is
 /// accepted takes about two thirds of it.
 #[cfg(unix)]
-const MEMORY: u64 = 3 << 30;
-
-/// A page that is reduced by more than this on a side may look blank without being it. A scan at 600 dpi is reduced by 4.
-const MOST_REDUCED: u32 = 6;
+const MAX_MEMORY: u64 = 3 << 30;
 
 /// Answers requests until there are none.
 ///
 /// # Errors
 /// The program that asks is gone.
 pub fn serve() -> Result<()> {
+    end_with_parent();
     restrict();
-    let mut replies = io::stdout().lock();
+    let mut answers = io::stdout().lock();
     let pdfium = match pdfium::load() {
         Ok(bindings) => Pdfium::new(bindings),
         Err(error) => {
-            let reason = Reply::Broken(format!("{error:#}"));
-            return protocol::write(&mut replies, &reason, &[]).context("nobody listens");
+            let reason = Greeting::Broken(format!("{error:#}"));
+            return protocol::write(&mut answers, &reason, &[]).context("nobody listens");
         }
     };
-    protocol::write(&mut replies, &Reply::Ready, &[]).context("nobody listens")?;
+    protocol::write(&mut answers, &Greeting::Ready, &[]).context("nobody listens")?;
     let faults = Faults::from_environment();
-    let mut open = None;
+    let mut session = Session::new(&pdfium);
     for (request, path) in listen() {
-        let path = protocol::path_from_bytes(path);
-        faults.strike(request.wanted);
-        let answer = guard(request.wanted.stage(), "the decoder", || {
-            answer(&pdfium, &mut open, request, &path)
-        });
-        let (reply, pixels) = answer.unwrap_or_else(|error| {
-            if error.kind == ErrorKind::Crashed {
-                // A panic may have left the document in any state.
-                open = None;
-            }
-            (Reply::Failed(error), Vec::new())
-        });
-        protocol::write(&mut replies, &reply, &pixels).context("nobody listens")?;
+        faults.inject_before(request.wanted);
+        let document = DocumentRequest {
+            id: request.document,
+            path: protocol::path_from_bytes(path),
+            format: request.format,
+        };
+        let answer = match request.wanted {
+            Wanted::PageCount => session.page_count(&document).map(Answered::PageCount),
+            Wanted::Page(page) => session.page(&document, page).map(Answered::Page),
+        };
+        let answer = answer.unwrap_or_else(Answered::Failed);
+        faults
+            .answer(&mut answers, request, &answer)
+            .context("nobody listens")?;
     }
     Ok(())
 }
@@ -70,7 +64,7 @@ fn listen() -> mpsc::Receiver<(Request, Vec<u8>)> {
     let (sender, requests) = mpsc::channel();
     thread::spawn(move || {
         let mut input = io::stdin().lock();
-        while let Ok(request) = protocol::read(&mut input) {
+        while let Ok(request) = protocol::read(&mut input, MAX_PATH) {
             if sender.send(request).is_err() {
                 return;
             }
@@ -80,120 +74,13 @@ fn listen() -> mpsc::Receiver<(Request, Vec<u8>)> {
     requests
 }
 
-/// The document that was asked for last, open.
-struct Open<'a> {
-    document: u64,
-    file: File<'a>,
-}
-
-enum File<'a> {
-    Pdf(Box<Pdf<'a>>),
-    Image { format: Format, page_count: u32 },
-}
-
-fn answer<'a>(
-    pdfium: &'a Pdfium,
-    open: &mut Option<Open<'a>>,
-    request: Request,
-    path: &Path,
-) -> Result<(Reply, Vec<u8>), PageError> {
-    if open
-        .as_ref()
-        .is_none_or(|open| open.document != request.document)
+/// Has the system end this process with the program that started it, also where it can't end itself.
+fn end_with_parent() {
+    #[cfg(target_os = "linux")]
     {
-        // The old document is closed first: this process never holds two.
-        *open = None;
-    }
-    let Open { file, .. } = match open {
-        Some(open) => open,
-        None => open.insert(Open {
-            document: request.document,
-            file: File::open(pdfium, path, request.format)?,
-        }),
-    };
-    let Wanted::Page {
-        number,
-        raster,
-        needs,
-    } = request.wanted
-    else {
-        return Ok((Reply::PageCount(file.page_count()), Vec::new()));
-    };
-    let (page, text) = file.page(path, number, raster, needs)?;
-    let mut header = PageHeader {
-        text,
-        ..PageHeader::default()
-    };
-    let Some(Pixelated { image, original }) = page else {
-        return Ok((Reply::Page(header), Vec::new()));
-    };
-    header.size = Some(image.dimensions());
-    header.original = Some(original);
-    header.blank = shows_enough(original, &image) && is_blank(&image);
-    if header.blank && file.has_text(number, raster)? {
-        return Err(not_drawn());
-    }
-    Ok((Reply::Page(header), image.into_raw()))
-}
-
-/// Whether a page keeps enough of its pixels that what was on it can still be seen.
-fn shows_enough(original: (u32, u32), image: &RgbImage) -> bool {
-    original.0 <= MOST_REDUCED * image.width()
-}
-
-/// A page with text of which nothing can be seen is not blank: that would lose the text without a word.
-fn not_drawn() -> PageError {
-    let message = "the page has text, but nothing of it can be drawn: a font may be missing that is not in the PDF; \
-                   install it, or read the file with --engine text-layer";
-    PageError::new(ErrorKind::Render, Stage::Prepare, message)
-}
-
-impl<'a> File<'a> {
-    fn open(pdfium: &'a Pdfium, path: &Path, format: Format) -> Result<Self, PageError> {
-        if format == Format::Pdf {
-            return Ok(Self::Pdf(Box::new(Pdf::open(pdfium, path)?)));
-        }
-        Ok(Self::Image {
-            format,
-            page_count: image::page_count(path, format)?,
-        })
-    }
-
-    fn page(
-        &self,
-        path: &Path,
-        number: u32,
-        raster: Raster,
-        needs: Needs,
-    ) -> Result<(Option<Pixelated>, Option<String>), PageError> {
-        match self {
-            Self::Pdf(pdf) => pdf.page(number, raster, needs),
-            Self::Image { format, .. } if needs.pixels => {
-                let page = image::page(path, *format, number, &raster.budget)?;
-                Ok((Some(page), None))
-            }
-            Self::Image { .. } => Ok((None, None)),
-        }
-    }
-
-    /// Whether there is a letter or a digit in the page's text layer.
-    fn has_text(&self, number: u32, raster: Raster) -> Result<bool, PageError> {
-        let Self::Pdf(pdf) = self else {
-            return Ok(false);
-        };
-        let only_text = Needs {
-            pixels: false,
-            text: true,
-        };
-        let (_, text) = pdf.page(number, raster, only_text)?;
-        Ok(text.is_some_and(|text| text.contains(char::is_alphanumeric)))
-    }
-
-    fn page_count(&self) -> u32 {
-        match self {
-            Self::Pdf(pdf) => pdf.page_count(),
-            Self::Image { page_count, .. } => *page_count,
-        }
+        use rustix::process::{Signal, set_parent_process_death_signal};
+        // Without it this process still ends when its input does.
+        let _ = set_parent_process_death_signal(Some(Signal::KILL));
     }
 }
 
@@ -202,7 +89,7 @@ impl<'a> File<'a> {
 fn restrict() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-    for (resource, most) in [(Resource::As, MEMORY), (Resource::Core, 0)] {
+    for (resource, most) in [(Resource::As, MAX_MEMORY), (Resource::Core, 0)] {
         let maximum = getrlimit(resource).maximum;
         let limit = Rlimit {
             current: Some(maximum.map_or(most, |maximum| maximum.min(most))),
@@ -215,39 +102,3 @@ fn restrict() {
 
 #[cfg(not(unix))]
 fn restrict() {}
-
-/// What the tests make workers do on a page, 0 being the opening of the document:
-/// `OMNIDOCS_WORKER_FAULTS=crash:3,hang:5,memory:7`.
-struct Faults(Vec<(String, u32)>);
-
-impl Faults {
-    fn from_environment() -> Self {
-        let faults = std::env::var("OMNIDOCS_WORKER_FAULTS").unwrap_or_default();
-        let fault = |fault: &str| {
-            let (what, page) = fault.split_once(':')?;
-            Some((what.to_owned(), page.parse().ok()?))
-        };
-        Self(faults.split(',').filter_map(fault).collect())
-    }
-
-    fn strike(&self, wanted: Wanted) {
-        let page = match wanted {
-            Wanted::PageCount => 0,
-            Wanted::Page { number, .. } => number,
-        };
-        let fault = self.0.iter().find(|(_, at)| *at == page);
-        match fault.map(|(what, _)| what.as_str()) {
-            Some("crash") => process::abort(),
-            Some("hang") => loop {
-                thread::park();
-            },
-            Some("memory") => {
-                let mut eaten = Vec::new();
-                loop {
-                    eaten.push(vec![0_u8; 1 << 26]);
-                }
-            }
-            _ => {}
-        }
-    }
-}

@@ -14,6 +14,7 @@ use std::{
 use omnidocs::{
     error::{ErrorKind, Stage},
     record::{Record, Status},
+    secrets::WITHHELD,
 };
 
 use crate::common::{Ran, Room, pdf, spawn};
@@ -83,9 +84,133 @@ fn a_document_over_which_the_decoder_dies_as_it_opens_is_a_failed_record() {
     );
 }
 
+#[test]
+fn a_surplus_answer_of_a_worker_is_no_other_pages_text() {
+    let room = room();
+    let ran = Ran::of(
+        room.text_layer("in --retries 1 --workers 1")
+            .env("OMNIDOCS_WORKER_FAULTS", "surplus:3"),
+    )
+    .expect(0);
+    let texts: Vec<_> = ran
+        .records()
+        .into_iter()
+        .map(|record| record.content.unwrap())
+        .collect();
+    let seven = ["one", "two", "three", "four", "five", "six", "seven"];
+    let expected = [
+        &["a one", "a two", "a three"][..],
+        &seven,
+        &["c one", "c two", "c three"],
+    ];
+    assert_eq!(texts, expected.concat());
+}
+
+#[test]
+fn an_answer_with_another_ticket_fails_its_page_and_no_other() {
+    let room = room();
+    let ran = Ran::of(
+        room.text_layer("in/b.pdf --retries 1")
+            .env("OMNIDOCS_WORKER_FAULTS", "wrongticket:2"),
+    )
+    .expect(3);
+    let records = ran.records();
+    let failed = ("b.pdf:2".to_owned(), ErrorKind::Crashed, Stage::Prepare);
+    assert_eq!((records.len(), errors(&records)), (7, vec![failed]));
+    assert_eq!(records[1].attempts, 2, "it may pass, so it is tried again");
+    let message = &records[1].error.as_ref().unwrap().message;
+    assert!(
+        message.contains("an answer to another question"),
+        "{message}"
+    );
+}
+
 #[cfg(target_os = "linux")]
 mod processes {
     use super::*;
+
+    /// Runs a program to its end; says also how much memory it held at most, in MiB.
+    fn run_and_measure(command: &mut assert_cmd::Command) -> (Ran, u64) {
+        let mut child = spawn(command);
+        let status = format!("/proc/{}/status", child.id());
+        let mut most = 0;
+        while child.try_wait().unwrap().is_none() {
+            let status = fs::read_to_string(&status).unwrap_or_default();
+            let held = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let held = held.and_then(|held| held.split_whitespace().next()?.parse::<u64>().ok());
+            most = most.max(held.unwrap_or(0) >> 10);
+            thread::sleep(Duration::from_millis(2));
+        }
+        (Ran::end_of(child), most)
+    }
+
+    #[test]
+    fn an_endless_frame_costs_its_page_and_no_memory() {
+        let room = room();
+        let (ran, most) = run_and_measure(
+            room.text_layer("in/b.pdf --retries 1")
+                .env("OMNIDOCS_WORKER_FAULTS", "endless:5"),
+        );
+        let records = ran.expect(3).records();
+        let failed = ("b.pdf:5".to_owned(), ErrorKind::Crashed, Stage::Prepare);
+        assert_eq!((records.len(), errors(&records)), (7, vec![failed]));
+        println!("at most {most} MiB");
+        assert!((1..200).contains(&most), "{most} MiB");
+    }
+
+    #[test]
+    fn an_absurd_page_count_fails_its_document_and_costs_no_memory() {
+        let room = room();
+        let (ran, most) = run_and_measure(
+            room.text_layer("in --retries 0")
+                .env("OMNIDOCS_WORKER_FAULTS", "hugecount:0"),
+        );
+        let failed = |page: &str| (page.to_owned(), ErrorKind::Crashed, Stage::Open);
+        assert_eq!(
+            errors(&ran.expect(3).records()),
+            [failed("a.pdf:0"), failed("b.pdf:0"), failed("c.pdf:0")]
+        );
+        assert!((1..200).contains(&most), "{most} MiB");
+    }
+
+    #[test]
+    fn workers_inherit_no_secrets() {
+        let room = room();
+        let mut command = room.text_layer("in -o out.jsonl");
+        command.env("OMNIDOCS_WORKER_FAULTS", "hang:5");
+        for name in WITHHELD {
+            command.env(name, "a secret");
+        }
+        let mut child = spawn(&mut command);
+        let mut seen = Vec::new();
+        wait_until("workers", || {
+            seen = workers(child.id());
+            !seen.is_empty() && room.path("out.jsonl").exists()
+        });
+        for worker in seen {
+            let environment = fs::read(format!("/proc/{worker}/environ")).unwrap();
+            let environment = String::from_utf8_lossy(&environment).into_owned();
+            assert!(environment.contains("OMNIDOCS_WORKER_FAULTS=hang:5"));
+            assert!(!environment.contains("a secret"), "{environment}");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_stopped_worker_ends_with_the_program() {
+        let room = room();
+        let mut child = hanging(&room);
+        let hung = workers(child.id());
+        // It can't hear that its input ends.
+        hung.iter().for_each(|&worker| signal("STOP", worker));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        wait_until("a worker is left", || {
+            hung.iter()
+                .all(|id| !fs::exists(format!("/proc/{id}/fd/0")).unwrap())
+        });
+    }
 
     /// The worker processes of `parent`.
     fn workers(parent: u32) -> Vec<u32> {

@@ -9,6 +9,7 @@ use omnidocs::{
     options::OutputFormat,
     page::Warning,
     record::{Record, Status},
+    secrets::WITHHELD,
 };
 
 use crate::common::{Ran, Room, pdf};
@@ -158,6 +159,20 @@ fn a_fallback_reads_what_failed_also_the_morning_after() {
     );
     assert_eq!((last.engine.as_str(), last.attempts), ("tesseract", 2));
     assert!(last.warnings.contains(&Warning::FallbackUsed));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn tesseract_inherits_no_secrets() {
+    let room = room_with("cat > /dev/null; tr '\\0' '\\n' < /proc/self/environ");
+    let mut command = extract(&room, "a.png --engine tesseract");
+    for name in WITHHELD {
+        command.env(name, "a secret");
+    }
+    let record = Ran::of(&mut command).expect(0).records().remove(0);
+    let environment = record.content.unwrap();
+    assert!(environment.contains("PATH="), "{environment}");
+    assert!(!environment.contains("a secret"), "{environment}");
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn a_text_layer_saves_two_of_three_passes_on_born_digital_pages() {
         prefetch: 1,
         retries: 0,
         page_timeout: std::time::Duration::from_secs(60),
-        program: env!("CARGO_BIN_EXE_omnidocs").into(),
+        decoder: prepare::DecoderChoice::Workers(env!("CARGO_BIN_EXE_omnidocs").into()),
     };
     let mut reader = reader(DType::F32);
     let prompt = reader.tokenizer().prompt("qwenvl markdown").unwrap();

@@ -2,6 +2,7 @@
 //! that a person understands.
 
 mod bad_input;
+mod decoders;
 mod images;
 mod pdf;
 mod sizes;
@@ -29,7 +30,7 @@ use omnidocs::{
     page_selection::PageSelection,
     prepare::{
         self, Done, Raster, Settings,
-        resize::{resize, smart_resize},
+        resize::{max_resized_pixels, resize, smart_resize},
     },
 };
 use proptest::prelude::*;
@@ -71,7 +72,7 @@ fn settings() -> Settings {
         prefetch: 2,
         retries: 0,
         page_timeout: Duration::from_secs(60),
-        program: env!("CARGO_BIN_EXE_omnidocs").into(),
+        decoder: prepare::DecoderChoice::Workers(env!("CARGO_BIN_EXE_omnidocs").into()),
     }
 }
 

@@ -42,6 +42,14 @@ proptest! {
         prop_assert!(u64::from(h) * u64::from(w) <= QWEN.max_pixels);
         prop_assert!(u64::from(h) * u64::from(w) >= QWEN.min_pixels);
     }
+
+    #[test]
+    fn no_page_has_more_pixels_than_max_resized_pixels(height in 1_u32..20_000, width in 1_u32..20_000, factor in 1_u32..64, min in 0_u64..100_000, max in 0_u64..5_000_000) {
+        prop_assume!(height.max(width) <= 200 * height.min(width));
+        let budget = PixelBudget { factor, min_pixels: min, max_pixels: max };
+        let (h, w) = smart_resize(height, width, &budget).unwrap();
+        prop_assert!(u64::from(h) * u64::from(w) <= max_resized_pixels(&budget));
+    }
 }
 
 #[test]

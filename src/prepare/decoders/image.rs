@@ -12,21 +12,20 @@ use image::{
 };
 use zune_jpeg::zune_core::{bytestream::ZCursor, options::DecoderOptions};
 
-use super::tiff;
-use crate::prepare::{
-    Pixelated, not_opened,
-    resize::{resize, smart_resize},
-    unreadable,
+use super::{
+    pixels::{MAX_BYTES, blend, check_pixels, too_large, too_much_memory},
+    tiff,
 };
 use crate::{
     error::{ErrorKind, PageError, Stage},
+    formats::DecoderKind,
     page::{Format, PixelBudget},
+    prepare::{
+        decoder::Rendered,
+        failure::{not_opened, unreadable},
+        resize::{resize, smart_resize},
+    },
 };
-
-/// Images with more pixels than this are not decoded: a 600 dpi scan of A2 has 140 million.
-const MAX_PIXELS: u64 = 200_000_000;
-/// Nor are those that take more memory than this, in bytes.
-pub(super) const MAX_BYTES: u64 = 1 << 30;
 
 /// Number of pages in an image file: 1, but for TIFF.
 ///
@@ -34,10 +33,9 @@ pub(super) const MAX_BYTES: u64 = 1 << 30;
 ///
 /// [`ErrorKind::Unreadable`] for a TIFF without a first page.
 pub fn page_count(path: &Path, format: Format) -> Result<u32, PageError> {
-    if format == Format::Tiff {
-        tiff::page_count(path)
-    } else {
-        Ok(1)
+    match format.info().decoder {
+        DecoderKind::Tiff => tiff::page_count(path),
+        _ => Ok(1),
     }
 }
 
@@ -52,28 +50,20 @@ pub fn page(
     format: Format,
     number: u32,
     budget: &PixelBudget,
-) -> Result<Pixelated, PageError> {
-    let image = match format {
-        Format::Tiff => tiff::page(path, number)?,
-        Format::Jpeg => decode_jpeg(path)?,
-        _ => decode(path, format)?,
+) -> Result<Rendered, PageError> {
+    let image = match format.info().decoder {
+        DecoderKind::Tiff => tiff::page(path, number)?,
+        DecoderKind::Jpeg => decode_jpeg(path)?,
+        DecoderKind::Image(format) => decode(path, format)?,
+        DecoderKind::Pdf => return Err(unreadable(Stage::Prepare, "a PDF is not an image")),
     };
     let original = image.dimensions();
     let (height, width) = smart_resize(original.1, original.0, budget)?;
     let image = resize(image, width, height)?;
-    Ok(Pixelated { image, original })
+    Ok(Rendered { image, original })
 }
 
-fn decode(path: &Path, format: Format) -> Result<RgbImage, PageError> {
-    let format = match format {
-        Format::Png => ImageFormat::Png,
-        Format::Webp => ImageFormat::WebP,
-        Format::Bmp => ImageFormat::Bmp,
-        Format::Gif => ImageFormat::Gif,
-        Format::Jpeg => ImageFormat::Jpeg,
-        Format::Tiff => ImageFormat::Tiff,
-        Format::Pdf => return Err(unreadable(Stage::Prepare, "a PDF is not an image")),
-    };
+fn decode(path: &Path, format: ImageFormat) -> Result<RgbImage, PageError> {
     let file = File::open(path).map_err(|error| not_opened(&error))?;
     let mut reader = ImageReader::with_format(BufReader::new(file), format);
     reader.limits(limits());
@@ -127,25 +117,6 @@ fn check_size(decoder: &impl ImageDecoder) -> Result<(), PageError> {
     }
 }
 
-/// Refuses what would not be decoded safely, before memory is taken for it.
-pub(super) fn check_pixels(width: u32, height: u32) -> Result<(), PageError> {
-    let pixels = u64::from(width) * u64::from(height);
-    if pixels > MAX_PIXELS {
-        Err(too_large(width, height))
-    } else {
-        Ok(())
-    }
-}
-
-pub(super) fn too_large(width: u32, height: u32) -> PageError {
-    let message = format!(
-        "the image is {width} × {height} pixels; at most {} million are decoded, so reduce it or \
-         cut it into pieces",
-        MAX_PIXELS / 1_000_000
-    );
-    PageError::new(ErrorKind::TooLarge, Stage::Prepare, message)
-}
-
 fn finish(mut decoder: impl ImageDecoder) -> Result<RgbImage, PageError> {
     // An image whose metadata is damaged is read as it lies.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
@@ -167,18 +138,9 @@ fn over_white(image: DynamicImage) -> RgbImage {
     white
 }
 
-/// A value with this opacity over white.
-pub(super) fn blend(value: u8, alpha: u8) -> u8 {
-    let (value, alpha) = (u32::from(value), u32::from(alpha));
-    ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8
-}
-
 fn not_decoded(error: ImageError) -> PageError {
     match error {
-        ImageError::Limits(_) => {
-            let message = "the image would take too much memory; reduce it or cut it into pieces";
-            PageError::new(ErrorKind::TooLarge, Stage::Prepare, message)
-        }
+        ImageError::Limits(_) => too_much_memory(),
         ImageError::Unsupported(reason) => {
             let message = format!("{reason}; save the image as an ordinary PNG and read that");
             PageError::new(ErrorKind::Unsupported, Stage::Prepare, message)

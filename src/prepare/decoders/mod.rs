@@ -3,4 +3,6 @@
 pub mod image;
 pub mod pdf;
 pub mod pdfium;
+mod pixels;
+pub mod session;
 mod tiff;

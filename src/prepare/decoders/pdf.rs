@@ -8,10 +8,14 @@ use pdfium_render::prelude::{
     PdfiumInternalError, Pixels,
 };
 
-use crate::prepare::{Pixelated, Raster, not_opened, resize::smart_resize, unreadable};
 use crate::{
     error::{ErrorKind, PageError, Stage},
     page::Needs,
+    prepare::{
+        decoder::{Raster, Rendered},
+        failure::{not_opened, unreadable},
+        resize::smart_resize,
+    },
 };
 
 /// PDF coordinates count in points.
@@ -62,7 +66,7 @@ impl<'a> Pdf<'a> {
         number: u32,
         raster: Raster,
         needs: Needs,
-    ) -> Result<(Option<Pixelated>, Option<String>), PageError> {
+    ) -> Result<(Option<Rendered>, Option<String>), PageError> {
         let page = PdfPageIndex::try_from(number - 1)
             .ok()
             .and_then(|index| self.document.pages().get(index).ok())
@@ -103,7 +107,7 @@ fn explain_opening(error: PdfiumError) -> PageError {
     }
 }
 
-fn render(page: &PdfPage, raster: Raster) -> Result<Pixelated, PageError> {
+fn render(page: &PdfPage, raster: Raster) -> Result<Rendered, PageError> {
     let pixels = |points: f32| {
         (f64::from(points) * raster.dpi / POINTS_PER_INCH)
             .round()
@@ -123,7 +127,7 @@ fn render(page: &PdfPage, raster: Raster) -> Result<Pixelated, PageError> {
         ))
     })?;
     let image = rgb(width, height, &bitmap.as_raw_bytes())?;
-    Ok(Pixelated { image, original })
+    Ok(Rendered { image, original })
 }
 
 /// From 4 bytes per pixel (red, green, blue, unused) to 3.

@@ -13,9 +13,11 @@ use tiff::{
     tags::{ByteOrder, Tag},
 };
 
-use super::image::{MAX_BYTES, blend, check_pixels, too_large};
-use crate::error::{ErrorKind, PageError, Stage};
-use crate::prepare::{not_opened, unreadable};
+use super::pixels::{MAX_BYTES, blend, check_pixels, too_large, too_much_memory, unsupported};
+use crate::{
+    error::{PageError, Stage},
+    prepare::failure::{not_opened, unreadable},
+};
 
 /// Values of the tags that the colours depend on (TIFF 6.0, `PhotometricInterpretation` and `ExtraSamples`).
 const PHOTOMETRIC_BLACK_IS_ZERO: u16 = 1;
@@ -27,7 +29,7 @@ const ALPHA: u16 = 2;
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Unreadable`] if there is no first page.
+/// [`ErrorKind::Unreadable`](crate::error::ErrorKind::Unreadable) if there is no first page.
 pub fn page_count(path: &Path) -> Result<u32, PageError> {
     let mut decoder = open(path).map_err(|error| PageError {
         stage: Stage::Open,
@@ -292,18 +294,9 @@ fn ycbcr(luma: u8, blue: u8, red: u8) -> [u8; 3] {
     .map(|value| value.round() as u8)
 }
 
-fn unsupported(what: &str) -> PageError {
-    let message =
-        format!("{what} is not known here; save the image as an ordinary PNG and read that");
-    PageError::new(ErrorKind::Unsupported, Stage::Prepare, message)
-}
-
 fn not_decoded(error: TiffError) -> PageError {
     match error {
-        TiffError::LimitsExceeded => {
-            let message = "the image would take too much memory; reduce it or cut it into pieces";
-            PageError::new(ErrorKind::TooLarge, Stage::Prepare, message)
-        }
+        TiffError::LimitsExceeded => too_much_memory(),
         TiffError::UnsupportedError(reason) => {
             unsupported(&format!("this kind of TIFF ({reason})"))
         }

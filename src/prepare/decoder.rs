@@ -1,0 +1,86 @@
+//! What opens documents and gives their pages, wherever that happens.
+
+use std::{fmt::Debug, path::PathBuf};
+
+use image::RgbImage;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::PageError,
+    page::{Format, Needs, PixelBudget},
+};
+
+/// No document has more pages: PDFium counts to 1,048,575.
+pub const MAX_PAGES: u32 = 1 << 20;
+/// A page's text layer has at most so many bytes.
+pub const MAX_TEXT_BYTES: u64 = 64 << 20;
+
+/// Opens documents and gives their pages: [`WorkerPool`](super::worker_pool::WorkerPool) in processes of their own,
+/// [`InProcess`](super::in_process::InProcess) in this one.
+pub trait Decoder: Debug + Send + Sync {
+    /// The number of pages of a document, at least 1 and at most [`MAX_PAGES`].
+    ///
+    /// # Errors
+    /// The document can't be opened.
+    fn page_count(&self, document: &DocumentRequest) -> Result<u32, PageError>;
+
+    /// One page of a document.
+    ///
+    /// # Errors
+    /// The document can't be opened, or the page can't be read.
+    fn page(&self, document: &DocumentRequest, page: PageRequest)
+    -> Result<DecodedPage, PageError>;
+}
+
+/// A document that pages are asked of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentRequest {
+    /// Differs from document to document; a decoder may keep the latest one open.
+    pub id: u64,
+    /// Where its file is.
+    pub path: PathBuf,
+    /// What its first bytes show.
+    pub format: Format,
+}
+
+/// A page, and what of it is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PageRequest {
+    /// 1-based.
+    pub number: u32,
+    /// How it becomes pixels.
+    pub raster: Raster,
+    /// What the engine looks at.
+    pub needs: Needs,
+}
+
+/// How a page is turned into pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Raster {
+    /// The size of a PDF page before [`smart_resize`](super::resize::smart_resize), in pixels per inch.
+    pub dpi: f64,
+    /// What [`smart_resize`](super::resize::smart_resize) makes of a page's size; a PDF page is rendered once, at exactly
+    /// this.
+    pub budget: PixelBudget,
+}
+
+/// A page as a decoder gives it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DecodedPage {
+    /// u8 RGB at the size that the model sees; none if pixels are not wanted.
+    pub pixels: Option<RgbImage>,
+    /// (width, height) before the page was brought to that size.
+    pub original: Option<(u32, u32)>,
+    /// Whether the pixels show nothing.
+    pub blank: bool,
+    /// The text layer; none if it is not wanted, or the page can have none.
+    pub text: Option<String>,
+}
+
+/// A page as the model sees it.
+#[derive(Debug)]
+pub(super) struct Rendered {
+    pub(super) image: RgbImage,
+    /// (width, height) before it was resized.
+    pub(super) original: (u32, u32),
+}

@@ -1,0 +1,182 @@
+//! One worker process as the program sees it: started, asked, and ended.
+
+use std::{
+    io,
+    path::Path,
+    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{self, RecvTimeoutError, TryRecvError},
+    },
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::{
+    launch,
+    protocol::{self, Answer, Answered, Greeting, Request},
+};
+use crate::secrets::withhold;
+
+/// The subcommand that makes this program a worker.
+pub const SUBCOMMAND: &str = "prepare-worker";
+/// A worker loads a library of some megabytes and is ready.
+const MAX_START: Duration = Duration::from_secs(60);
+
+/// An answer as it came, or what came instead of one.
+type Arrived = io::Result<(Answer, Vec<u8>)>;
+
+/// A process that decodes documents. Dropping it ends it.
+#[derive(Debug)]
+pub(super) struct Worker {
+    process: Child,
+    requests: ChildStdin,
+    /// Ends when the process does, or sends what no worker sends. At most one answer waits to be taken.
+    answers: mpsc::Receiver<Arrived>,
+    /// How many raw bytes the next answer may have.
+    max_bytes: Arc<AtomicU64>,
+    /// The document that it was asked about last.
+    pub(super) document: Option<u64>,
+}
+
+/// Why a worker gave no answer. It is of no use any more.
+#[derive(Debug)]
+pub(super) enum Lost {
+    /// The deadline passed.
+    Late,
+    /// It ended.
+    Dead,
+    /// It sent what no worker sends.
+    Confused(io::Error),
+}
+
+impl Worker {
+    /// Starts a worker of `program` and waits until it can work.
+    pub(super) fn start(program: &Path) -> Result<Self> {
+        let mut command = Command::new(program);
+        // What decodes files from anywhere need not know any secrets.
+        withhold(&mut command)
+            .arg(SUBCOMMAND)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        // A Ctrl-C is meant for the program, which then finishes the pages that it has.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mut process = launch::spawn(command)?;
+        let (Some(requests), Some(output)) = (process.stdin.take(), process.stdout.take()) else {
+            bail!("it has no pipes");
+        };
+        let (greeting, greeted) = mpsc::sync_channel(1);
+        let (sender, answers) = mpsc::sync_channel(1);
+        let max_bytes = Arc::new(AtomicU64::new(0));
+        let limit = Arc::clone(&max_bytes);
+        let listening = thread::Builder::new()
+            .name("worker-answers".to_owned())
+            .spawn(move || listen(output, &greeting, &sender, &limit));
+        let mut worker = Self {
+            process,
+            requests,
+            answers,
+            max_bytes,
+            document: None,
+        };
+        listening.context("it can't be listened to")?;
+        match greeted.recv_timeout(MAX_START) {
+            Ok(Ok(Greeting::Ready)) => Ok(worker),
+            Ok(Ok(Greeting::Broken(reason))) => bail!(reason),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                bail!("it does not answer like a worker: {error}")
+            }
+            Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => bail!(worker.describe_end()),
+            Err(RecvTimeoutError::Timeout) => bail!("it does not say that it is ready"),
+        }
+    }
+
+    /// Whether it can be asked: it is alive, and has sent nothing that nobody asked for.
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.answers.try_recv(), Err(TryRecvError::Empty))
+    }
+
+    /// Asks, and waits for the answer.
+    pub(super) fn ask(
+        &mut self,
+        request: &Request,
+        path: &Path,
+        deadline: Duration,
+    ) -> Result<Answered, Lost> {
+        self.document = Some(request.document);
+        self.max_bytes
+            .store(request.wanted.max_bytes(), Ordering::Release);
+        protocol::write(
+            &mut self.requests,
+            request,
+            &[protocol::path_to_bytes(path)],
+        )
+        .map_err(|_| Lost::Dead)?;
+        match self.answers.recv_timeout(deadline) {
+            Ok(arrived) => arrived
+                .and_then(|answer| protocol::check_answer(request, answer))
+                .map_err(Lost::Confused),
+            Err(RecvTimeoutError::Timeout) => Err(Lost::Late),
+            Err(RecvTimeoutError::Disconnected) => Err(Lost::Dead),
+        }
+    }
+
+    /// How it came to its end, for whoever has to do something about it.
+    pub(super) fn describe_end(&mut self) -> String {
+        let _ = self.process.kill();
+        let how = match self.process.wait() {
+            Ok(status) => describe_exit(status),
+            Err(error) => error.to_string(),
+        };
+        format!(
+            "the program that decodes it crashed ({how}); it may be damaged, or need too much memory: try to repair it \
+             (a PDF for example with `qpdf in.pdf out.pdf`)"
+        )
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Passes on what a worker sends, one answer at a time, until it ends or sends what no worker sends.
+fn listen(
+    mut output: ChildStdout,
+    greeting: &mpsc::SyncSender<io::Result<Greeting>>,
+    answers: &mpsc::SyncSender<Arrived>,
+    max_bytes: &AtomicU64,
+) {
+    let greeted = protocol::read(&mut output, 0).map(|(greeting, _)| greeting);
+    let is_worker = greeted.is_ok();
+    if greeting.send(greeted).is_err() || !is_worker {
+        return;
+    }
+    loop {
+        let arrived = protocol::read_answer(&mut output, || max_bytes.load(Ordering::Acquire));
+        let ended = match &arrived {
+            Ok(_) => false,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => true,
+            Err(_) => return,
+        };
+        if answers.send(arrived).is_err() || ended {
+            return;
+        }
+    }
+}
+
+fn describe_exit(status: ExitStatus) -> String {
+    #[cfg(unix)]
+    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
+        let name = signal_hook::low_level::signal_name(signal).unwrap_or("unknown");
+        return format!("signal {signal}, {name}");
+    }
+    status.to_string()
+}
