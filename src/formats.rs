@@ -1,8 +1,8 @@
 //! The one table of input formats: a format is a row of it.
 //!
 //! Names in messages, extensions taken from folders, first bytes, and which decoder reads a format all come from
-//! [`FORMATS`]. Formats that are recognised and can't be read have a row in [`UNREADABLE_FORMATS`], so that their
-//! message names them and what converts them.
+//! [`FORMATS`]. Formats that are recognised and can't be read have rows of their own, so that their message names them and
+//! what converts them.
 
 use image::ImageFormat;
 use serde::{Deserialize, Serialize};

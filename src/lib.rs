@@ -25,6 +25,7 @@
 //! | models: one folder a family | [`models`] |
 //! | a model's logits → an answer's tokens | [`generation`] |
 //! | layers, kernels, weights and devices: what models are made of | [`nn`] |
+//! | an answer's text → a page's content | [`answer`] |
 //! | models by name | [`hub`] |
 //! | one line of the output | [`record`] |
 //! | the output, and what is in it already | [`journal`] |
@@ -54,6 +55,7 @@
 //!   `tests/cli/promises.rs`, `tests/cli/kills.rs`, and the tests of [`journal`] for disks that fail.
 //! - Records go to the output and everything else to the standard error: `tests/cli/output.rs`.
 
+pub mod answer;
 pub mod backoff;
 pub mod cancel;
 pub mod cli;

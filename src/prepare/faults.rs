@@ -78,7 +78,7 @@ impl Faults {
                 to.write_all(&u64::MAX.to_le_bytes())?;
                 to.write_all(b"{}")?;
                 loop {
-                    to.write_all(&[0; 1 << 16])?;
+                    to.write_all(&[0; 1 << 12])?;
                 }
             }
             Some("hugecount") => {

@@ -14,6 +14,7 @@ mod decoders;
 mod draft;
 mod failure;
 mod faults;
+mod frames;
 pub mod in_process;
 mod launch;
 mod producer;

@@ -1,22 +1,22 @@
-//! What the program and its worker processes say to each other: frames of a JSON header and raw bytes.
+//! What the program and its worker processes say to each other, in [`frames`].
 //!
-//! A frame is the header's length (u32) and the number of raw bytes (u64), both little-endian, then the header, then
-//! the bytes. The raw bytes of a request are the document's path, which need not be UTF-8; those of a page are its
-//! pixels and then its text.
+//! The raw bytes of a request are the document's path, which need not be UTF-8; those of a page are its pixels and then
+//! its text.
 //!
 //! A worker may have been taken over by what it decodes. So every request carries a ticket that its answer must repeat,
 //! and a frame that is longer than the answer to its request can be is not read.
 
 use std::{
-    io::{self, ErrorKind, Read, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
 use image::RgbImage;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 use super::{
     decoder::{DecodedPage, MAX_PAGES, MAX_TEXT_BYTES, PageRequest},
+    frames::{self, invalid, read_bytes, read_header},
     resize::max_resized_pixels,
 };
 use crate::{
@@ -25,9 +25,7 @@ use crate::{
     page::Format,
 };
 
-/// A header has at most so many bytes: it holds numbers, and at most one error's message.
-const MAX_HEADER: u32 = 64 << 10;
-/// An error's message has at most so many bytes, so that it fits into a header however it is escaped.
+/// An error's message has at most so many bytes, so that it fits into a frame's header however it is escaped.
 const MAX_MESSAGE: usize = 8 << 10;
 /// A path has at most so many bytes.
 pub const MAX_PATH: u64 = 1 << 20;
@@ -169,7 +167,7 @@ pub fn write_answer(to: &mut impl Write, ticket: u64, answer: &Answered) -> io::
     let pixels = pixels.map(|pixels| pixels.as_raw().as_slice());
     let text = text.map(String::as_bytes);
     let bytes = [pixels.unwrap_or_default(), text.unwrap_or_default()];
-    write(to, &Answer { ticket, reply }, &bytes)
+    frames::write(to, &Answer { ticket, reply }, &bytes)
 }
 
 fn shortened(error: &PageError) -> PageError {
@@ -186,7 +184,7 @@ fn shortened(error: &PageError) -> PageError {
 /// not account for.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidData`] if the other side sends what no worker sends; others if it has ended.
+/// [`InvalidData`](io::ErrorKind::InvalidData) if the other side sends what no worker sends; others if it has ended.
 pub fn read_answer(
     from: &mut impl Read,
     max_bytes: impl FnOnce() -> u64,
@@ -252,70 +250,6 @@ pub fn check_answer(
     }
 }
 
-fn invalid(reason: impl Into<String>) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, reason.into())
-}
-
-/// Writes one frame; its raw bytes come in pieces.
-///
-/// # Errors
-/// The other side is gone.
-pub fn write<T: Serialize>(to: &mut impl Write, header: &T, bytes: &[&[u8]]) -> io::Result<()> {
-    let header = serde_json::to_vec(header)?;
-    let length = u32::try_from(header.len()).map_err(io::Error::other)?;
-    let bytes_length: usize = bytes.iter().map(|piece| piece.len()).sum();
-    to.write_all(&length.to_le_bytes())?;
-    to.write_all(&(bytes_length as u64).to_le_bytes())?;
-    to.write_all(&header)?;
-    for piece in bytes {
-        to.write_all(piece)?;
-    }
-    to.flush()
-}
-
-/// Reads one frame of at most `max_bytes` raw bytes.
-///
-/// # Errors
-/// As [`read_answer`].
-pub fn read<T: DeserializeOwned>(from: &mut impl Read, max_bytes: u64) -> io::Result<(T, Vec<u8>)> {
-    let (header, length) = read_header(from, || max_bytes)?;
-    Ok((header, read_bytes(from, length)?))
-}
-
-/// Reads a frame's header; says also how many raw bytes follow.
-fn read_header<T: DeserializeOwned>(
-    from: &mut impl Read,
-    max_bytes: impl FnOnce() -> u64,
-) -> io::Result<(T, u64)> {
-    let (mut header_length, mut bytes_length) = ([0; 4], [0; 8]);
-    from.read_exact(&mut header_length)?;
-    from.read_exact(&mut bytes_length)?;
-    let (header_length, bytes_length) = (
-        u32::from_le_bytes(header_length),
-        u64::from_le_bytes(bytes_length),
-    );
-    if header_length > MAX_HEADER || bytes_length > max_bytes() {
-        return Err(invalid(format!(
-            "a frame of {header_length} and {bytes_length} bytes"
-        )));
-    }
-    let header = read_bytes(from, header_length.into())?;
-    let header = serde_json::from_slice(&header).map_err(|error| invalid(error.to_string()))?;
-    Ok((header, bytes_length))
-}
-
-/// Memory grows with what arrives, not with what is announced.
-fn read_bytes(from: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    // Pixels come in one piece; beyond that the announced length has to prove itself.
-    bytes.reserve_exact(length.min(1 << 24) as usize);
-    from.take(length).read_to_end(&mut bytes)?;
-    if (bytes.len() as u64) < length {
-        return Err(ErrorKind::UnexpectedEof.into());
-    }
-    Ok(bytes)
-}
-
 /// A path as bytes.
 pub fn path_to_bytes(path: &Path) -> &[u8] {
     path.as_os_str().as_encoded_bytes()
@@ -336,6 +270,8 @@ pub fn path_from_bytes(bytes: Vec<u8>) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -431,18 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_longer_than_its_answer_can_be_is_not_read() {
-        let announced = |header: u32, bytes: u64| {
-            let lengths = [&header.to_le_bytes()[..], &bytes.to_le_bytes()].concat();
-            // Whoever reads on never comes to an end.
-            let mut endless = lengths.chain(io::repeat(b' '));
-            read_answer(&mut endless, || 1000).unwrap_err().kind()
-        };
-        assert_eq!(announced(u32::MAX, 0), ErrorKind::InvalidData);
-        assert_eq!(announced(MAX_HEADER + 1, 0), ErrorKind::InvalidData);
-        assert_eq!(announced(10, 1001), ErrorKind::InvalidData);
-        assert_eq!(announced(10, u64::MAX), ErrorKind::InvalidData);
-        // Neither are bytes that the header does not account for.
+    fn bytes_that_a_header_does_not_account_for_are_not_read() {
         for size in [None, Some((1, 1)), Some((u32::MAX, u32::MAX))] {
             let header = PageHeader {
                 size,
@@ -450,7 +375,7 @@ mod tests {
             };
             let reply = Reply::Page(header);
             let mut sent = Vec::new();
-            write(&mut sent, &Answer { ticket: 7, reply }, &[b"pixels"]).unwrap();
+            frames::write(&mut sent, &Answer { ticket: 7, reply }, &[b"pixels"]).unwrap();
             let error = received(&request(true, true), &sent).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidData, "{size:?}");
         }

@@ -13,6 +13,7 @@ use super::{
     decoder::DocumentRequest,
     decoders::{pdfium, session::Session},
     faults::Faults,
+    frames,
     protocol::{self, Answered, Greeting, MAX_PATH, Request, Wanted},
 };
 
@@ -33,10 +34,10 @@ pub fn serve() -> Result<()> {
         Ok(bindings) => Pdfium::new(bindings),
         Err(error) => {
             let reason = Greeting::Broken(format!("{error:#}"));
-            return protocol::write(&mut answers, &reason, &[]).context("nobody listens");
+            return frames::write(&mut answers, &reason, &[]).context("nobody listens");
         }
     };
-    protocol::write(&mut answers, &Greeting::Ready, &[]).context("nobody listens")?;
+    frames::write(&mut answers, &Greeting::Ready, &[]).context("nobody listens")?;
     let faults = Faults::from_environment();
     let mut session = Session::new(&pdfium);
     for (request, path) in listen() {
@@ -64,7 +65,7 @@ fn listen() -> mpsc::Receiver<(Request, Vec<u8>)> {
     let (sender, requests) = mpsc::channel();
     thread::spawn(move || {
         let mut input = io::stdin().lock();
-        while let Ok(request) = protocol::read(&mut input, MAX_PATH) {
+        while let Ok(request) = frames::read(&mut input, MAX_PATH) {
             if sender.send(request).is_err() {
                 return;
             }

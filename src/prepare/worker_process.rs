@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use super::{
-    launch,
+    frames, launch,
     protocol::{self, Answer, Answered, Greeting, Request},
 };
 use crate::secrets::withhold;
@@ -111,7 +111,7 @@ impl Worker {
         self.document = Some(request.document);
         self.max_bytes
             .store(request.wanted.max_bytes(), Ordering::Release);
-        protocol::write(
+        frames::write(
             &mut self.requests,
             request,
             &[protocol::path_to_bytes(path)],
@@ -154,7 +154,7 @@ fn listen(
     answers: &mpsc::SyncSender<Arrived>,
     max_bytes: &AtomicU64,
 ) {
-    let greeted = protocol::read(&mut output, 0).map(|(greeting, _)| greeting);
+    let greeted = frames::read(&mut output, 0).map(|(greeting, _)| greeting);
     let is_worker = greeted.is_ok();
     if greeting.send(greeted).is_err() || !is_worker {
         return;

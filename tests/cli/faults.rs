@@ -183,13 +183,18 @@ mod processes {
         }
         let mut child = spawn(&mut command);
         let mut seen = Vec::new();
+        let read = |worker: u32, what: &str| {
+            let read = fs::read(format!("/proc/{worker}/{what}")).unwrap_or_default();
+            String::from_utf8_lossy(&read).into_owned()
+        };
         wait_until("workers", || {
             seen = workers(child.id());
-            !seen.is_empty() && room.path("out.jsonl").exists()
+            // Until then a process is this program, with its environment.
+            let are_workers = |&id: &u32| read(id, "cmdline").contains("prepare-worker");
+            !seen.is_empty() && seen.iter().all(are_workers)
         });
         for worker in seen {
-            let environment = fs::read(format!("/proc/{worker}/environ")).unwrap();
-            let environment = String::from_utf8_lossy(&environment).into_owned();
+            let environment = read(worker, "environ");
             assert!(environment.contains("OMNIDOCS_WORKER_FAULTS=hang:5"));
             assert!(!environment.contains("a secret"), "{environment}");
         }
@@ -203,7 +208,9 @@ mod processes {
         let mut child = hanging(&room);
         let hung = workers(child.id());
         // It can't hear that its input ends.
-        hung.iter().for_each(|&worker| signal("STOP", worker));
+        for &worker in &hung {
+            signal("STOP", worker);
+        }
         child.kill().unwrap();
         child.wait().unwrap();
         wait_until("a worker is left", || {

@@ -85,6 +85,16 @@ fn every_kind_of_file_is_taken_from_a_folder_and_others_are_counted() {
 }
 
 #[test]
+fn less_usual_extensions_are_taken_from_folders() {
+    let room = Room::new();
+    room.put("in/a.jpe", image(ImageFormat::Jpeg))
+        .put("in/b.JFIF", image_of(64, 49, ImageFormat::Jpeg))
+        .put("in/c.dib", image(ImageFormat::Bmp));
+    let ran = room.extract("in").expect(3);
+    assert_eq!(ran.pages(), ["in/a.jpe:1", "in/b.JFIF:1", "in/c.dib:1"]);
+}
+
+#[test]
 fn hidden_files_and_odd_names_are_taken_when_named() {
     let room = Room::new();
     room.put(".hidden/.a.pdf", pdf(&["a"]))

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use source::{Edges, File, Import, Source};
 
 /// A room, which is a file or a folder of `src`, and its floor. A room uses no room above it.
-const FLOORS: [(&str, u8); 27] = [
+const FLOORS: [(&str, u8); 28] = [
     ("main", 9),
     ("lib", 9),
     ("commands", 8),
@@ -39,6 +39,7 @@ const FLOORS: [(&str, u8); 27] = [
     ("backoff", 1),
     ("error", 1),
     ("exit", 1),
+    ("secrets", 1),
     ("shard", 1),
 ];
 /// Rooms that may name Candle.

@@ -2,6 +2,7 @@
 //! that a person understands.
 
 mod bad_input;
+mod damaged_images;
 mod decoders;
 mod images;
 mod pdf;

@@ -1,6 +1,13 @@
-//! What decoders of images have in common: limits, and colours over white.
+//! What decoders of images have in common: limits, errors, and the way to upright RGB on white.
 
-use crate::error::{ErrorKind, PageError, Stage};
+use std::io;
+
+use image::{DynamicImage, ImageDecoder, ImageError, Limits, Rgb, RgbImage, metadata::Orientation};
+
+use crate::{
+    error::{ErrorKind, PageError, Stage},
+    prepare::failure::{not_opened, unreadable},
+};
 
 /// Images with more pixels than this are not decoded: a 600 dpi scan of A2 has 140 million.
 const MAX_PIXELS: u64 = 200_000_000;
@@ -42,4 +49,75 @@ pub(super) fn unsupported(what: &str) -> PageError {
 pub(super) fn blend(value: u8, alpha: u8) -> u8 {
     let (value, alpha) = (u32::from(value), u32::from(alpha));
     ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8
+}
+
+pub(super) fn limits() -> Limits {
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(MAX_BYTES);
+    limits
+}
+
+pub(super) fn check_size(decoder: &impl ImageDecoder) -> Result<(), PageError> {
+    let (width, height) = decoder.dimensions();
+    check_pixels(width, height)?;
+    if decoder.total_bytes() > MAX_BYTES {
+        Err(too_large(width, height))
+    } else {
+        Ok(())
+    }
+}
+
+/// Decodes an image to upright RGB on white.
+pub(super) fn finish(mut decoder: impl ImageDecoder) -> Result<RgbImage, PageError> {
+    let orientation = orientation(&mut decoder);
+    let mut image = DynamicImage::from_decoder(decoder).map_err(not_decoded)?;
+    image.apply_orientation(orientation);
+    Ok(over_white(image))
+}
+
+/// The same for an image that is decoded already.
+pub(super) fn upright(mut decoder: impl ImageDecoder, mut image: DynamicImage) -> RgbImage {
+    image.apply_orientation(orientation(&mut decoder));
+    over_white(image)
+}
+
+/// How an image is to be turned; one whose metadata is damaged is read as it lies.
+fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
+    // In a JPEG file these bytes come before the EXIF data, and libvips writes them into WebP files too.
+    let exif = decoder.exif_metadata().ok().flatten().unwrap_or_default();
+    let exif = exif.strip_prefix(b"Exif\0\0").unwrap_or(&exif);
+    Orientation::from_exif_chunk(exif)
+        .or_else(|| decoder.orientation().ok())
+        .unwrap_or(Orientation::NoTransforms)
+}
+
+fn over_white(image: DynamicImage) -> RgbImage {
+    if !image.color().has_alpha() {
+        return image.into_rgb8();
+    }
+    let image = image.into_rgba8();
+    let mut white = RgbImage::new(image.width(), image.height());
+    for (pixel, over) in white.pixels_mut().zip(image.pixels()) {
+        let [r, g, b, alpha] = over.0;
+        *pixel = Rgb([r, g, b].map(|value| blend(value, alpha)));
+    }
+    white
+}
+
+pub(super) fn not_decoded(error: ImageError) -> PageError {
+    match error {
+        ImageError::Limits(_) => too_much_memory(),
+        ImageError::Unsupported(reason) => {
+            let message = format!("{reason}; save the image as an ordinary PNG and read that");
+            PageError::new(ErrorKind::Unsupported, Stage::Prepare, message)
+        }
+        ImageError::IoError(error) if error.kind() != io::ErrorKind::UnexpectedEof => PageError {
+            stage: Stage::Prepare,
+            ..not_opened(&error)
+        },
+        error => {
+            let message = format!("the image is cut off or damaged: {error}");
+            unreadable(Stage::Prepare, message)
+        }
+    }
 }

@@ -5,11 +5,11 @@ use std::path::Path;
 use image::RgbImage;
 use pdfium_render::prelude::Pdfium;
 
-use super::{image::page as image_page, image::page_count as image_page_count, pdf::Pdf};
+use super::{image::ImageFile, pdf::Pdf};
 use crate::{
     error::{ErrorKind, PageError, Stage, guard},
     formats::DecoderKind,
-    page::{Format, Needs},
+    page::Needs,
     prepare::{
         blank::is_blank,
         decoder::{DecodedPage, DocumentRequest, MAX_TEXT_BYTES, PageRequest, Raster, Rendered},
@@ -84,7 +84,7 @@ impl<'a> Session<'a> {
 /// A document that is open.
 enum Document<'a> {
     Pdf(Box<Pdf<'a>>),
-    Image { format: Format, page_count: u32 },
+    Image(ImageFile),
 }
 
 impl<'a> Document<'a> {
@@ -93,16 +93,13 @@ impl<'a> Document<'a> {
         if format.info().decoder == DecoderKind::Pdf {
             return Ok(Self::Pdf(Box::new(Pdf::open(pdfium, path)?)));
         }
-        Ok(Self::Image {
-            format: *format,
-            page_count: image_page_count(path, *format)?,
-        })
+        Ok(Self::Image(ImageFile::open(path, *format)?))
     }
 
     fn page_count(&self) -> u32 {
         match self {
             Self::Pdf(pdf) => pdf.page_count(),
-            Self::Image { page_count, .. } => *page_count,
+            Self::Image(image) => image.page_count(),
         }
     }
 
@@ -114,11 +111,10 @@ impl<'a> Document<'a> {
         } = request;
         let (rendered, text) = match self {
             Self::Pdf(pdf) => pdf.page(number, raster, needs)?,
-            Self::Image { format, .. } if needs.pixels => {
-                let page = image_page(path, *format, number, &raster.budget)?;
-                (Some(page), None)
+            Self::Image(image) if needs.pixels => {
+                (Some(image.page(path, number, &raster.budget)?), None)
             }
-            Self::Image { .. } => (None, None),
+            Self::Image(_) => (None, None),
         };
         if text
             .as_ref()

@@ -1,8 +1,8 @@
 //! TIFF files as pages: every image file directory is one, in any of the colour models of paper scans.
 
 use std::{
-    fs::{self, File},
-    io::{BufReader, Cursor, Read, Seek},
+    fs::File,
+    io::{BufReader, Read, Seek},
     path::Path,
 };
 
@@ -10,60 +10,57 @@ use image::{DynamicImage, RgbImage, metadata::Orientation};
 use tiff::{
     ColorType, TiffError,
     decoder::{Decoder, DecodingResult, Limits},
-    tags::{ByteOrder, Tag},
+    tags::Tag,
 };
 
-use super::pixels::{MAX_BYTES, blend, check_pixels, too_large, too_much_memory, unsupported};
+use super::{
+    overlay::Overlay,
+    pixels::{MAX_BYTES, blend, check_pixels, too_large, too_much_memory, unsupported},
+    tiff_directory::Directories,
+};
 use crate::{
     error::{PageError, Stage},
     prepare::failure::{not_opened, unreadable},
 };
 
 /// Values of the tags that the colours depend on (TIFF 6.0, `PhotometricInterpretation` and `ExtraSamples`).
-const PHOTOMETRIC_BLACK_IS_ZERO: u16 = 1;
 const PHOTOMETRIC_PALETTE: u16 = 3;
 const PREMULTIPLIED_ALPHA: u16 = 1;
 const ALPHA: u16 = 2;
 
-/// Number of pages in a TIFF file. One that is damaged beyond a page counts that page too, so that it is not passed over.
+type TiffDecoder = Decoder<BufReader<Overlay<File>>>;
+
+/// Where the pages of a TIFF file are, at least one. What is damaged beyond a page is a page too, so that it is not passed
+/// over.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::Unreadable`](crate::error::ErrorKind::Unreadable) if there is no first page.
-pub fn page_count(path: &Path) -> Result<u32, PageError> {
-    let mut decoder = open(path).map_err(|error| PageError {
-        stage: Stage::Open,
-        ..error
-    })?;
-    let mut count = 1;
-    while decoder.more_images() {
-        count += 1;
-        if decoder.next_image().is_err() {
-            break;
-        }
+pub fn pages(path: &Path) -> Result<Vec<u64>, PageError> {
+    let file = File::open(path).map_err(|error| not_opened(&error))?;
+    let pages = Directories::open(file).and_then(|mut directories| directories.pages());
+    match pages {
+        Ok(pages) if !pages.is_empty() => Ok(pages),
+        _ => Err(damaged(Stage::Open)),
     }
-    Ok(count)
 }
 
-/// Page `number` (1-based), upright, as 8-bit RGB on white.
+/// The page at `directory`, one of [`pages`], upright, as 8-bit RGB on white.
 ///
 /// # Errors
 ///
-/// As [`super::image::page`].
-pub fn page(path: &Path, number: u32) -> Result<RgbImage, PageError> {
-    let mut decoder = open(path)?;
-    let index = number as usize - 1;
-    decoder.seek_to_image(index).map_err(not_decoded)?;
+/// As [`super::image::ImageFile::page`].
+pub fn page(path: &Path, directory: u64) -> Result<RgbImage, PageError> {
+    let mut decoder = open(path, directory, false)?;
     let (width, height) = decoder.dimensions().map_err(not_decoded)?;
     check_pixels(width, height)?;
     let photometric = tag(&mut decoder, Tag::PhotometricInterpretation)?;
     let rgb = if photometric == Some(PHOTOMETRIC_PALETTE) {
-        palette_colors(path, index, &mut decoder)?
+        palette_colors(path, directory, &mut decoder)?
     } else {
         colors(&mut decoder)?
     };
-    let image = RgbImage::from_raw(width, height, rgb)
-        .ok_or_else(|| unreadable(Stage::Prepare, "the image is cut off or damaged"))?;
+    let image = RgbImage::from_raw(width, height, rgb).ok_or_else(|| damaged(Stage::Prepare))?;
     let orientation = tag(&mut decoder, Tag::Orientation)?
         .and_then(|value| Orientation::from_exif(u8::try_from(value).ok()?))
         .unwrap_or(Orientation::NoTransforms);
@@ -72,11 +69,20 @@ pub fn page(path: &Path, number: u32) -> Result<RgbImage, PageError> {
     Ok(image.into_rgb8())
 }
 
-fn open(path: &Path) -> Result<Decoder<BufReader<File>>, PageError> {
-    let file = File::open(path).map_err(|error| not_opened(&error))?;
-    Ok(Decoder::new(BufReader::new(file))
+/// A decoder of the page at `directory`, to which that is the first one, whatever is before it in the file.
+fn open(path: &Path, directory: u64, grey: bool) -> Result<TiffDecoder, PageError> {
+    let file = || File::open(path).map_err(|error| not_opened(&error));
+    let corrections = Directories::open(file()?)
+        .and_then(|mut directories| directories.corrections(directory, grey))
+        .map_err(|_| damaged(Stage::Prepare))?;
+    let corrected = Overlay::new(file()?, corrections);
+    Ok(Decoder::new(BufReader::new(corrected))
         .map_err(not_decoded)?
         .with_limits(limits()))
+}
+
+fn damaged(stage: Stage) -> PageError {
+    unreadable(stage, "the image is cut off or damaged")
 }
 
 fn limits() -> Limits {
@@ -153,73 +159,29 @@ fn colors<R: Read + Seek>(decoder: &mut Decoder<R>) -> Result<Vec<u8>, PageError
 /// The pixels of a page with a colour table, which the decoder knows only as shades of grey: so that is what it is told.
 fn palette_colors(
     path: &Path,
-    index: usize,
-    decoder: &mut Decoder<BufReader<File>>,
+    directory: u64,
+    decoder: &mut TiffDecoder,
 ) -> Result<Vec<u8>, PageError> {
     let table = decoder
         .find_tag_unsigned_vec::<u16>(Tag::ColorMap)
         .map_err(not_decoded)?;
     let table = table.unwrap_or_default();
+    // Some programs write colours of 8 bits where 16 belong, as libtiff's `checkcmap` finds out too.
+    let is_narrow = table.iter().all(|&value| value < 256);
     let (reds, rest) = table.split_at(table.len() / 3);
     let (greens, blues) = rest.split_at(rest.len() / 2);
-    let directory = decoder.ifd_pointer().map_or(0, |pointer| pointer.0);
-    if fs::metadata(path).is_ok_and(|file| file.len() > MAX_BYTES) {
-        return Err(unsupported("TIFF of this size with a colour table"));
-    }
-    let mut bytes = fs::read(path).map_err(|error| not_opened(&error))?;
-    relabel_as_grey(&mut bytes, directory as usize, decoder.byte_order())
-        .ok_or_else(|| unreadable(Stage::Prepare, "the image is cut off or damaged"))?;
-    let mut decoder = Decoder::new(Cursor::new(bytes))
-        .map_err(not_decoded)?
-        .with_limits(limits());
-    decoder.seek_to_image(index).map_err(not_decoded)?;
+    let mut decoder = open(path, directory, true)?;
+    let per_pixel = decoder.colortype().map_err(not_decoded)?.num_samples();
     let samples = samples(&mut decoder)?;
     let color = |table: &[u16], index: u8| {
-        table
-            .get(usize::from(index))
-            // The high byte: some programs write 255 as 0xFF00, others as 0xFFFF.
-            .map_or(0, |&value| value.to_be_bytes()[0])
+        let value = table.get(usize::from(index)).map_or(0, |value| *value);
+        // The high byte: some programs write 255 as 0xFF00, others as 0xFFFF.
+        value.to_be_bytes()[usize::from(is_narrow)]
     };
     Ok(samples
-        .iter()
-        .flat_map(|&index| [reds, greens, blues].map(|table| color(table, index)))
+        .chunks_exact(usize::from(per_pixel.max(1)))
+        .flat_map(|pixel| [reds, greens, blues].map(|table| color(table, pixel[0])))
         .collect())
-}
-
-/// Overwrites the value of `PhotometricInterpretation` in the directory at `start`; none if there is no such entry.
-fn relabel_as_grey(bytes: &mut [u8], start: usize, order: ByteOrder) -> Option<()> {
-    let big = matches!(order, ByteOrder::BigEndian);
-    let short = |bytes: &[u8], at: usize| {
-        let pair = [*bytes.get(at)?, *bytes.get(at + 1)?];
-        Some(if big {
-            u16::from_be_bytes(pair)
-        } else {
-            u16::from_le_bytes(pair)
-        })
-    };
-    // A BigTIFF (version 43) has wider counts and offsets.
-    let (count, entry, value) = if short(bytes, 2)? == 43 {
-        (8, 20, 12)
-    } else {
-        (2, 12, 8)
-    };
-    let photometric = Tag::PhotometricInterpretation.to_u16();
-    let at = (start + count..)
-        .step_by(entry)
-        .take(u16::MAX.into())
-        .find(|&at| short(bytes, at).is_none_or(|tag| tag >= photometric))?;
-    if short(bytes, at)? != photometric {
-        return None;
-    }
-    let grey = if big {
-        PHOTOMETRIC_BLACK_IS_ZERO.to_be_bytes()
-    } else {
-        PHOTOMETRIC_BLACK_IS_ZERO.to_le_bytes()
-    };
-    bytes
-        .get_mut(at + value..at + value + 2)?
-        .copy_from_slice(&grey);
-    Some(())
 }
 
 /// The page's samples, one byte each, those of a pixel side by side. Samples of less than 8 bits keep their values.
