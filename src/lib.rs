@@ -42,7 +42,9 @@
 //! - Numbers that are not finite fail their page: `tests/model/not_finite.rs`.
 //! - An answer is the same whether its tokens are read before or after the decoder goes on: `tests/model/ahead.rs`.
 //! - Pages that are read together come out as they do alone: `tests/model/together.rs`.
-//! - Weights of few bits stay close to those in f32: `tests/model/quantized.rs`.
+//! - Weights of few bits stay close to those in f32: `tests/model/quantized.rs`, `tests/model/fp8.rs`.
+//! - A model that can't be computed is refused before its weights are fetched, and another content is another model:
+//!   `tests/cli/checkpoints.rs`.
 //! - Every page of every input has a record, whatever is wrong with it: `tests/prepare`, `tests/cli/bad_input.rs`.
 //! - At most `--prefetch` pages are prepared ahead, so memory does not grow with the input: `tests/prepare`, and
 //!   `benches/run.rs` prints the figures.
@@ -83,4 +85,5 @@ pub mod secrets;
 pub mod shard;
 pub mod signals;
 pub mod source;
+pub mod stamp;
 pub mod tesseract;

@@ -78,12 +78,45 @@ pub fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
     if let Some(missing) = files.iter().find(|file| !file.exists()) {
         ensure!(
             folder.join(INDEX).exists(),
-            "there are no weights in {}: neither {WEIGHTS} nor {INDEX}",
-            folder.display()
+            "there are no weights in {}: neither {WEIGHTS} nor {INDEX}{}",
+            folder.display(),
+            instead_in(folder)
         );
         bail!("{INDEX} names {}, which does not exist", missing.display());
     }
     Ok(files)
+}
+
+/// What a model's files are where they are not what is read; none if that can't be told.
+pub fn describe_instead<'a>(mut names: impl Iterator<Item = &'a str>) -> Option<&'static str> {
+    const KINDS: [(&str, &str); 3] = [
+        (
+            ".gguf",
+            "its weights are GGUF files, which llama.cpp reads; take the checkpoint that they were made from",
+        ),
+        (
+            "adapter_model",
+            "it is an adapter; merge it into its base model first",
+        ),
+        (
+            "pytorch_model",
+            "its weights are PyTorch files; convert them to safetensors",
+        ),
+    ];
+    names.find_map(|name| {
+        let kind = KINDS.iter().find(|kind| name.contains(kind.0));
+        kind.map(|kind| kind.1)
+    })
+}
+
+/// As [`describe_instead`], in brackets after what `folder` lacks.
+fn instead_in(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let names: Vec<String> = entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    describe_instead(names.iter().map(String::as_str))
+        .map_or_else(String::new, |what| format!(" ({what})"))
 }
 
 /// What `folder` lacks to be a model folder.

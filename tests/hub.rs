@@ -75,6 +75,27 @@ fn weights_in_parts_come_with_their_index_and_nothing_needless_does() {
 }
 
 #[test]
+fn weights_in_other_formats_are_named_and_not_fetched() {
+    for (file, words) in [
+        ("ocr-Q4_K_M.gguf", "its weights are GGUF files"),
+        (
+            "pytorch_model-00001-of-00002.bin",
+            "convert them to safetensors",
+        ),
+        ("adapter_model.safetensors", "merge it into its base model"),
+    ] {
+        let folder = tempfile::TempDir::new().expect("a temporary folder");
+        for name in ["config.json", "tokenizer.json", file] {
+            write(folder.path(), name, "{}");
+        }
+        let hub = HubServer::new(MODEL, folder.path());
+        let outcome = Machine::new(&hub).fetch(MODEL);
+        outcome.error_with(&["has no model.safetensors", words]);
+        assert_eq!(hub.log().len(), 1, "the list of files");
+    }
+}
+
+#[test]
 fn a_connection_that_breaks_is_taken_up_where_it_broke() {
     let hub = serve_reader();
     let machine = Machine::new(&hub);

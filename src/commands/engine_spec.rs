@@ -1,5 +1,7 @@
 //! The engines that were chosen: what must be known of them before they are there, and how they are made.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
@@ -17,10 +19,10 @@ use crate::{
         text_layer::TextLayer,
     },
     generation::sampler::Sampling,
-    hub::{self, FetchProgress},
+    hub::{self, FetchProgress, SmallFiles, Unreachable},
     journal::OutputSettings,
-    models,
-    nn::{self, device::Hardware},
+    models::{self, identity::identity, spec::ModelSpec},
+    nn::device::Hardware,
     options::{DraftChoice, EngineChoice, ProgressChoice},
     page::{Needs, PixelBudget},
     tesseract::Tesseract,
@@ -85,6 +87,27 @@ impl EngineSpecs {
         self.first.output_settings(settings, budget)
     }
 
+    /// The names of those output settings that a dry run can't know, since they are in files of the model that it does
+    /// without.
+    pub(super) fn unknown_settings(&self, settings: &Settings) -> Vec<&'static str> {
+        let EngineSpec::Qwen(qwen) = &self.first else {
+            return Vec::new();
+        };
+        let unknown = [
+            ("weights", qwen.files.is_none()),
+            (
+                "min_pixels",
+                qwen.limits.is_none() && settings.min_pixels.is_none(),
+            ),
+            (
+                "max_pixels",
+                qwen.limits.is_none() && settings.max_pixels.is_none(),
+            ),
+        ];
+        let names = unknown.into_iter().filter(|setting| setting.1);
+        names.map(|setting| setting.0).collect()
+    }
+
     /// Makes the engine, which may take minutes. The fallback is made when the first page needs it.
     pub(super) fn load(self, settings: &Settings, cancel: &Cancel) -> Result<Box<dyn Engine>> {
         let first = self.first.load(settings, cancel)?;
@@ -113,13 +136,20 @@ enum EngineSpec {
 struct QwenSpec {
     /// As the user named it.
     name: String,
-    folder: std::path::PathBuf,
-    /// Differs where the model's files differ.
-    identity: String,
+    /// None in a dry run, which does without the weights.
+    files: Option<ModelFiles>,
     hardware: Vec<Hardware>,
-    limits: PixelBudget,
+    /// None in a dry run that can't reach the files that tell them.
+    limits: Option<PixelBudget>,
     drafts: bool,
     draft: Option<Tesseract>,
+}
+
+/// What a model is read from.
+struct ModelFiles {
+    folder: PathBuf,
+    /// Differs where the files differ.
+    identity: String,
 }
 
 impl EngineSpec {
@@ -151,7 +181,7 @@ impl EngineSpec {
 
     fn limits(&self) -> PixelBudget {
         match self {
-            Self::Qwen(qwen) => qwen.limits,
+            Self::Qwen(qwen) => qwen.limits.unwrap_or(PUBLISHED),
             _ => PUBLISHED,
         }
     }
@@ -188,7 +218,9 @@ impl EngineSpec {
             }
             Self::Server { model, .. } => model,
             Self::Qwen(qwen) => {
-                set("weights", qwen.identity.as_str().into());
+                if let Some(files) = &qwen.files {
+                    set("weights", files.identity.as_str().into());
+                }
                 set("dtype", qwen.dtype().into());
                 &qwen.name
             }
@@ -241,12 +273,21 @@ impl QwenSpec {
         };
         let name = settings.model.clone();
         let name = name.unwrap_or_else(|| default.to_owned());
-        let folder = hub::model_folder(&name, fetch_progress(settings))?;
+        let small_files = small_files(settings, &name)?;
+        let limits = small_files.as_ref().map(|files| {
+            ModelSpec::read(files.folder(), &name)?;
+            models::pixel_budget(files.folder())
+        });
+        let limits = limits.transpose()?;
+        let files = small_files.filter(|_| !settings.dry_run).map(|files| {
+            let folder = files.fetch_weights()?;
+            let identity = identity(&folder, |line| fetch_progress(settings).say(line))?;
+            anyhow::Ok(ModelFiles { folder, identity })
+        });
         Ok(Self {
-            limits: models::pixel_budget(&folder)?,
-            identity: nn::weights::fingerprint(&folder)?,
+            limits,
+            files: files.transpose()?,
             name,
-            folder,
             hardware,
             drafts,
             draft,
@@ -261,8 +302,9 @@ impl QwenSpec {
     /// Loads the model onto each device.
     fn load(self, settings: &Settings, policy: Policy) -> Result<Box<dyn Engine>> {
         let task = task(settings, self.drafts);
-        let (folder, hardware) = (&self.folder, &self.hardware);
-        let readers = QwenEngine::load_all(&self.name, folder, &self.identity, hardware, &task)?;
+        let files = self.files.context("a dry run reads no page")?;
+        let (folder, hardware) = (&files.folder, &self.hardware);
+        let readers = QwenEngine::load_all(&self.name, folder, &files.identity, hardware, &task)?;
         let mut engines = readers
             .into_iter()
             .map(|reader| -> Box<dyn Engine> { Box::new(Scheduler::new(reader, policy)) });
@@ -274,6 +316,17 @@ impl QwenSpec {
         let names = hardware.iter().map(|on| on.name().to_owned());
         let engines = std::iter::once(first).chain(others);
         Ok(Box::new(EnginePool::new(names.zip(engines))?))
+    }
+}
+
+/// The small files of the model; none in a dry run that can't reach them.
+fn small_files(settings: &Settings, name: &str) -> Result<Option<SmallFiles>> {
+    match hub::small_files(name, fetch_progress(settings)) {
+        Err(error) if settings.dry_run && error.is::<Unreachable>() => {
+            tracing::warn!("nothing is known of the files of {name}: {error:#}");
+            Ok(None)
+        }
+        found => found.map(Some),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IsTerminal, Write},
+    path::Path,
     sync::Arc,
 };
 
@@ -14,7 +15,7 @@ use crate::{
     config::{Assigned, Settings},
     discover::discover,
     exit::Exit,
-    journal::{self, Closed, Journal, Resume, Target},
+    journal::{self, Closed, Journal, Meta, OutputSettings, Resume, Target},
     page::{Needs, Preparation, Source},
     prepare::{self, DecoderChoice, Raster, worker_pool::this_program},
     progress::Progress,
@@ -60,6 +61,10 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
         decoder: DecoderChoice::Workers(this_program()?),
     };
     if settings.dry_run {
+        let unknown = engines.unknown_settings(&settings);
+        if let (Target::File(path), false) = (&settings.output, settings.restart) {
+            take_recorded(&mut output_settings, &unknown, path)?;
+        }
         let recorded = journal::peek(&settings.output, output_settings, settings.restart)?;
         let resume = Resume::peek(&settings.output, recorded, settings.retry_failed);
         let resume = resume.of_shard(settings.shard());
@@ -106,6 +111,21 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
     progress.tally().elsewhere = pages.skipped().elsewhere() as usize;
     progress.finish(&found.ignored, &settings.output, exit);
     Ok(exit)
+}
+
+/// Gives the settings that are `unknown` the values that they have in the output at `path`, so that they make no difference.
+fn take_recorded(settings: &mut OutputSettings, unknown: &[&str], path: &Path) -> Result<()> {
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let recorded = Meta::read(path)?.map(|meta| meta.settings);
+    for &name in unknown {
+        match recorded.as_ref().and_then(|recorded| recorded.get(name)) {
+            Some(there) => settings.insert(name.to_owned(), there.clone()),
+            None => settings.remove(name),
+        };
+    }
+    Ok(())
 }
 
 /// Lists the documents that would be read on the standard output, with the number of pages, and reads none.

@@ -101,8 +101,8 @@ impl QwenEngine {
         })
     }
 
-    /// Loads the model in `folder`, which records call `name`; takes from seconds to minutes. `fingerprint` is that of
-    /// [`fingerprint`](crate::nn::weights::fingerprint).
+    /// Loads the model in `folder`, which records call `name`; takes from seconds to minutes. `fingerprint` is its
+    /// [`identity`](crate::models::identity::identity).
     ///
     /// # Errors
     /// The model's files are missing, damaged or don't fit each other.

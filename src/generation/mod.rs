@@ -2,6 +2,7 @@
 //!
 //! All that is known here of a model is [`VisionLanguageModel`](model::VisionLanguageModel).
 
+pub mod chat_template;
 mod decode;
 pub mod draft;
 pub mod generator;

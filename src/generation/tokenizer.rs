@@ -1,26 +1,16 @@
 //! From an instruction to a prompt's tokens, by the model folder's own tokenizer and chat template, and back to text.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use minijinja::{Environment, Value, context, syntax::SyntaxConfig};
-use serde::Deserialize;
 use tokenizers::Tokenizer;
 
-use crate::model_files::read_json;
-
-/// One user turn with an image and a text, for folders that bring no template of their own.
-const DEFAULT_TEMPLATE: &str = "\
-{%- for message in messages %}{{- '<|im_start|>' + message.role + '\n' }}\
-{%- for part in message.content %}\
-{%- if part.type == 'image' %}{{- '<|vision_start|><|image_pad|><|vision_end|>' }}{%- else %}{{- part.text }}{%- endif %}\
-{%- endfor %}{{- '<|im_end|>\n' }}{%- endfor %}\
-{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}";
+use super::chat_template::ChatTemplate;
 
 /// The tokenizer and the chat template of a model folder.
 pub struct ChatTokenizer {
     tokenizer: Tokenizer,
-    template: String,
+    template: ChatTemplate,
     image_token_id: u32,
 }
 
@@ -63,11 +53,6 @@ impl Prompt {
     }
 }
 
-#[derive(Deserialize, Default)]
-struct TemplateFile {
-    chat_template: Option<String>,
-}
-
 impl ChatTokenizer {
     /// Reads `tokenizer.json` and the template in `chat_template.jinja`, `chat_template.json` or
     /// `tokenizer_config.json`, whichever is there first.
@@ -80,10 +65,9 @@ impl ChatTokenizer {
             .map_err(|error| anyhow!("can't read {}: {error}", path.display()))?;
         check_ids(&tokenizer, tokens)
             .with_context(|| format!("{} does not fit config.json", path.display()))?;
-        let template = read_template(folder)?.unwrap_or_else(|| DEFAULT_TEMPLATE.to_owned());
         Ok(Self {
             tokenizer,
-            template,
+            template: ChatTemplate::read(folder)?,
             image_token_id: tokens.image_token_id,
         })
     }
@@ -93,9 +77,7 @@ impl ChatTokenizer {
     /// # Errors
     /// The folder's template fails, or does not leave exactly one place for the image.
     pub fn prompt(&self, instruction: &str) -> Result<Prompt> {
-        let text = self
-            .render(instruction)
-            .context("the model's chat template failed")?;
+        let text = self.template.render(instruction)?;
         let tokens = self.encode(&text)?;
         let mut parts = tokens.split(|&id| id == self.image_token_id);
         match (parts.next(), parts.next(), parts.next()) {
@@ -122,35 +104,6 @@ impl ChatTokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
-    fn render(&self, instruction: &str) -> Result<String> {
-        let mut environment = Environment::new();
-        // As transformers sets its templates up.
-        environment.set_syntax(
-            SyntaxConfig::builder()
-                .trim_blocks(true)
-                .lstrip_blocks(true)
-                .build()?,
-        );
-        environment
-            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.add_function(
-            "raise_exception",
-            |message: String| -> Result<String, minijinja::Error> {
-                Err(minijinja::Error::new(
-                    minijinja::ErrorKind::InvalidOperation,
-                    message,
-                ))
-            },
-        );
-        let image = Value::from_pairs([("type", "image")]);
-        let text = Value::from_pairs([("type", "text"), ("text", instruction)]);
-        let messages = vec![context! { role => "user", content => vec![image, text] }];
-        Ok(environment.render_str(
-            &self.template,
-            context! { messages, add_generation_prompt => true },
-        )?)
-    }
-
     /// The text of generated tokens, without special ones.
     ///
     /// # Errors
@@ -160,24 +113,6 @@ impl ChatTokenizer {
             .decode(tokens, true)
             .map_err(|error| anyhow!("can't decode the answer: {error}"))
     }
-}
-
-fn read_template(folder: &Path) -> Result<Option<String>> {
-    let jinja = folder.join("chat_template.jinja");
-    if jinja.exists() {
-        return fs::read_to_string(&jinja)
-            .map(Some)
-            .with_context(|| format!("can't read {}", jinja.display()));
-    }
-    for name in ["chat_template.json", "tokenizer_config.json"] {
-        if folder.join(name).exists() {
-            let file: TemplateFile = read_json(folder, name)?;
-            if file.chat_template.is_some() {
-                return Ok(file.chat_template);
-            }
-        }
-    }
-    Ok(None)
 }
 
 fn check_ids(tokenizer: &Tokenizer, tokens: ModelTokens) -> Result<()> {

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
+    rc::Rc,
     time::Duration,
 };
 
@@ -15,7 +16,9 @@ use hf_hub::{
 use serde::Deserialize;
 
 use super::{FetchProgress, Hub, failure::Failure, name::ModelName, transfer::Transfer};
-use crate::model_files::{INDEX, OPTIONAL, REQUIRED, WEIGHTS, is_plain, weight_names};
+use crate::model_files::{
+    INDEX, OPTIONAL, REQUIRED, WEIGHTS, describe_instead, is_plain, weight_names,
+};
 
 /// How long the hub has to say what a model's files are.
 const LISTING_TIMEOUT: Duration = Duration::from_secs(30);
@@ -95,10 +98,10 @@ impl Hub {
 
 /// One snapshot on its way into the cache.
 #[derive(Debug)]
-pub(super) struct Fetch<'a> {
-    hub: &'a Hub,
-    model: &'a ModelName,
-    listing: &'a Listing,
+pub(super) struct Fetch {
+    hub: Hub,
+    model: ModelName,
+    listing: Rc<Listing>,
     progress: FetchProgress,
     /// The model at the listing's commit, so that a push in the middle can't mix two versions.
     cache: CacheRepo,
@@ -111,11 +114,11 @@ pub(super) struct Fetch<'a> {
     told: bool,
 }
 
-impl<'a> Fetch<'a> {
+impl Fetch {
     pub(super) fn new(
-        hub: &'a Hub,
-        model: &'a ModelName,
-        listing: &'a Listing,
+        hub: Hub,
+        model: ModelName,
+        listing: Listing,
         progress: FetchProgress,
     ) -> Result<Self> {
         let repo = model.repo(&listing.sha);
@@ -123,7 +126,7 @@ impl<'a> Fetch<'a> {
         let transfer = Transfer {
             api: hub
                 .api()
-                .map_err(|failure| hub.explain(model, &model.to_string(), failure))?,
+                .map_err(|failure| hub.explain(&model, &model.to_string(), failure))?,
             repo,
             patience: hub.patience,
             progress,
@@ -132,7 +135,7 @@ impl<'a> Fetch<'a> {
             folder: cache.pointer_path(&listing.sha),
             hub,
             model,
-            listing,
+            listing: Rc::new(listing),
             progress,
             cache,
             transfer,
@@ -141,38 +144,50 @@ impl<'a> Fetch<'a> {
         })
     }
 
-    /// Brings what is missing, weights last, and returns the snapshot's folder.
-    pub(super) fn run(mut self) -> Result<PathBuf> {
-        let listing = self.listing;
+    /// Where the snapshot is.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Brings the small files that are missing, of a model that has all that it needs.
+    pub(super) fn small_files(&mut self) -> Result<()> {
+        let listing = Rc::clone(&self.listing);
         for name in REQUIRED {
-            self.known(name)?;
+            self.known(&listing, name)?;
         }
-        let in_parts = listing.file(INDEX).is_some();
-        if !in_parts {
-            self.known(WEIGHTS)?;
+        if listing.file(INDEX).is_none() {
+            self.known(&listing, WEIGHTS)?;
         }
         for name in REQUIRED.into_iter().chain(OPTIONAL) {
             if let Some(file) = listing.file(name) {
                 self.bring(file)?;
             }
         }
-        if in_parts {
-            let index = self.bring(self.known(INDEX)?)?;
+        Ok(())
+    }
+
+    /// Brings the weights that are missing, after the small files.
+    pub(super) fn weights(&mut self) -> Result<()> {
+        let listing = Rc::clone(&self.listing);
+        if listing.file(INDEX).is_some() {
+            let index = self.bring(self.known(&listing, INDEX)?)?;
             for name in weight_names(index.parent().unwrap_or(&index))? {
-                self.bring(self.known(&name)?)?;
+                self.bring(self.known(&listing, &name)?)?;
             }
         } else {
-            self.bring(self.known(WEIGHTS)?)?;
+            self.bring(self.known(&listing, WEIGHTS)?)?;
         }
-        self.point_revision_here()?;
-        Ok(self.folder)
+        self.point_revision_here()
     }
 
     /// The file `name`, which the model must have.
-    fn known(&self, name: &str) -> Result<&'a Sibling> {
-        self.listing.file(name).with_context(|| {
+    fn known<'a>(&self, listing: &'a Listing, name: &str) -> Result<&'a Sibling> {
+        listing.file(name).with_context(|| {
+            let names = listing.siblings.iter().map(|file| file.name.as_str());
+            let instead =
+                describe_instead(names).map_or_else(String::new, |what| format!(" ({what})"));
             format!(
-                "{} on {} has no {name}: it is not a model that omnidocs can run",
+                "{} on {} has no {name}: it is not a model that omnidocs can run{instead}",
                 self.model,
                 self.hub.host()
             )
@@ -268,7 +283,7 @@ impl<'a> Fetch<'a> {
         };
         lock().map_err(|error| {
             let what = path.display().to_string();
-            self.hub.explain(self.model, &what, Failure::Disk(error))
+            self.hub.explain(&self.model, &what, Failure::Disk(error))
         })
     }
 
@@ -290,13 +305,13 @@ impl<'a> Fetch<'a> {
         }
         named.create_ref(&self.listing.sha).map_err(|error| {
             self.hub
-                .explain(self.model, &self.model.to_string(), Failure::Disk(error))
+                .explain(&self.model, &self.model.to_string(), Failure::Disk(error))
         })
     }
 
     fn explain(&self, file: &Sibling, failure: Failure) -> anyhow::Error {
         let what = format!("{} of {}", file.name, self.model);
-        self.hub.explain(self.model, &what, failure)
+        self.hub.explain(&self.model, &what, failure)
     }
 }
 

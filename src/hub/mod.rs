@@ -13,8 +13,8 @@ mod name;
 mod transfer;
 
 use std::{
-    env, fs,
-    io::{IsTerminal, stderr},
+    env, fmt, fs,
+    io::{IsTerminal, Write, stderr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -51,12 +51,64 @@ impl FetchProgress {
     }
 
     /// Says a line in every mode but [`Self::Off`].
-    fn say(self, line: &str) {
+    pub fn say(self, line: &str) {
         if self != Self::Off {
-            eprintln!("{line}");
+            // A closed stderr leaves nobody to tell.
+            let _ = writeln!(stderr(), "{line}");
         }
     }
 }
+
+/// A model whose small files are here; its weights may not be yet.
+#[derive(Debug)]
+pub struct SmallFiles {
+    folder: PathBuf,
+    weights: Weights,
+}
+
+/// Where a model's weights are.
+#[derive(Debug)]
+enum Weights {
+    /// In its folder, or nowhere.
+    Here,
+    /// On the hub, as far as they are not in the folder.
+    OnHub(Box<Fetch>),
+    /// On the hub, out of reach.
+    OutOfReach(anyhow::Error),
+}
+
+impl SmallFiles {
+    /// The folder that holds them.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Fetches what is missing of the weights, and returns the folder.
+    ///
+    /// # Errors
+    /// As [`model_folder`].
+    pub fn fetch_weights(self) -> Result<PathBuf> {
+        match self.weights {
+            Weights::Here => {}
+            Weights::OnHub(mut fetch) => fetch.weights()?,
+            Weights::OutOfReach(error) => return Err(error),
+        }
+        Ok(self.folder)
+    }
+}
+
+/// The hub can't be asked now, and the cache does not have what was asked for.
+#[derive(Debug)]
+pub struct Unreachable(String);
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unreachable {}
 
 /// The folder of `model`: an existing folder as it is, or the snapshot of `owner/name[@revision]` in the hub's cache.
 ///
@@ -67,28 +119,59 @@ impl FetchProgress {
 /// # Errors
 /// No such folder or model, no network, no permission, no space: each says what to do.
 pub fn model_folder(model: &str, progress: FetchProgress) -> Result<PathBuf> {
+    small_files(model, progress)?.fetch_weights()
+}
+
+/// The small files of `model`, by which it can be refused before its weights are fetched. Otherwise as [`model_folder`].
+///
+/// # Errors
+/// As there; [`Unreachable`] if the hub can't be asked and the cache does not have them.
+pub fn small_files(model: &str, progress: FetchProgress) -> Result<SmallFiles> {
     if Path::new(model).is_dir() {
-        return Ok(PathBuf::from(model));
+        return Ok(SmallFiles {
+            folder: PathBuf::from(model),
+            weights: Weights::Here,
+        });
     }
     let model = ModelName::parse(model)?;
     let hub = Hub::from_env()?;
     if hub.offline {
-        return hub.cached(&model).with_context(|| {
-            format!("HF_HUB_OFFLINE is set and the cache can't give {model}: run once without it, or pass a folder with --model DIR")
+        let unreachable = |error| {
+            anyhow::Error::new(Unreachable(format!(
+                "HF_HUB_OFFLINE is set and the cache can't give {model}: run once without it, or pass a folder with --model DIR: {error:#}"
+            )))
+        };
+        let folder = hub.cached(&model).map_err(unreachable)?;
+        let weights = Hub::check_whole(&folder).map_err(unreachable);
+        return Ok(SmallFiles {
+            folder,
+            weights: weights.map_or_else(Weights::OutOfReach, |()| Weights::Here),
         });
     }
     match Listing::ask(&hub, &model) {
-        Ok(listing) => Fetch::new(&hub, &model, &listing, progress)?.run(),
-        Err(failure) if failure.may_pass() => match hub.cached(&model) {
-            Ok(folder) => {
+        Ok(listing) => {
+            let mut fetch = Fetch::new(hub, model, listing, progress)?;
+            fetch.small_files()?;
+            Ok(SmallFiles {
+                folder: fetch.folder().to_owned(),
+                weights: Weights::OnHub(Box::new(fetch)),
+            })
+        }
+        Err(failure) if failure.may_pass() => {
+            let Ok(folder) = hub.cached(&model) else {
+                return Err(hub.explain(&model, &model.to_string(), failure));
+            };
+            let weights = if Hub::check_whole(&folder).is_ok() {
                 tracing::warn!(
                     "{}: {failure}; using {model} as it is in the cache",
                     hub.host()
                 );
-                Ok(folder)
-            }
-            Err(_) => Err(hub.explain(&model, &model.to_string(), failure)),
-        },
+                Weights::Here
+            } else {
+                Weights::OutOfReach(hub.explain(&model, &model.to_string(), failure))
+            };
+            Ok(SmallFiles { folder, weights })
+        }
         Err(failure) => Err(hub.explain(&model, &model.to_string(), failure)),
     }
 }
@@ -151,7 +234,7 @@ impl Hub {
             .map_or(self.endpoint.as_str(), |(_, host)| host)
     }
 
-    /// The snapshot of `model` in the cache, if it is whole.
+    /// The snapshot of `model` in the cache, if that has its small files.
     fn cached(&self, model: &ModelName) -> Result<PathBuf> {
         let repo = self.cache.repo(model.repo(&model.revision));
         // A commit names its snapshot; a branch or a tag has a file that names the commit.
@@ -166,11 +249,20 @@ impl Hub {
                     model.id
                 )
             })?;
-        let missing = model_files::missing(&folder)?;
+        let mut required = model_files::REQUIRED.into_iter();
+        if let Some(missing) = required.find(|name| !folder.join(name).exists()) {
+            bail!("{} lacks {missing}", folder.display());
+        }
+        Ok(folder)
+    }
+
+    /// Refuses a snapshot that lacks anything.
+    fn check_whole(folder: &Path) -> Result<()> {
+        let missing = model_files::missing(folder)?;
         if !missing.is_empty() {
             bail!("{} lacks {}", folder.display(), missing.join(", "));
         }
-        Ok(folder)
+        Ok(())
     }
 
     /// The failure of `what` (a file, or the model itself) as a sentence for the person who has to act.
@@ -179,6 +271,7 @@ impl Hub {
         let elsewhere = format!(
             "pass a folder that exists with --model DIR, or set HF_HUB_OFFLINE=1 with a filled cache (HF_HOME; now {cache})"
         );
+        let unreachable = failure.may_pass() || matches!(failure, Failure::Stalled(_));
         let sentence = match failure {
             Failure::Network(cause) => {
                 format!("could not reach {host} for {what}: {cause}; {elsewhere}")
@@ -221,7 +314,11 @@ impl Hub {
                 "{host} answered for {what} as no model hub does ({cause}): is HF_ENDPOINT right?"
             ),
         };
-        anyhow::Error::msg(sentence)
+        if unreachable {
+            anyhow::Error::new(Unreachable(sentence))
+        } else {
+            anyhow::Error::msg(sentence)
+        }
     }
 }
 

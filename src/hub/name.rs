@@ -1,11 +1,17 @@
 //! The name of a model on the hub, told apart from a folder that isn't there.
 
-use std::{fmt, path::Path};
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Result, bail};
 use hf_hub::{Repo, RepoType};
 
 use crate::model_files::{REQUIRED, WEIGHTS, is_plain};
+
+/// A folder whose name differs in more places is not what was meant.
+const MAX_TYPOS: usize = 2;
 
 /// `owner/name[@revision]`; every part is safe in a URL and in a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,9 +32,18 @@ impl ModelName {
         let path_like = model.starts_with(['.', '/', '~'])
             || model.contains('\\')
             || id.matches('/').count() != 1;
+        let similar = similar_folder(Path::new(id));
+        let guess = similar.map_or_else(String::new, |path| {
+            format!("; did you mean {}?", path.display())
+        });
+        if !path_like && !guess.is_empty() && !model.contains('@') {
+            bail!(
+                "the model folder {model} does not exist{guess} ({model}@main is the one on the hub)"
+            );
+        }
         if path_like {
             bail!(
-                "the model folder {model} does not exist: a model folder holds {} and {WEIGHTS} (or an index and its \
+                "the model folder {model} does not exist{guess}: a model folder holds {} and {WEIGHTS} (or an index and its \
                  parts); a model on the hub is named like Qwen/Qwen3-VL-2B-Instruct",
                 REQUIRED.join(", ")
             );
@@ -48,6 +63,26 @@ impl ModelName {
     pub(super) fn repo(&self, revision: &str) -> Repo {
         Repo::with_revision(self.id.clone(), RepoType::Model, revision.to_owned())
     }
+}
+
+/// The folder beside the missing one at `path` whose name is nearly the same: with the same digits, since
+/// other sizes and versions are other models.
+fn similar_folder(path: &Path) -> Option<PathBuf> {
+    let (folder, wanted) = (path.parent()?, path.file_name()?.to_str()?);
+    let folder_or_here = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    let digits = |name: &str| -> String { name.chars().filter(char::is_ascii_digit).collect() };
+    let names = fs::read_dir(folder_or_here).ok()?.flatten();
+    let names = names.filter(|entry| entry.path().is_dir());
+    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+    let distances = names
+        .filter(|name| digits(name) == digits(wanted))
+        .map(|name| (strsim::damerau_levenshtein(&name, wanted), name));
+    let (distance, name) = distances.min()?;
+    (distance <= MAX_TYPOS.min(wanted.chars().count() / 3)).then(|| folder.join(name))
 }
 
 impl fmt::Display for ModelName {

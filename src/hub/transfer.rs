@@ -147,13 +147,13 @@ impl Meter {
         self.bar.reset_eta();
         if self.progress == FetchProgress::Plain {
             let (file, total) = (self.bar.message(), DecimalBytes(total));
-            match at {
-                0 => eprintln!("fetching {file} ({total})"),
-                at => eprintln!(
+            self.progress.say(&match at {
+                0 => format!("fetching {file} ({total})"),
+                at => format!(
                     "fetching {file} ({total}, continuing at {})",
                     DecimalBytes(at)
                 ),
-            }
+            });
         }
     }
 
@@ -162,12 +162,12 @@ impl Meter {
         self.bar.inc(bytes);
         if self.progress == FetchProgress::Plain && self.line.elapsed() >= LINE_EVERY {
             self.line = Instant::now();
-            eprintln!(
+            self.progress.say(&format!(
                 "fetching {}: {} of {}",
                 self.bar.message(),
                 DecimalBytes(self.bar.position()),
                 DecimalBytes(self.bar.length().unwrap_or_default()),
-            );
+            ));
         }
     }
 }

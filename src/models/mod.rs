@@ -1,33 +1,23 @@
-//! The models, one folder a family.
+//! The models, one folder a family, and what is known of one before its weights are there.
 //!
-//! A new family is a folder with its config, vision tower, decoder and positions, made from parts of [`nn`](crate::nn), and a
-//! line in each `match` here.
+//! A new family is a folder with its config, vision tower, decoder and positions, made from parts of [`nn`](crate::nn), a
+//! line in each `match` here, and its name in [`spec`].
 
+pub mod identity;
 pub mod qwen3_vl;
+pub mod spec;
 
 use std::{path::Path, sync::Arc};
 
 use anyhow::Result;
 use candle_core::Device;
 
-use self::qwen3_vl::Qwen3Vl;
+use self::{qwen3_vl::Qwen3Vl, spec::Family};
 use crate::{
     generation::model::VisionLanguageModel,
     nn::{device::Hardware, precision::Precision, quantized::QuantizedFile},
     page::PixelBudget,
 };
-
-/// The families.
-enum Family {
-    Qwen3Vl,
-}
-
-impl Family {
-    /// That of the model in `folder`. With one family there is nothing to tell apart: its config says what does not fit.
-    fn of(_folder: &Path) -> Self {
-        Self::Qwen3Vl
-    }
-}
 
 /// Loads the model in `folder`, in the published layout, to `device`, in `precision`; takes from seconds to minutes.
 /// Quantized weights are taken from `quantized`, and kept there if they are not yet.
@@ -40,13 +30,13 @@ pub fn load(
     precision: Precision,
     quantized: Option<QuantizedFile>,
 ) -> Result<Arc<dyn VisionLanguageModel>> {
-    Ok(match Family::of(folder) {
+    Ok(match Family::of(folder)? {
         Family::Qwen3Vl => Arc::new(Qwen3Vl::load(folder, device, precision, quantized)?),
     })
 }
 
-/// As [`load`], to `hardware`. Quantized weights are kept for the next start, under `fingerprint`, that of
-/// [`weights::fingerprint`](crate::nn::weights::fingerprint).
+/// As [`load`], to `hardware`. Quantized weights are kept for the next start, under `fingerprint`, its
+/// [`identity`](identity::identity).
 ///
 /// # Errors
 /// As [`load`].
@@ -64,7 +54,7 @@ pub fn load_on(
 /// # Errors
 /// The files of the folder that say so can't be read or make no sense.
 pub fn pixel_budget(folder: &Path) -> Result<PixelBudget> {
-    match Family::of(folder) {
+    match Family::of(folder)? {
         Family::Qwen3Vl => qwen3_vl::config::pixel_budget(folder),
     }
 }

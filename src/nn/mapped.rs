@@ -8,7 +8,7 @@
 use std::{collections::HashMap, fs::File, ops::Range, path::Path, sync::Arc};
 
 use anyhow::Result;
-use candle_core::{Device, Tensor, safetensors::Load};
+use candle_core::{Device, Result as CandleResult, Tensor, safetensors::Load};
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
@@ -72,12 +72,17 @@ impl MappedTensors {
     ///
     /// # Errors
     /// The device has no room, or Candle does not know numbers of this type.
-    pub fn load(&self, place: &Place, device: &Device) -> Result<Tensor> {
-        let bytes = &self.map[place.bytes.clone()];
-        let view = TensorView::new(place.dtype, place.shape.clone(), bytes)?;
-        let tensor = view.load(device)?;
+    pub fn load(&self, place: &Place, device: &Device) -> CandleResult<Tensor> {
+        self.read(place, |bytes| {
+            TensorView::new(place.dtype, place.shape.clone(), bytes)?.load(device)
+        })
+    }
+
+    /// What `read` makes of a tensor's bytes.
+    pub fn read<T>(&self, place: &Place, read: impl FnOnce(&[u8]) -> T) -> T {
+        let made = read(&self.map[place.bytes.clone()]);
         self.release(place);
-        Ok(tensor)
+        made
     }
 
     /// Lets the system have back the memory that a tensor takes beside its copy; read again, it comes from the file.

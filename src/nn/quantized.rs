@@ -37,7 +37,8 @@ pub struct QuantizedFile {
 }
 
 impl QuantizedFile {
-    /// The file at `path`, which need not be there. Others like it are kept in the same folder, and nothing else is.
+    /// The file at `path`, which need not be there. Others like it are kept in the same folder, and no other file
+    /// whose name ends in `.safetensors`.
     #[must_use]
     pub fn open(path: PathBuf) -> Self {
         // Its time says when it was last of use; where that can't be set, it is made anew one day.

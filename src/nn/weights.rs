@@ -1,17 +1,20 @@
 //! The weights of a model: one file or shards with an index, each tensor checked as it is taken.
 
 use std::{
-    fs::{self, File},
-    io::{Read, Seek, SeekFrom},
+    fs,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use candle_core::{DType, Device, Tensor, quantized::QTensor};
-use sha2::{Digest, Sha256};
+use candle_core::{DType, Device, Result as CandleResult, Tensor, quantized::QTensor};
+use safetensors::Dtype;
 
 use super::{
-    mapped::MappedTensors, matrix::Matrix, precision::Precision, quantized::QuantizedFile,
+    fp8,
+    mapped::{MappedTensors, Place},
+    matrix::Matrix,
+    precision::Precision,
+    quantized::QuantizedFile,
 };
 use crate::model_files::weight_files;
 
@@ -105,11 +108,7 @@ impl Weights {
     }
 
     fn load(&self, name: &str, shape: &[usize], dtype: DType, device: &Device) -> Result<Tensor> {
-        let found = self
-            .files
-            .iter()
-            .find_map(|file| Some((file, file.place(name)?)));
-        let Some((file, place)) = found else {
+        let Some((file, place)) = self.find(name) else {
             bail!(
                 "tensor {name} of shape {shape:?} is missing in the weights in {}",
                 self.folder.display()
@@ -121,10 +120,52 @@ impl Weights {
             self.folder.display(),
             place.shape
         );
-        let tensor = file
-            .load(place, device)
-            .with_context(|| format!("can't load tensor {name}"))?;
-        Ok(tensor.to_dtype(dtype)?)
+        let tensor = match place.dtype {
+            Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16 => file.load(place, device),
+            Dtype::F8_E4M3 => self.load_fp8(name, file, place),
+            // Its numbers mean nothing without the scales and offsets that some scheme has for them.
+            other => bail!(
+                "tensor {name} in {} is kept as {other:?}, which omnidocs can't read as weights: take the checkpoint \
+                 that this one was quantized from",
+                self.folder.display()
+            ),
+        };
+        let tensor = tensor.with_context(|| format!("can't load tensor {name}"))?;
+        Ok(tensor.to_dtype(dtype)?.to_device(device)?)
+    }
+
+    fn find(&self, name: &str) -> Option<(&MappedTensors, &Place)> {
+        let mut files = self.files.iter();
+        files.find_map(|file| Some((file, file.place(name)?)))
+    }
+
+    /// A matrix that is kept in FP8, dequantized on the CPU with the scales of its blocks.
+    fn load_fp8(&self, name: &str, file: &MappedTensors, place: &Place) -> CandleResult<Tensor> {
+        let wanted = format!("{name}_scale_inv");
+        let Some((scale_file, scale_place)) = self.find(&wanted) else {
+            candle_core::bail!("it is in FP8, and its scales, {wanted}, are missing");
+        };
+        let [rows, columns] = place.shape[..] else {
+            candle_core::bail!(
+                "it is in FP8, and no matrix: its shape is {:?}",
+                place.shape
+            );
+        };
+        let (down, across) = fp8::scales_of((rows, columns));
+        if scale_place.shape != [down, across] {
+            candle_core::bail!(
+                "its scales, {wanted}, have shape {:?}, but blocks of {BLOCK} × {BLOCK} need [{down}, {across}]",
+                scale_place.shape,
+                BLOCK = fp8::BLOCK
+            );
+        }
+        if !matches!(scale_place.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
+            candle_core::bail!("its scales, {wanted}, are kept as {:?}", scale_place.dtype);
+        }
+        let scales = scale_file.load(scale_place, &Device::Cpu)?;
+        let scales: Vec<f32> = scales.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+        let numbers = file.read(place, |bytes| fp8::dequantize(bytes, columns, &scales));
+        Tensor::from_vec(numbers, (rows, columns), &Device::Cpu)
     }
 
     /// What the weights are kept in.
@@ -138,46 +179,6 @@ impl Weights {
     pub fn device(&self) -> &Device {
         &self.device
     }
-}
-
-/// A checksum that tells models apart: of the folder's small files whole, and of the weights' sizes, headers and some
-/// thousands of their bytes, since reading all of them can take as long as many pages.
-///
-/// # Errors
-/// A file can't be read.
-pub fn fingerprint(folder: &Path) -> Result<String> {
-    /// Where each file of weights is looked at: this many places, this many bytes.
-    const PLACES: u64 = 16;
-    const BYTES: u64 = 4096;
-
-    let mut hash = Sha256::new();
-    for name in [
-        "config.json",
-        "generation_config.json",
-        "preprocessor_config.json",
-        "tokenizer.json",
-    ] {
-        let content = fs::read(folder.join(name)).unwrap_or_default();
-        hash.update((content.len() as u64).to_le_bytes());
-        hash.update(content);
-    }
-    for path in weight_files(folder)? {
-        let unreadable = || format!("can't read {}", path.display());
-        let mut file = File::open(&path).with_context(unreadable)?;
-        let size = file.metadata().with_context(unreadable)?.len();
-        hash.update(size.to_le_bytes());
-        for place in 0..PLACES {
-            let mut piece = Vec::new();
-            file.seek(SeekFrom::Start(size / PLACES * place))
-                .with_context(unreadable)?;
-            file.by_ref()
-                .take(BYTES)
-                .read_to_end(&mut piece)
-                .with_context(unreadable)?;
-            hash.update(piece);
-        }
-    }
-    Ok(format!("{:x}", hash.finalize()))
 }
 
 /// The bytes of all weights in `folder`.

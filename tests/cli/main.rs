@@ -8,6 +8,7 @@ mod common;
 mod hub_server;
 
 mod bad_input;
+mod checkpoints;
 mod corpus;
 mod drafts;
 mod faults;

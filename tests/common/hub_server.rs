@@ -8,7 +8,6 @@
 use std::{
     collections::BTreeMap,
     fs,
-    hash::{DefaultHasher, Hasher},
     io::{BufRead, BufReader, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
@@ -16,6 +15,8 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+
+use sha2::{Digest, Sha256};
 
 /// What goes wrong, until [`HubServer::heal`].
 #[derive(Debug, Clone)]
@@ -148,6 +149,13 @@ impl HubServer {
         let mut log = self.log();
         log.retain(|request| request.fetches(file));
         log
+    }
+
+    /// Whether anything of a file whose name ends so was asked for.
+    pub fn was_asked_for(&self, name_end: &str) -> bool {
+        self.log()
+            .iter()
+            .any(|request| request.path.ends_with(name_end))
     }
 
     /// Waits until so many bytes of `file` were sent in all.
@@ -443,9 +451,7 @@ fn is_large(file: &str) -> bool {
     file.ends_with(".safetensors")
 }
 
-/// A name for a content, as the real hub's hashes are.
+/// A name for a content, as long as those of the real hub's large files.
 fn tag(content: &[u8]) -> String {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(content);
-    format!("{:016x}", hasher.finish())
+    format!("{:x}", Sha256::digest(content))
 }

@@ -3,9 +3,11 @@
 mod ahead;
 mod drafts;
 mod folder;
+mod fp8;
 mod not_finite;
 mod parity;
 mod quantized;
+mod spec;
 mod together;
 
 use std::{
