@@ -151,13 +151,6 @@ impl HubServer {
         log
     }
 
-    /// Whether anything of a file whose name ends so was asked for.
-    pub fn was_asked_for(&self, name_end: &str) -> bool {
-        self.log()
-            .iter()
-            .any(|request| request.path.ends_with(name_end))
-    }
-
     /// Waits until so many bytes of `file` were sent in all.
     pub fn wait_for_bytes(&self, file: &str, bytes: usize) {
         let deadline = Instant::now() + Duration::from_secs(60);
