@@ -9,6 +9,7 @@ pub mod cuda;
 pub mod device;
 pub mod elementwise;
 pub mod fault;
+pub mod instructions;
 pub mod linear;
 pub mod mapped;
 pub mod matrix;
