@@ -1,15 +1,10 @@
 //! The exit codes, and the one place where an error that ends the program is shown.
 
-use std::{
-    env,
-    fmt::Display,
-    io::{self, IsTerminal, Write},
-    process::ExitCode,
-};
+use std::{fmt::Display, process::ExitCode};
 
 use anyhow::Error;
 
-use crate::journal::{Locked, SettingsDiffer, SettingsDisagree};
+use crate::terminal::{self, Colour, paint, printable};
 
 /// How the program ends, for scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,19 +39,6 @@ impl Exit {
             Self::Interrupted(signal) => 128 + signal,
         }
     }
-
-    /// What an error that ends the program makes of it.
-    fn of(error: &Error) -> Self {
-        if error.is::<UsageError>() {
-            Self::Usage
-        } else if error.is::<SettingsDiffer>() || error.is::<SettingsDisagree>() {
-            Self::SettingsDiffer
-        } else if error.is::<Locked>() {
-            Self::Locked
-        } else {
-            Self::Fatal
-        }
-    }
 }
 
 impl From<Exit> for ExitCode {
@@ -77,22 +59,14 @@ impl Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// Shows the error that ends the program, with its causes, and says with which code.
-#[must_use]
-pub fn report(error: &Error) -> Exit {
-    let stderr = io::stderr();
-    let coloured =
-        stderr.is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let label = if coloured {
-        "\x1b[1;31merror:\x1b[0m"
+/// Shows the error that ends the program with `exit`, with its causes.
+pub fn report(error: &Error, exit: Exit) {
+    let label = paint("error:", Colour::Red, terminal::has_colours());
+    let error = format!("{error:#}");
+    let hint = if exit == Exit::Usage {
+        "\n\nFor more information, try '--help'."
     } else {
-        "error:"
+        ""
     };
-    // A closed stderr leaves nobody to tell.
-    let _ = writeln!(stderr.lock(), "{label} {error:#}");
-    let exit = Exit::of(error);
-    if exit == Exit::Usage {
-        let _ = writeln!(stderr.lock(), "\nFor more information, try '--help'.");
-    }
-    exit
+    terminal::print(&format!("{label} {}{hint}", printable(&error)));
 }

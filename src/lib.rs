@@ -29,7 +29,7 @@
 //! | models by name | [`hub`] |
 //! | one line of the output | [`record`] |
 //! | the output, and what is in it already | [`journal`] |
-//! | the standard error: bar, log, summary | [`progress`] |
+//! | the standard error: bar, log, summary | [`progress`], drawn by [`terminal`] |
 //! | what no child process may know | [`secrets`] |
 //! | how the program ends | [`mod@exit`], [`signals`] |
 //!
@@ -56,6 +56,9 @@
 //! - The output file is the checkpoint: what is in it is done, whenever the run was cut off, and nothing is done twice:
 //!   `tests/cli/promises.rs`, `tests/cli/kills.rs`, and the tests of [`journal`] for disks that fail.
 //! - Records go to the output and everything else to the standard error: `tests/cli/output.rs`.
+
+// What is said goes through `terminal`: these panic where nobody reads it.
+#![cfg_attr(not(test), deny(clippy::print_stderr, clippy::print_stdout))]
 
 pub mod answer;
 pub mod backoff;
@@ -86,4 +89,6 @@ pub mod shard;
 pub mod signals;
 pub mod source;
 pub mod stamp;
+pub mod terminal;
 pub mod tesseract;
+pub mod words;

@@ -1,13 +1,17 @@
 //! The `omnidocs` program.
 
+#![deny(clippy::print_stderr, clippy::print_stdout)]
+
 use std::process::ExitCode;
 
-use clap::Parser;
-use omnidocs::{cli::Cli, commands, exit};
+use omnidocs::{cli::environment, commands, exit};
 
 fn main() -> ExitCode {
-    match commands::run(Cli::parse()) {
-        Ok(exit) => exit.into(),
-        Err(error) => exit::report(&error).into(),
-    }
+    let ended = commands::run(environment::parse());
+    let exit = ended.unwrap_or_else(|error| {
+        let exit = commands::exit_of(&error);
+        exit::report(&error, exit);
+        exit
+    });
+    exit.into()
 }

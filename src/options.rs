@@ -149,3 +149,16 @@ pub enum ProgressChoice {
     /// Nothing until the summary
     Off,
 }
+
+/// How much is shown besides progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// Errors only.
+    Quiet,
+    /// Warnings and the summary.
+    Normal,
+    /// Also a line for each page.
+    Pages,
+    /// Also what happens inside.
+    Debug,
+}

@@ -116,7 +116,7 @@ impl RecordWriter<'_> {
         {
             let mut tally = self.progress.tally();
             tally.waiting += waited;
-            tally.meet(&preparation.page.document.path, preparation.passed_over);
+            tally.meet(&preparation.page, preparation.passed_over);
         }
         let mut facts = PageFacts {
             page: preparation.page,
@@ -204,10 +204,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::Verbosity,
         error::{ErrorKind, PageError, Stage},
         journal::{OutputSettings, Target},
-        options::{OutputFormat, ProgressChoice},
+        options::{OutputFormat, ProgressChoice, Verbosity},
         page::{Document, Needs, PageAnswer, PageRef, PageText},
         source::Ready,
     };

@@ -1,5 +1,7 @@
 //! What can be typed. What it means is settled in [`crate::config`].
 
+pub mod environment;
+
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, builder::FalseyValueParser};
@@ -27,12 +29,13 @@ Example:
   omnidocs merge shard-*.jsonl -o all.jsonl";
 
 const AFTER_HELP: &str = "\
-Every option can be set in the environment, --max-new-tokens as OMNIDOCS_MAX_NEW_TOKENS; what is typed wins.";
+Every option can be set in the environment, --max-new-tokens as OMNIDOCS_MAX_NEW_TOKENS; flags take precedence.";
 
 const AFTER_LONG_HELP: &str = "\
 Environment:
   Every option can be set as OMNIDOCS_<OPTION>: --max-new-tokens 512 is OMNIDOCS_MAX_NEW_TOKENS=512,
-  -q is OMNIDOCS_QUIET=1, and OMNIDOCS_INCLUDE='*.pdf,*.png' holds two globs. What is typed wins.
+  -q is OMNIDOCS_QUIET=1, and OMNIDOCS_INCLUDE='*.pdf,*.png' holds two globs. Flags take precedence, and an
+  empty variable counts as unset.
   NO_COLOR turns colours off. Models are kept in the cache of Hugging Face (HF_HOME, HF_TOKEN,
   HF_ENDPOINT and HF_HUB_OFFLINE are honoured).
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cancel::Cancel,
-    config::{CPU_MODEL, CUDA_MODEL, Settings, Verbosity},
+    config::{CPU_MODEL, CUDA_MODEL, Settings},
     engine::{
         Engine, OneSlot, SingleReader,
         fallback::Fallback,
@@ -20,11 +20,12 @@ use crate::{
     },
     generation::sampler::Sampling,
     hub::{self, FetchProgress, SmallFiles, Unreachable},
-    journal::OutputSettings,
+    journal::{OutputSettings, Target},
     models::{self, identity::identity, spec::ModelSpec},
-    nn::device::Hardware,
-    options::{DraftChoice, EngineChoice, ProgressChoice},
+    nn::{self, device::Hardware},
+    options::{DraftChoice, EngineChoice, ProgressChoice, Verbosity},
     page::{Needs, PixelBudget},
+    progress::RunInfo,
     tesseract::Tesseract,
 };
 
@@ -106,6 +107,11 @@ impl EngineSpecs {
         ];
         let names = unknown.into_iter().filter(|setting| setting.1);
         names.map(|setting| setting.0).collect()
+    }
+
+    /// What the first line of a run says.
+    pub(super) fn info<'a>(&'a self, documents: usize, output: &'a Target) -> RunInfo<'a> {
+        self.first.info(documents, output)
     }
 
     /// Makes the engine, which may take minutes. The fallback is made when the first page needs it.
@@ -196,13 +202,7 @@ impl EngineSpec {
     fn output_settings(&self, settings: &Settings, budget: PixelBudget) -> OutputSettings {
         let mut named = OutputSettings::new();
         let mut set = |name: &str, value: Value| named.insert(name.to_owned(), value);
-        let engine = match self {
-            Self::TextLayer => TextLayer::NAME,
-            Self::Tesseract(_) => TesseractEngine::NAME,
-            Self::Server { .. } => ServerEngine::NAME,
-            Self::Qwen(_) => QwenEngine::NAME,
-        };
-        set("engine", engine.into());
+        set("engine", self.name().into());
         set("format", json!(settings.format));
         if self.needs().pixels {
             set("min_pixels", budget.min_pixels.into());
@@ -231,6 +231,34 @@ impl EngineSpec {
         set("temperature", settings.temperature.into());
         set("seed", settings.seed.into());
         named
+    }
+
+    /// As records name it.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::TextLayer => TextLayer::NAME,
+            Self::Tesseract(_) => TesseractEngine::NAME,
+            Self::Server { .. } => ServerEngine::NAME,
+            Self::Qwen(_) => QwenEngine::NAME,
+        }
+    }
+
+    fn info<'a>(&'a self, documents: usize, output: &'a Target) -> RunInfo<'a> {
+        let (model, hardware) = match self {
+            Self::TextLayer | Self::Tesseract(_) => (None, [].as_slice()),
+            Self::Server { model, .. } => (Some(model.as_str()), [].as_slice()),
+            Self::Qwen(qwen) => (Some(qwen.name.as_str()), qwen.hardware.as_slice()),
+        };
+        let on_cpu = hardware.first().is_some_and(|first| !first.is_cuda());
+        RunInfo {
+            engine: self.name(),
+            model,
+            dtype: hardware.first().map(Hardware::dtype),
+            devices: hardware.iter().map(Hardware::name).collect(),
+            cpu: on_cpu.then(|| (rayon::current_num_threads(), nn::instructions::best())),
+            documents,
+            output,
+        }
     }
 
     fn load(self, settings: &Settings, cancel: &Cancel) -> Result<Box<dyn Engine>> {
@@ -351,8 +379,8 @@ fn one_slot(reader: impl SingleReader + 'static, policy: Policy) -> Box<dyn Engi
 fn fetch_progress(settings: &Settings) -> FetchProgress {
     match settings.progress {
         _ if settings.verbosity == Verbosity::Quiet => FetchProgress::Off,
-        ProgressChoice::Auto => FetchProgress::auto(),
-        ProgressChoice::Bar => FetchProgress::Bar,
+        // A bar needs a terminal.
+        ProgressChoice::Auto | ProgressChoice::Bar => FetchProgress::auto(),
         ProgressChoice::Plain => FetchProgress::Plain,
         ProgressChoice::Off => FetchProgress::Off,
     }

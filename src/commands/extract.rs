@@ -11,7 +11,7 @@ use anyhow::Result;
 use super::engine_spec::EngineSpecs;
 use crate::{
     cancel::Cancel,
-    cli,
+    cli::{self, environment::unknown_variables},
     config::{Assigned, Settings},
     discover::discover,
     exit::Exit,
@@ -20,22 +20,30 @@ use crate::{
     prepare::{self, DecoderChoice, Raster, worker_pool::this_program},
     progress::Progress,
     run,
-    signals::SignalHandlers,
+    signals::{Heard, SignalHandlers},
+    terminal::{self, printable},
 };
 
 /// Runs the command. Whatever can be known to be wrong is found before a model is loaded.
 pub fn run(typed: cli::Extract) -> Result<Exit> {
     let settings = Settings::new(typed)?;
-    let records_on_terminal = settings.output == Target::Stdout && io::stdout().is_terminal();
+    let records_on_terminal = settings.output == Target::Stdout && terminal::stdout_may_be_shown();
     let mut progress = Progress::new(settings.progress, settings.verbosity, records_on_terminal);
     progress.take_log();
+    for sentence in unknown_variables() {
+        tracing::warn!("{sentence}");
+    }
     // Before anything is waited for: a process with the number 1 has no other way to end.
     let cancel = Cancel::default();
-    let signals = SignalHandlers::install(&cancel, |_| {})?;
+    let shown = progress.handle();
+    let signals = SignalHandlers::install(&cancel, move |heard| match heard {
+        Heard::Ending(signal) => shown.interrupted(signal),
+        Heard::Status => shown.print_status(),
+    })?;
     if let Some(Assigned { shard, by }) = &settings.shard {
         progress.note(format_args!("shard {shard}, by {by}"));
     }
-    let found = discover(&settings.inputs)?;
+    let found = progress.while_listing(|| discover(&settings.inputs))?;
     progress.expect(found.sources.len(), settings.pages.clone());
     settings.output.check()?;
 
@@ -70,11 +78,13 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
         let resume = resume.of_shard(settings.shard());
         return dry_run(found.sources, preparation, resume, &progress, &cancel);
     }
+    progress.announce(&engines.info(found.sources.len(), &settings.output));
     let (mut journal, opened) = Journal::open(&settings.output, output_settings, settings.restart)?;
     progress.opened(&opened, &settings.output);
     let resume = Resume::new(&settings.output, opened.recorded, settings.retry_failed);
     let resume = resume.of_shard(settings.shard());
     let mut pages = prepare::pages_except(found.sources, preparation, Box::new(resume), &cancel)?;
+    progress.count_skipped(pages.skipped());
     // Where all is done, no model is loaded for nothing.
     if progress.while_looking(|| pages.has_pages())? {
         // Pages are prepared meanwhile.
@@ -147,6 +157,7 @@ fn dry_run(
     let mut found = prepare::pages_except(sources, preparation, Box::new(resume), cancel)?;
     let mut pages = found.by_ref().peekable();
     let (mut documents, mut all) = (0, 0);
+    let is_shown = io::stdout().is_terminal();
     while let Some(first) = pages.next().transpose()? {
         let document = first.page.document;
         let same = |next: &Result<Preparation>| {
@@ -158,7 +169,9 @@ fn dry_run(
             count += 1;
         }
         documents += 1;
-        let path = document.path.display();
+        let path = document.path.to_string_lossy();
+        // For programs, a path is as it is.
+        let path = if is_shown { printable(&path) } else { path };
         let line = match first.result {
             Err(error) if first.page.number == 0 => format!("{path}: can't be read: {error}"),
             _ => {
@@ -178,7 +191,7 @@ fn dry_run(
         0 => String::new(),
         count => format!("; {count} documents are in other shards"),
     };
-    progress.note(format_args!(
+    progress.report(format_args!(
         "would read {all} pages of {documents} documents{elsewhere}"
     ));
     Ok(Exit::Ok)

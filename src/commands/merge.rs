@@ -12,6 +12,7 @@ use crate::{
     cli,
     exit::{Exit, UsageError},
     journal::{Gaps, Merge, Target},
+    terminal,
 };
 
 /// So many documents that lack pages are named.
@@ -28,7 +29,7 @@ pub fn run(typed: &cli::Merge) -> Result<Exit> {
     let mut merge = Merge::read(&typed.inputs)?;
     for (path, bytes) in merge.torn() {
         let path = path.display();
-        tell(&format!(
+        terminal::print_line(format_args!(
             "{path} ends in {bytes} bytes of an unfinished line, which are left out"
         ));
     }
@@ -83,7 +84,7 @@ fn is_closed(error: &anyhow::Error) -> bool {
     error.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }
 
-/// Tells what was written, and what it lacks.
+/// Reports what was written, and what it lacks.
 fn report(gaps: &Gaps, output: &Target) {
     let Gaps {
         documents,
@@ -91,31 +92,28 @@ fn report(gaps: &Gaps, output: &Target) {
         failed,
         ..
     } = gaps;
-    tell(&format!(
+    terminal::print_line(format_args!(
         "merged    {pages} pages of {documents} documents into {output}; {failed} of them failed"
     ));
     for shard in &gaps.shards {
-        tell(&format!("missing   shard {shard}"));
+        terminal::print_line(format_args!("missing   shard {shard}"));
     }
     for path in &gaps.unfinished {
         let path = path.display();
-        tell(&format!(
+        terminal::print_line(format_args!(
             "missing   what the run that wrote {path} did not come to; its command goes on"
         ));
     }
     for (path, there, wanted) in gaps.incomplete.iter().take(SHOWN) {
         let missing = wanted - there;
-        tell(&format!(
+        terminal::print_line(format_args!(
             "missing   {path}: {missing} of its {wanted} pages"
         ));
     }
     let more = gaps.incomplete.len().saturating_sub(SHOWN);
     if more > 0 {
-        tell(&format!("          … and pages of {more} more documents"));
+        terminal::print_line(format_args!(
+            "          … and pages of {more} more documents"
+        ));
     }
-}
-
-fn tell(text: &str) {
-    // A closed standard error leaves nobody to tell.
-    let _ = writeln!(io::stderr(), "{text}");
 }

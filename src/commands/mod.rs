@@ -4,19 +4,34 @@ mod engine_spec;
 mod extract;
 mod merge;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 
 use crate::{
     cli::{Cli, Command},
-    exit::Exit,
+    exit::{Exit, UsageError},
+    journal::{Locked, SettingsDiffer, SettingsDisagree},
     prepare::worker,
 };
 
-/// Does what was typed. An `Err` is what ended the program, for [`crate::exit::report`].
+/// Does what was typed. An `Err` is what ended the program, for [`exit_of`] and [`crate::exit::report`].
 pub fn run(cli: Cli) -> Result<Exit> {
     match cli.command {
         Command::Extract(typed) => extract::run(*typed),
         Command::Merge(typed) => merge::run(&typed),
         Command::PrepareWorker => worker::serve().map(|()| Exit::Ok),
+    }
+}
+
+/// How the program ends that an error has ended.
+#[must_use]
+pub fn exit_of(error: &Error) -> Exit {
+    if error.is::<UsageError>() {
+        Exit::Usage
+    } else if error.is::<SettingsDiffer>() || error.is::<SettingsDisagree>() {
+        Exit::SettingsDiffer
+    } else if error.is::<Locked>() {
+        Exit::Locked
+    } else {
+        Exit::Fatal
     }
 }

@@ -19,7 +19,10 @@ use crate::{
     engine::server::Server,
     exit::UsageError,
     journal::Target,
-    options::{DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, OutputFormat, ProgressChoice},
+    options::{
+        DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, OutputFormat, ProgressChoice,
+        Verbosity,
+    },
     page::PixelBudget,
     page_selection::PageSelection,
     shard::Shard,
@@ -33,19 +36,6 @@ pub const CUDA_MODEL: &str = "Qwen/Qwen3-VL-8B-Instruct";
 pub const CPU_MODEL: &str = "Qwen/Qwen3-VL-2B-Instruct";
 
 const MOST_WORKERS: usize = 1024;
-
-/// How much is shown besides progress.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verbosity {
-    /// Errors only.
-    Quiet,
-    /// Warnings and the summary.
-    Normal,
-    /// Also a line for each page.
-    Pages,
-    /// Also what happens inside.
-    Debug,
-}
 
 /// All that a run of `extract` needs to know, checked.
 #[derive(Debug, Clone)]

@@ -14,7 +14,6 @@ mod transfer;
 
 use std::{
     env, fmt, fs,
-    io::{IsTerminal, Write, stderr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -26,12 +25,12 @@ use failure::Failure;
 use fetch::{Fetch, Listing};
 use name::ModelName;
 
-use crate::model_files;
+use crate::{model_files, terminal};
 
 /// What is shown on stderr while files are fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FetchProgress {
-    /// A bar per file with bytes, speed and the time left.
+    /// A status line per file with bytes, speed and the time left.
     Bar,
     /// A line when a file begins, and one every 30 s.
     Plain,
@@ -40,10 +39,10 @@ pub enum FetchProgress {
 }
 
 impl FetchProgress {
-    /// [`Self::Bar`] if stderr is a terminal, else [`Self::Plain`].
+    /// [`Self::Bar`] if a line on stderr can be drawn over, else [`Self::Plain`].
     #[must_use]
     pub fn auto() -> Self {
-        if stderr().is_terminal() {
+        if terminal::can_redraw() {
             Self::Bar
         } else {
             Self::Plain
@@ -53,8 +52,7 @@ impl FetchProgress {
     /// Says a line in every mode but [`Self::Off`].
     pub fn say(self, line: &str) {
         if self != Self::Off {
-            // A closed stderr leaves nobody to tell.
-            let _ = writeln!(stderr(), "{line}");
+            terminal::log_line(line);
         }
     }
 }

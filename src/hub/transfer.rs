@@ -10,14 +10,20 @@ use hf_hub::{
     Repo,
     api::{Progress, sync::Api},
 };
-use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
+use indicatif::DecimalBytes;
 
 use super::{FetchProgress, failure::Failure};
+use crate::{
+    terminal::{self, printable},
+    words::human,
+};
 
 /// How often a broken download is tried again without a byte gained.
 const RETRIES: u32 = 4;
 /// Between two lines of [`FetchProgress::Plain`] on one file.
 const LINE_EVERY: Duration = Duration::from_secs(30);
+/// How often the status of [`FetchProgress::Bar`] is drawn anew.
+const DRAW_EVERY: Duration = Duration::from_millis(120);
 
 /// Downloads files of one commit.
 #[derive(Debug)]
@@ -110,71 +116,103 @@ impl Progress for Reporter {
     fn finish(&mut self) {}
 }
 
-/// Shows how far a download is. The bar is hidden unless it is asked for.
+/// Shows how far a download is.
 #[derive(Debug)]
 struct Meter {
     progress: FetchProgress,
-    bar: ProgressBar,
+    file: String,
+    /// Bytes of the whole file, of those that are here, and of those that were here at first.
+    total: u64,
+    at: u64,
+    began_at: u64,
+    began: Instant,
     /// Bytes that came in this attempt.
     received: u64,
-    /// When the last line was written.
-    line: Instant,
+    /// When the last line was written, or the status drawn.
+    shown: Instant,
 }
 
 impl Meter {
     fn new(progress: FetchProgress, file: &str) -> Self {
-        let bar = match progress {
-            FetchProgress::Bar => ProgressBar::no_length(),
-            FetchProgress::Plain | FetchProgress::Off => ProgressBar::hidden(),
-        };
-        let style = ProgressStyle::with_template(
-            "{msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}",
-        );
         Self {
             progress,
-            bar: bar
-                .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-                .with_message(file.to_owned()),
+            file: file.to_owned(),
+            total: 0,
+            at: 0,
+            began_at: 0,
+            began: Instant::now(),
             received: 0,
-            line: Instant::now(),
+            shown: Instant::now(),
         }
     }
 
     fn start(&mut self, total: u64, at: u64) {
-        self.bar.set_length(total);
-        self.bar.set_position(at);
         // The bytes of an earlier run are not this one's speed.
-        self.bar.reset_eta();
-        if self.progress == FetchProgress::Plain {
-            let (file, total) = (self.bar.message(), DecimalBytes(total));
-            self.progress.say(&match at {
-                0 => format!("fetching {file} ({total})"),
-                at => format!(
-                    "fetching {file} ({total}, continuing at {})",
-                    DecimalBytes(at)
-                ),
-            });
+        (self.total, self.at, self.began_at, self.began) = (total, at, at, Instant::now());
+        match self.progress {
+            FetchProgress::Off => {}
+            FetchProgress::Bar => self.draw(),
+            FetchProgress::Plain => {
+                let from = match at {
+                    0 => String::new(),
+                    at => format!(", continuing at {}", DecimalBytes(at)),
+                };
+                let (file, total) = (&self.file, DecimalBytes(total));
+                terminal::log_line(format_args!("fetching {file} ({total}{from})"));
+            }
         }
     }
 
     fn advance(&mut self, bytes: u64) {
         self.received += bytes;
-        self.bar.inc(bytes);
-        if self.progress == FetchProgress::Plain && self.line.elapsed() >= LINE_EVERY {
-            self.line = Instant::now();
-            self.progress.say(&format!(
-                "fetching {}: {} of {}",
-                self.bar.message(),
-                DecimalBytes(self.bar.position()),
-                DecimalBytes(self.bar.length().unwrap_or_default()),
-            ));
+        self.at += bytes;
+        let every = match self.progress {
+            FetchProgress::Off => return,
+            FetchProgress::Bar => DRAW_EVERY,
+            FetchProgress::Plain => LINE_EVERY,
+        };
+        if self.shown.elapsed() < every {
+            return;
         }
+        self.shown = Instant::now();
+        match self.progress {
+            FetchProgress::Bar => self.draw(),
+            _ => terminal::log_line(format_args!(
+                "fetching {}: {} of {}",
+                self.file,
+                DecimalBytes(self.at),
+                DecimalBytes(self.total)
+            )),
+        }
+    }
+
+    fn draw(&self) {
+        let percent = self.at as f64 / self.total.max(1) as f64 * 100.0;
+        let speed = (self.at - self.began_at) as f64 / self.began.elapsed().as_secs_f64().max(0.1);
+        let left = (self.total.saturating_sub(self.at)) as f64 / speed.max(1.0);
+        let line = format!(
+            "{percent:3.0}% · {} left · {}/{} · {}/s · fetching {}",
+            human(Duration::from_secs_f64(left)),
+            DecimalBytes(self.at),
+            DecimalBytes(self.total),
+            DecimalBytes(speed as u64),
+            printable(&self.file)
+        );
+        let width = terminal::width() - 1;
+        terminal::set_status(&console::truncate_str(&line, width, "…"));
     }
 }
 
 impl Drop for Meter {
     fn drop(&mut self) {
-        // The line stays, as whole as it got.
-        self.bar.abandon();
+        if self.progress == FetchProgress::Bar {
+            terminal::clear_status();
+            // A line stays, as whole as the file got.
+            if self.total > 0 {
+                let (file, at, total) =
+                    (&self.file, DecimalBytes(self.at), DecimalBytes(self.total));
+                terminal::log_line(format_args!("fetched {file}: {at} of {total}"));
+            }
+        }
     }
 }

@@ -10,6 +10,7 @@ pub mod device;
 pub mod elementwise;
 pub mod fault;
 pub mod fp8;
+pub mod instructions;
 pub mod linear;
 pub mod mapped;
 pub mod matrix;

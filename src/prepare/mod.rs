@@ -217,7 +217,7 @@ pub fn pages_except(
 impl Pages {
     /// What gave no page so far.
     #[must_use]
-    pub fn skipped(&self) -> &SkipCounts {
+    pub fn skipped(&self) -> &Arc<SkipCounts> {
         &self.skipped
     }
 

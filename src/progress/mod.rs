@@ -1,47 +1,70 @@
 //! The one owner of the standard error: the bar or its plain stand-in, the log, and the summary at the end.
+//!
+//! A thread draws the bar, or says in a log how the run goes; all other lines go past it, each in one write (see
+//! [`terminal`]). What nobody reads is no failure.
 
+mod again;
+mod announce;
+mod bar;
+mod layout;
+mod log;
 mod summary;
 mod tally;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fmt::Display,
-    io::{self, Write},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{self, RecvTimeoutError, Sender},
     },
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tracing_subscriber::EnvFilter;
-
-pub use self::tally::Tally;
+pub use self::{announce::RunInfo, tally::Tally};
 use crate::{
-    config::Verbosity,
     discover::Ignored,
     exit::Exit,
     journal::{Opened, Target},
-    options::ProgressChoice,
+    options::{ProgressChoice, Verbosity},
     page_selection::PageSelection,
+    prepare::SkipCounts,
     record::Record,
+    terminal, words,
 };
 
+/// Between two lines of a log on how the run goes.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(30);
-/// How often what spins is drawn anew.
+/// What takes so long is said in a log.
+const PLAIN_FIRST: Duration = Duration::from_secs(5);
+/// How often the bar is drawn anew.
 const TICK: Duration = Duration::from_millis(120);
-/// Parts that the bar counts for each document.
-const PARTS: f64 = 1000.0;
 
 /// Shows how a run goes, and what it came to.
 pub struct Progress {
-    tally: Arc<Mutex<Tally>>,
-    /// Hidden where no bar is wanted; all other output goes through its `suspend`.
-    bar: ProgressBar,
-    plain: bool,
-    heartbeat: Option<Sender<()>>,
+    handle: ProgressHandle,
     verbosity: Verbosity,
+    ticker: Option<Ticker>,
+}
+
+/// What other threads may ask of a [`Progress`]. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct ProgressHandle {
+    tally: Arc<Mutex<Tally>>,
+    /// What is going on, and since when; none between two stages.
+    stage: Arc<Mutex<Option<(Stage, Instant)>>>,
+    quiet: bool,
+}
+
+/// What a run does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Listing,
+    Looking,
+    Loading,
+    Reading,
 }
 
 impl Progress {
@@ -50,45 +73,38 @@ impl Progress {
     #[must_use]
     pub fn new(choice: ProgressChoice, verbosity: Verbosity, stdout_is_shown: bool) -> Self {
         let wanted = verbosity > Verbosity::Quiet && choice != ProgressChoice::Off;
-        let target = match choice {
-            ProgressChoice::Bar => ProgressDrawTarget::stderr(),
-            ProgressChoice::Auto if !stdout_is_shown => ProgressDrawTarget::stderr(),
-            _ => ProgressDrawTarget::hidden(),
+        let has_bar = terminal::can_redraw()
+            && match choice {
+                ProgressChoice::Bar => true,
+                ProgressChoice::Auto => !stdout_is_shown,
+                ProgressChoice::Plain | ProgressChoice::Off => false,
+            };
+        let handle = ProgressHandle {
+            quiet: verbosity == Verbosity::Quiet,
+            ..ProgressHandle::default()
         };
-        let has_bar = wanted && !target.is_hidden();
-        let bar = if has_bar {
-            ProgressBar::with_draw_target(None, target)
-        } else {
-            ProgressBar::hidden()
-        };
+        let ticker = wanted.then(|| Ticker::start(handle.clone(), has_bar));
         Self {
-            tally: Arc::default(),
-            bar,
-            plain: wanted && !has_bar,
-            heartbeat: None,
+            handle,
             verbosity,
+            ticker,
         }
     }
 
     /// Sends the program's log past the bar; `RUST_LOG` chooses what is shown, else the verbosity.
     pub fn take_log(&self) {
-        let level = match self.verbosity {
-            Verbosity::Quiet => "error",
-            Verbosity::Normal => "warn",
-            Verbosity::Pages => "omnidocs=info,warn",
-            Verbosity::Debug => "omnidocs=debug,info",
-        };
-        let bar = self.bar.clone();
-        let log = tracing_subscriber::fmt()
-            .with_env_filter(
-                EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level)),
-            )
-            .with_ansi(false)
-            .with_target(false)
-            .without_time()
-            .with_writer(move || PastBar(bar.clone()));
-        // A log that was set up before stays as it is.
-        let _ = log.try_init();
+        log::install(self.verbosity);
+    }
+
+    /// For other threads: how the run goes, and that it was asked to end.
+    #[must_use]
+    pub fn handle(&self) -> ProgressHandle {
+        self.handle.clone()
+    }
+
+    /// The first line of a run.
+    pub fn announce(&self, info: &RunInfo) {
+        self.note(info);
     }
 
     /// Sets what there is to read: `documents`, and of each the pages of `selection` or all.
@@ -96,59 +112,58 @@ impl Progress {
         *self.tally() = Tally::new(documents, selection);
     }
 
+    /// Shows that documents are looked for while `list` runs.
+    pub fn while_listing<T>(&self, list: impl FnOnce() -> T) -> T {
+        self.during(Stage::Listing, list)
+    }
+
     /// Shows that pages which are not read yet are looked for while `look` runs.
     pub fn while_looking<T>(&self, look: impl FnOnce() -> T) -> T {
-        self.spin(style(
-            "{spinner} {elapsed} looking for what is not read yet",
-        ));
-        look()
+        self.during(Stage::Looking, look)
     }
 
     /// Shows that the engine is being loaded while `load` runs.
     pub fn while_loading<T>(&mut self, load: impl FnOnce() -> T) -> T {
-        self.spin(style("{spinner} {elapsed} loading the model"));
         let started = Instant::now();
-        let loaded = load();
+        let loaded = self.during(Stage::Loading, load);
         self.tally().loading = started.elapsed();
         loaded
     }
 
-    fn spin(&self, style: ProgressStyle) {
-        self.bar.set_style(style);
-        self.bar.reset_elapsed();
-        self.bar.enable_steady_tick(TICK);
+    fn during<T>(&self, stage: Stage, work: impl FnOnce() -> T) -> T {
+        self.handle.enter(Some(stage));
+        let done = work();
+        self.handle.enter(None);
+        if self.ticker.is_some() {
+            terminal::clear_status();
+        }
+        done
     }
 
     /// The first page is about to be asked for.
     pub fn start(&mut self) {
-        let mut tally = self.tally();
-        tally.started = Some(Instant::now());
-        self.bar.set_length((tally.documents as f64 * PARTS) as u64);
-        drop(tally);
-        self.spin(style("{spinner} {elapsed} [{bar:24}] {wide_msg}").progress_chars("━╸─"));
-        self.show_state();
-        if self.plain {
-            self.heartbeat = Some(start_heartbeat(
-                Arc::clone(&self.tally),
-                PLAIN_INTERVAL,
-                |state| {
-                    let _ = writeln!(io::stderr(), "{state}");
-                },
-            ));
-        }
+        self.tally().started = Some(Instant::now());
+        self.handle.enter(Some(Stage::Reading));
     }
 
     /// What has been counted so far.
     pub fn tally(&self) -> MutexGuard<'_, Tally> {
-        lock(&self.tally)
+        lock(&self.handle.tally)
+    }
+
+    /// Follows how many documents and pages need not be read.
+    pub fn count_skipped(&self, skipped: &Arc<SkipCounts>) {
+        self.tally().skipped = Some(Arc::clone(skipped));
     }
 
     /// Counts a page that has been written.
     pub fn page_done(&mut self, record: &Record) {
-        self.tally().add(record);
-        self.show_state();
+        let mut tally = self.tally();
+        tally.add(record);
         if self.verbosity >= Verbosity::Pages {
-            self.say(summary::page_line(record));
+            let line = summary::page_line(&tally, record, terminal::has_colours());
+            drop(tally);
+            terminal::log(&line);
         }
     }
 
@@ -174,101 +189,192 @@ impl Progress {
         }
     }
 
-    /// Takes the bar away and shows what the run came to.
+    /// Takes the bar away and shows what the run came to; if it was asked to be quiet, only what failed.
     pub fn finish(mut self, ignored: &Ignored, output: &Target, exit: Exit) {
-        self.heartbeat = None;
-        self.bar.finish_and_clear();
-        self.tally().interrupted = matches!(exit, Exit::Interrupted(_));
-        if self.verbosity > Verbosity::Quiet {
-            let summary = self.tally().summary(ignored, output);
-            self.say(summary.trim_end());
-            if let (Exit::Interrupted(_), Target::File(_)) = (exit, output) {
-                self.say("interrupted; the same command goes on from here");
-            }
+        self.ticker = None;
+        let mut tally = self.tally();
+        tally.interrupted = matches!(exit, Exit::Interrupted(_));
+        let mut lines = if self.verbosity > Verbosity::Quiet {
+            tally.summary(ignored, output)
+        } else {
+            tally.failures(output)
+        };
+        if self.verbosity > Verbosity::Quiet
+            && tally.failed() > 0
+            && !tally.interrupted
+            && !output.is_stream()
+        {
+            lines.add_whole("again", again::command());
+        }
+        drop(tally);
+        let width = terminal::is_terminal().then(terminal::width);
+        let mut shown = lines.render(width, terminal::has_colours());
+        if let (Exit::Interrupted(_), Target::File(_)) = (exit, output)
+            && self.verbosity > Verbosity::Quiet
+        {
+            shown += "interrupted; the same command goes on from here\n";
+        }
+        if !shown.is_empty() {
+            terminal::print(&shown);
         }
     }
 
-    fn show_state(&self) {
-        if !self.bar.is_hidden() {
-            let tally = self.tally();
-            self.bar
-                .set_position((tally.documents_read().1 * PARTS) as u64);
-            self.bar.set_message(tally.state());
-        }
-    }
-
-    /// Tells something on the standard error, unless it was asked to be quiet.
+    /// Writes a line to the log, unless it was asked to be quiet.
     pub fn note(&self, text: impl Display) {
         if self.verbosity > Verbosity::Quiet {
-            self.say(text);
+            terminal::log_line(text);
         }
     }
 
-    fn say(&self, text: impl Display) {
-        // A closed standard error must not end the run.
-        let _ = writeln!(PastBar(self.bar.clone()), "{text}");
+    /// Says what a command came to, unless it was asked to be quiet.
+    pub fn report(&self, text: impl Display) {
+        if self.verbosity > Verbosity::Quiet {
+            terminal::print_line(text);
+        }
     }
 }
 
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
+impl ProgressHandle {
+    /// Says at once that `signal` was heard and what another one does, unless it was asked to be quiet.
+    pub fn interrupted(&self, signal: u8) {
+        if self.quiet {
+            return;
+        }
+        terminal::log_line(self.format_interruption(signal));
+    }
+
+    fn format_interruption(&self, signal: u8) -> String {
+        const SIGINT: u8 = 2;
+        let (what, another) = match signal {
+            SIGINT => ("interrupted", "press Ctrl-C again to stop now"),
+            _ => ("asked to end", "a second signal stops at once"),
+        };
+        let reading = matches!(*lock(&self.stage), Some((Stage::Reading, _)));
+        let doing = match lock(&self.tally).in_hand() {
+            pages if reading && pages > 0 => format!("finishing the pages in hand ({pages})"),
+            _ => "ending".to_owned(),
+        };
+        format!("{what}: {doing}; {another}")
+    }
+
+    /// How the run goes, in one line.
+    #[must_use]
+    pub fn status_line(&self) -> String {
+        let stage = *lock(&self.stage);
+        match stage {
+            Some((Stage::Reading, _)) | None => lock(&self.tally).status_line(),
+            Some((stage, since)) => stage.waiting(since.elapsed()),
+        }
+    }
+
+    /// Prints how the run goes.
+    pub fn print_status(&self) {
+        terminal::log_line(self.status_line());
+    }
+
+    fn enter(&self, stage: Option<Stage>) {
+        *lock(&self.stage) = stage.map(|stage| (stage, Instant::now()));
+    }
+
+    /// Draws the bar as it is now.
+    fn draw(&self, tick: usize) {
+        // Drawn with the lock held, so that nothing is drawn once a stage has ended.
+        let stage = lock(&self.stage);
+        let width = terminal::width();
+        let line = match *stage {
+            None => return,
+            Some((Stage::Reading, _)) => {
+                let tally = lock(&self.tally);
+                let state = tally.state_after(tally.elapsed());
+                drop(tally);
+                state.fitted(width, tick, terminal::has_colours())
+            }
+            Some((stage, since)) => bar::waiting(stage.what(), since.elapsed(), width, tick),
+        };
+        terminal::set_status(&line);
     }
 }
 
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+impl Stage {
+    fn what(self) -> &'static str {
+        match self {
+            Self::Listing => "looking for documents",
+            Self::Looking => "looking for what is not read yet",
+            Self::Loading => "loading the model",
+            Self::Reading => "reading",
+        }
+    }
+
+    fn waiting(self, since: Duration) -> String {
+        format!("{} ({})", self.what(), words::human(since))
+    }
 }
 
 /// A panic elsewhere leaves the counters usable.
-fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
-    tally.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Tells how the run goes at every interval, until the sender is dropped.
-fn start_heartbeat(
-    tally: Arc<Mutex<Tally>>,
-    interval: Duration,
-    mut tell: impl FnMut(String) + Send + 'static,
-) -> Sender<()> {
-    let (stop, stopped) = mpsc::channel::<()>();
-    thread::spawn(move || {
-        while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-            let state = lock(&tally).state();
-            tell(state);
-        }
-    });
-    stop
+/// Draws the bar, or writes a line to the log now and then, until it is dropped.
+struct Ticker {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
-/// The standard error, with the bar out of the way.
-struct PastBar(ProgressBar);
-
-impl Write for PastBar {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0
-            .suspend(|| io::stderr().write_all(bytes))
-            .map(|()| bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_heartbeat_tells_the_state_until_it_is_stopped() {
-        let (told, lines) = mpsc::channel();
-        let stop = start_heartbeat(Arc::default(), Duration::from_millis(1), move |line| {
-            let _ = told.send(line);
+impl Ticker {
+    fn start(handle: ProgressHandle, has_bar: bool) -> Self {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let timed_out = move |wait| stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout);
+        // Without a thread, a run is not shown.
+        let thread = thread::Builder::new().spawn(move || {
+            if has_bar {
+                let mut tick = 0;
+                while timed_out(TICK) {
+                    handle.draw(tick);
+                    tick += 1;
+                }
+            } else {
+                tell_now_and_then(&handle, timed_out, |line| terminal::log_line(line));
+            }
         });
-        assert_eq!(lines.recv().unwrap(), "0 pages done · 0/0 documents");
-        drop(stop);
-        // The thread ends, and its end of the channel with it.
-        assert!(lines.into_iter().count() < 1_000_000);
+        Self {
+            stop: Some(stop),
+            thread: thread.ok(),
+        }
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        terminal::clear_status();
+    }
+}
+
+/// Tells of each stage that takes long, soon and then at every interval.
+fn tell_now_and_then(
+    handle: &ProgressHandle,
+    timed_out: impl Fn(Duration) -> bool,
+    tell: impl Fn(String),
+) {
+    let mut told: Option<(Instant, Instant)> = None;
+    while timed_out(Duration::from_millis(500)) {
+        let Some((stage, since)) = *lock(&handle.stage) else {
+            continue;
+        };
+        let now = Instant::now();
+        let due = match told {
+            Some((of, last)) if of == since => last + PLAIN_INTERVAL,
+            // The first pages tell more than the first seconds.
+            _ if stage == Stage::Reading => since + PLAIN_INTERVAL,
+            _ => since + PLAIN_FIRST,
+        };
+        if now >= due {
+            told = Some((since, now));
+            tell(handle.status_line());
+        }
     }
 }

@@ -2,18 +2,22 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use crate::{
-    page::{DeviceStats, Warning},
+    page::{DeviceStats, PageRef, Warning},
     page_selection::PageSelection,
+    prepare::SkipCounts,
     record::{Record, Status},
 };
 
 /// How many failures the summary tells.
 pub(super) const FAILURES_SHOWN: usize = 20;
+/// How many pages the summary names for each warning.
+const WARNED_SHOWN: usize = 5;
 
 /// The counters of a run. They grow by four bytes a page and by no more than a few kilobytes in all else.
 #[derive(Debug, Default)]
@@ -30,6 +34,8 @@ pub struct Tally {
     pub waiting: Duration,
     /// Documents and pages that earlier runs have done.
     pub done_before: (usize, usize),
+    /// Where that is counted while the run goes.
+    pub(super) skipped: Option<Arc<SkipCounts>>,
     /// Documents that have the same bytes as others.
     pub copies: usize,
     /// Documents that are in other shards.
@@ -40,17 +46,23 @@ pub struct Tally {
     pub interrupted: bool,
     /// Documents that a page has been taken from, and the path of the latest.
     pub(super) documents_met: usize,
-    latest: PathBuf,
+    pub(super) latest: PathBuf,
+    /// Pages that have been taken.
+    pub(super) taken: usize,
+    /// Pages of the documents that a page has been taken from, as far as they are for this run to read.
+    known: usize,
+    /// Those of the latest, and how many of them have been taken.
+    latest_known: usize,
+    latest_taken: usize,
     /// Documents that have given no page, so far as is known.
     passed_over: u64,
     /// Pages by what a reader should know of them.
-    pub(super) warnings: BTreeMap<Warning, usize>,
-    /// Documents finished, in fractions of their pages.
-    documents_done: f64,
+    pub(super) warnings: BTreeMap<Warning, Warned>,
     pub(super) ok: usize,
     pub(super) failed: usize,
     pub(super) blank: usize,
     pub(super) words: usize,
+    pub(super) tokens: usize,
     /// Milliseconds of each page that was read.
     pub(super) page_times: Vec<u32>,
     pub(super) prepare: Duration,
@@ -69,6 +81,14 @@ pub(super) struct Failure {
     pub reason: String,
 }
 
+/// Pages with the same warning.
+#[derive(Debug, Default)]
+pub(super) struct Warned {
+    pub pages: usize,
+    /// The first few, by path and number.
+    pub first: Vec<(String, u32)>,
+}
+
 impl Tally {
     /// Counts nothing yet, of `documents` documents.
     #[must_use]
@@ -80,27 +100,50 @@ impl Tally {
         }
     }
 
-    /// A page of the document at `path` leaves preparation, `passed_over` documents having given none. Documents come one
-    /// after the other.
-    pub fn meet(&mut self, path: &Path, passed_over: u64) {
+    /// A page leaves preparation, `passed_over` documents having given none. Documents come one after the other, and pages
+    /// of a document by their number.
+    pub fn meet(&mut self, page: &PageRef, passed_over: u64) {
         self.passed_over = self.passed_over.max(passed_over);
-        if self.documents_met == 0 || self.latest != path {
-            self.documents_met += 1;
-            path.clone_into(&mut self.latest);
+        if let Some(skipped) = &self.skipped {
+            let counts = (skipped.done_documents(), skipped.done_pages());
+            self.done_before = (counts.0 as usize, counts.1 as usize);
         }
+        if self.documents_met == 0 || self.latest != page.document.path {
+            self.documents_met += 1;
+            page.document.path.clone_into(&mut self.latest);
+            // What an earlier run has done of the document before this one is known by now.
+            self.known = self.known - self.latest_known + self.latest_taken;
+            self.latest_known = self.pages_from(page);
+            self.known += self.latest_known;
+            self.latest_taken = 0;
+        }
+        self.taken += 1;
+        self.latest_taken += 1;
+    }
+
+    /// How many pages of its document are selected, from this one on.
+    fn pages_from(&self, page: &PageRef) -> usize {
+        let (Some(pages), 1..) = (page.document.page_count, page.number) else {
+            return 1;
+        };
+        let selected = |pages: u32| match &self.selection {
+            None => pages,
+            Some(selection) => selection.count(pages),
+        };
+        let before = selected(pages.min(page.number - 1));
+        (selected(pages) - before).max(1) as usize
     }
 
     /// Counts one finished page.
     pub fn add(&mut self, record: &Record) {
-        let pages = match (record.page, &self.selection, record.page_count) {
-            (0, ..) | (_, _, None) => 1,
-            (_, None, Some(pages)) => pages,
-            (_, Some(selection), Some(pages)) => selection.count(pages),
-        };
-        self.documents_done += 1.0 / f64::from(pages.max(1));
         self.words += record.word_count;
+        self.tokens += record.completion_tokens.unwrap_or(0);
         for &warning in &record.warnings {
-            *self.warnings.entry(warning).or_default() += 1;
+            let warned = self.warnings.entry(warning).or_default();
+            warned.pages += 1;
+            if warned.first.len() < WARNED_SHOWN {
+                warned.first.push((record.path.clone(), record.page));
+            }
         }
         self.prepare += Duration::from_millis(record.timings_ms.prepare);
         self.prefill += Duration::from_millis(record.timings_ms.prefill);
@@ -147,12 +190,40 @@ impl Tally {
         self.failed
     }
 
-    /// Documents finished in this run, with the part of those at work, and all that are behind it.
-    pub(super) fn documents_read(&self) -> (f64, f64) {
-        // Ten tenths of a document are one, whatever floats say.
-        let read = self.documents_done + 1e-6;
-        let behind = read + self.passed_over as f64;
-        (read, behind.min(self.documents as f64))
+    /// Documents of which nothing is known yet.
+    fn unopened(&self) -> usize {
+        let known = self.documents_met as u64 + self.passed_over;
+        (self.documents as u64).saturating_sub(known) as usize
+    }
+
+    /// Documents that are behind the run: all but those that nothing is known of, and the one at work.
+    pub(super) fn documents_behind(&self) -> usize {
+        let at_work = usize::from(self.in_hand() > 0 || self.latest_taken < self.latest_known);
+        (self.documents - self.unopened()).saturating_sub(at_work)
+    }
+
+    /// Pages done, now and before; and all that are known, with whether there may be more.
+    pub(super) fn pages_of(&self) -> (usize, usize, bool) {
+        let done = self.done_before.1 + self.pages();
+        let known = self.done_before.1 + self.known.max(self.pages());
+        (done, known, self.unopened() > 0)
+    }
+
+    /// All pages that are still to be done, documents that are not open yet taken to be as long as the others.
+    pub(super) fn pages_left(&self) -> f64 {
+        let (done, known, _) = self.pages_of();
+        let opened = self.done_before.0 + self.documents_met;
+        let mean = if opened == 0 {
+            1.0
+        } else {
+            (known as f64 / opened as f64).max(1.0)
+        };
+        (known - done) as f64 + mean * self.unopened() as f64
+    }
+
+    /// Pages that have been taken and are not done.
+    pub(super) fn in_hand(&self) -> usize {
+        self.taken.saturating_sub(self.pages())
     }
 
     /// Pages that are done, however they ended.

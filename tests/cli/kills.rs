@@ -74,8 +74,9 @@ fn interrupted(room: &Room, name: &str, most: u64, round: u64) -> (Ran, BTreeSet
         .lines()
         .filter_map(|line| {
             let line = line.ok()?;
-            let (page, _) = line.strip_prefix("ok        ")?.rsplit_once(": ")?;
-            Some(page.to_owned())
+            let (_, line) = line.split_once("] ")?;
+            let (page, _) = line.split_once(" ✓ ")?;
+            Some(page.replace(" p.", ", page "))
         });
     let said = said.collect();
     (ran, said)

@@ -6,6 +6,9 @@ mod chat_server;
 mod common;
 #[path = "../common/hub_server.rs"]
 mod hub_server;
+#[cfg(target_os = "linux")]
+#[path = "../common/pty.rs"]
+mod pty;
 
 mod bad_input;
 mod checkpoints;
@@ -22,4 +25,8 @@ mod promises;
 mod reading;
 mod server;
 mod shards;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod tesseract;
+#[cfg(unix)]
+mod unread;

@@ -376,3 +376,27 @@ fn a_dry_run_lists_what_would_be_read_and_touches_nothing() {
     assert_eq!(room.read("out.jsonl"), before);
     assert!(!room.path("out.jsonl.hashes").exists());
 }
+
+#[test]
+fn an_empty_variable_counts_as_unset() {
+    let room = Room::new();
+    room.put("a.pdf", pdf(&["one"]));
+    for name in [
+        "DPI", "PAGES", "ENGINE", "WORKERS", "QUIET", "OUTPUT", "PROMPT",
+    ] {
+        let ran = Ran::of(room.text_layer("a.pdf").env(format!("OMNIDOCS_{name}"), "")).expect(0);
+        assert_eq!(ran.pages(), ["a.pdf:1"], "{name}");
+    }
+}
+
+#[test]
+fn a_variable_that_is_no_option_is_warned_about_with_the_nearest_one() {
+    let room = Room::new();
+    room.put("a.pdf", pdf(&["one"]));
+    let misspelt =
+        |args: &str| Ran::of(room.text_layer(args).env("OMNIDOCS_MAX_TOKENS", "5")).expect(0);
+    let warning = "warning: OMNIDOCS_MAX_TOKENS is no option and is ignored; did you mean OMNIDOCS_MAX_NEW_TOKENS?\n";
+    let ran = misspelt("a.pdf");
+    assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+    assert_eq!(misspelt("a.pdf -q").stderr, "");
+}

@@ -32,8 +32,14 @@ fn a_run_writes_records_to_the_output_and_a_summary_to_the_standard_error() {
         2
     );
     let mut lines = ran.stderr.lines();
+    let (_, first) = lines.next().unwrap().split_once(' ').unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(
+        first,
+        format!("omnidocs {version} · text-layer · 3 documents → out.jsonl")
+    );
     for start in [
-        "read      3 documents",
+        "read      3 documents → out.jsonl",
         "pages     1 ok, 2 failed; 3 words",
         "pace      ",
         "time      ",
@@ -43,6 +49,13 @@ fn a_run_writes_records_to_the_output_and_a_summary_to_the_standard_error() {
         let line = lines.next().unwrap_or_default();
         assert!(line.starts_with(start), "{start}: {}", ran.stderr);
     }
+    let program = env!("CARGO_BIN_EXE_omnidocs");
+    assert_eq!(
+        lines.next().unwrap(),
+        format!(
+            "again     {program} extract --engine text-layer good.pdf bad.pdf picture.png -o out.jsonl --retry-failed"
+        )
+    );
     assert_eq!(lines.next(), None);
 }
 
@@ -97,20 +110,24 @@ fn a_reader_that_has_seen_enough_ends_the_run_quietly() {
         .unwrap();
     let output = program.wait_with_output().unwrap();
     assert!(line.contains(r#""page":1,"#), "{line}");
-    assert_eq!(
-        (
-            output.status.code(),
-            String::from_utf8(output.stderr).unwrap().as_str()
-        ),
-        (Some(0), "")
+    assert_eq!(output.status.code(), Some(0));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        stderr.lines().count() == 1 && stderr.contains("· 1 document → the standard output"),
+        "only the first line of the run: {stderr}"
     );
 }
 
 #[test]
-fn quiet_leaves_records_and_errors() {
+fn quiet_leaves_records_errors_and_what_failed() {
     let room = room_with_a_good_and_a_bad_file();
     let ran = room.extract("good.pdf bad.pdf -q").expect(3);
-    assert_eq!((ran.stderr.as_str(), ran.records().len()), ("", 2));
+    assert_eq!(ran.records().len(), 2);
+    assert!(
+        ran.stderr.starts_with("failed    bad.pdf: ") && ran.stderr.lines().count() == 1,
+        "{}",
+        ran.stderr
+    );
     let ran = Ran::of(room.text_layer("good.pdf").env("OMNIDOCS_QUIET", "1")).expect(0);
     assert_eq!(ran.stderr, "");
     let ran = Ran::of(room.text_layer("good.pdf").env("OMNIDOCS_QUIET", "0")).expect(0);
@@ -129,17 +146,18 @@ fn verbose_shows_each_page() {
     ] {
         let ran = Ran::of(verbose).expect(3);
         assert!(
-            ran.stderr.contains("ok        good.pdf, page 1: 3 words, "),
+            ran.stderr.contains("[1/1+] good.pdf p.1 ✓ 3 words "),
             "{}",
             ran.stderr
         );
         assert!(
-            ran.stderr.matches("failed    bad.pdf: ").count() == 2,
+            ran.stderr.contains("[2/2] bad.pdf ✗ unsupported: ")
+                && ran.stderr.contains("\nfailed    bad.pdf: "),
             "the page and the summary: {}",
             ran.stderr
         );
     }
-    assert!(!room.extract("good.pdf").stderr.contains("page 1"));
+    assert!(!room.extract("good.pdf").stderr.contains("p.1"));
 }
 
 #[test]
@@ -150,10 +168,32 @@ fn progress_off_leaves_the_summary_and_a_bar_needs_a_terminal() {
             .extract(&format!("good.pdf --progress {progress}"))
             .expect(0);
         assert!(
-            ran.stderr.starts_with("read      1 document\n"),
+            ran.stderr.contains("\nread      1 document\n"),
             "{progress}: {}",
             ran.stderr
         );
         assert!(!ran.stderr.contains('\x1b'), "{progress}: {}", ran.stderr);
     }
+}
+
+#[test]
+fn log_lines_have_their_time_where_no_person_reads_along() {
+    let room = room_with_a_good_and_a_bad_file();
+    let ran = room.extract("good.pdf bad.pdf -v -o out.jsonl").expect(3);
+    let lines: Vec<_> = ran.stderr.lines().collect();
+    for line in &lines[..3] {
+        let (time, _) = line.split_once(' ').unwrap();
+        let shape: String = time
+            .chars()
+            .map(|character| {
+                if character.is_ascii_digit() {
+                    '9'
+                } else {
+                    character
+                }
+            })
+            .collect();
+        assert_eq!(shape, "9999-99-99T99:99:99Z", "{line}");
+    }
+    assert!(lines[3].starts_with("read      "), "{}", ran.stderr);
 }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use source::{Edges, File, Import, Source};
 
 /// A room, which is a file or a folder of `src`, and its floor. A room uses no room above it.
-const FLOORS: [(&str, u8); 28] = [
+const FLOORS: [(&str, u8); 30] = [
     ("main", 9),
     ("lib", 9),
     ("commands", 8),
@@ -41,6 +41,8 @@ const FLOORS: [(&str, u8); 28] = [
     ("exit", 1),
     ("secrets", 1),
     ("shard", 1),
+    ("terminal", 1),
+    ("words", 1),
 ];
 /// Rooms that may name Candle.
 const CANDLE: [&str; 3] = ["nn", "generation", "models"];

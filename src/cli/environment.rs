@@ -1,0 +1,114 @@
+//! Options that are set in the environment: those that are set to nothing, and those that are no options.
+
+use std::{collections::BTreeSet, env, ffi::OsString, process};
+
+use clap::{CommandFactory, FromArgMatches};
+
+use super::Cli;
+use crate::terminal::{self, printable};
+
+/// What all our variables begin with.
+const PREFIX: &str = "OMNIDOCS_";
+/// Variables that are read elsewhere.
+const OTHERS: [&str; 7] = [
+    "OMNIDOCS_INCLUDE",
+    "OMNIDOCS_EXCLUDE",
+    "OMNIDOCS_SERVER_API_KEY",
+    "OMNIDOCS_SHARDS",
+    // For building and testing.
+    "OMNIDOCS_PDFIUM",
+    "OMNIDOCS_WORKER_FAULTS",
+    "OMNIDOCS_LONG_TESTS",
+];
+/// More edits make another word.
+const MAX_DISTANCE: usize = 4;
+
+/// Parses the command line and the environment, where an empty variable counts as none. Ends the program with a message
+/// where that can't be done, or where help was asked for.
+#[must_use]
+pub fn parse() -> Cli {
+    let unset = |arg: clap::Arg| match arg.get_env() {
+        Some(name) if env::var_os(name).is_some_and(|value| value.is_empty()) => arg.env(None),
+        _ => arg,
+    };
+    let mut command = Cli::command().mut_subcommands(|command| command.mut_args(unset));
+    let parsed = match command.try_get_matches_from_mut(env::args_os()) {
+        Ok(matches) => Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command)),
+        Err(error) => Err(error),
+    };
+    parsed.unwrap_or_else(|error| exit(&error))
+}
+
+/// Ends the program with what clap says. A name in it that would move the cursor is shown without colours, but safely.
+fn exit(error: &clap::Error) -> ! {
+    let has_control = |arg: OsString| printable(&arg.to_string_lossy()) != arg.to_string_lossy();
+    if error.use_stderr() && env::args_os().any(has_control) {
+        let said = error.render().to_string();
+        let lines: Vec<_> = said.lines().map(printable).collect();
+        terminal::print(&lines.join("\n"));
+        process::exit(error.exit_code());
+    }
+    error.exit()
+}
+
+/// A sentence on each variable that looks like an option and is none, with the name that it is nearest to.
+#[must_use]
+pub fn unknown_variables() -> Vec<String> {
+    let known = known();
+    let set = env::vars_os().filter(|(_, value)| !value.is_empty());
+    unknown(set.map(|(name, _)| name), &known)
+}
+
+fn unknown(set: impl Iterator<Item = OsString>, known: &BTreeSet<String>) -> Vec<String> {
+    let set = set.map(|name| name.to_string_lossy().into_owned());
+    let unknown: BTreeSet<_> = set
+        .filter(|name| name.starts_with(PREFIX) && !known.contains(name))
+        .collect();
+    let sentences = unknown.iter().map(|name| {
+        let near = known
+            .iter()
+            .map(|option| (strsim::damerau_levenshtein(name, option), option))
+            .min();
+        match near {
+            Some((distance, option)) if distance <= MAX_DISTANCE => {
+                format!("{name} is no option and is ignored; did you mean {option}?")
+            }
+            _ => format!("{name} is no option and is ignored"),
+        }
+    });
+    sentences.collect()
+}
+
+fn known() -> BTreeSet<String> {
+    let command = Cli::command();
+    let options = command.get_subcommands().flat_map(|command| {
+        let names = command.get_arguments().filter_map(clap::Arg::get_env);
+        names.map(|name| name.to_string_lossy().into_owned())
+    });
+    options.chain(OTHERS.map(str::to_owned)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_variable_is_told_with_the_nearest_option() {
+        let set = [
+            "OMNIDOCS_MAX_TOKENS",
+            "OMNIDOCS_OUTPT",
+            "OMNIDOCS_DPI",
+            "OMNIDOCS_SHARDS",
+            "OMNIDOCS_SOMETHING_ELSE",
+            "PATH",
+        ];
+        assert_eq!(
+            unknown(set.into_iter().map(OsString::from), &known()),
+            [
+                "OMNIDOCS_MAX_TOKENS is no option and is ignored; did you mean OMNIDOCS_MAX_NEW_TOKENS?",
+                "OMNIDOCS_OUTPT is no option and is ignored; did you mean OMNIDOCS_OUTPUT?",
+                "OMNIDOCS_SOMETHING_ELSE is no option and is ignored",
+            ]
+        );
+    }
+}

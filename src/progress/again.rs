@@ -1,0 +1,87 @@
+//! The command that tries again what failed.
+
+use std::{env, ffi::OsString};
+
+/// What tries pages again that failed.
+const RETRY: &str = "--retry-failed";
+/// A longer command is not repeated whole.
+const MAX_LENGTH: usize = 300;
+
+/// The command of this run, to be typed as it is; or how it differs.
+pub(super) fn command() -> String {
+    let restarts = env::var_os("OMNIDOCS_RESTART").is_some_and(|value| !value.is_empty());
+    let args: Vec<_> = env::args_os().collect();
+    let repeated = (!restarts).then(|| repeat(&args)).flatten();
+    repeated.unwrap_or_else(|| format!("the same command with {RETRY} and without --restart"))
+}
+
+/// None where the arguments can't be typed or shown: no text, too many, a password, a list on the standard input.
+fn repeat(args: &[OsString]) -> Option<String> {
+    let args: Option<Vec<&str>> = args.iter().map(|arg| arg.to_str()).collect();
+    let args = args?;
+    let is_shown = |arg: &&str| !arg.starts_with("--password") && !arg.contains(char::is_control);
+    if !args.iter().all(is_shown) || args.windows(2).any(|pair| pair == ["--files-from", "-"]) {
+        return None;
+    }
+    let kept = args
+        .iter()
+        .copied()
+        .filter(|&arg| arg != "--restart" && arg != RETRY);
+    let words: Vec<_> = kept.map(quoted).chain([RETRY.to_owned()]).collect();
+    let command = words.join(" ");
+    (command.len() <= MAX_LENGTH).then_some(command)
+}
+
+/// As a shell reads it.
+fn quoted(word: &str) -> String {
+    let is_plain =
+        |character: char| character.is_alphanumeric() || "/.,:=@%+-_{}".contains(character);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repeated(args: &[&str]) -> Option<String> {
+        repeat(&args.iter().map(Into::into).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_command_tries_again_and_never_begins_anew() {
+        assert_eq!(
+            repeated(&[
+                "omnidocs",
+                "extract",
+                "my scans",
+                "it's",
+                "-o",
+                "r.jsonl",
+                "--restart"
+            ]),
+            Some(r"omnidocs extract 'my scans' 'it'\''s' -o r.jsonl --retry-failed".to_owned())
+        );
+        assert_eq!(
+            repeated(&["omnidocs", "extract", "--retry-failed", "in"]),
+            Some("omnidocs extract in --retry-failed".to_owned())
+        );
+    }
+
+    #[test]
+    fn what_is_secret_or_cannot_be_typed_is_not_repeated() {
+        assert_eq!(
+            repeated(&["omnidocs", "extract", "--password", "abc"]),
+            None
+        );
+        assert_eq!(
+            repeated(&["omnidocs", "extract", "--files-from", "-"]),
+            None
+        );
+        assert_eq!(repeated(&["omnidocs", "extract", "a\u{1b}.pdf"]), None);
+        assert_eq!(repeated(&["omnidocs", &"x".repeat(400)]), None);
+    }
+}

@@ -1,0 +1,95 @@
+//! The program's log on the standard error: one write and one line for each event, whatever is in it.
+
+use std::{
+    fmt,
+    io::{self, Write},
+    panic,
+};
+
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::{
+    EnvFilter,
+    fmt::{
+        FmtContext,
+        format::{FormatEvent, FormatFields, Writer},
+    },
+    layer::SubscriberExt,
+    registry::LookupSpan,
+    util::SubscriberInitExt,
+};
+
+use crate::{
+    options::Verbosity,
+    terminal::{self, Colour, paint, printable},
+};
+
+/// Sends the log, and what threads say that panic, to the standard error. `RUST_LOG` chooses what is shown, else the
+/// verbosity.
+pub(super) fn install(verbosity: Verbosity) {
+    let level = match verbosity {
+        Verbosity::Quiet => "error",
+        Verbosity::Normal => "warn",
+        Verbosity::Pages => "omnidocs=info,warn",
+        Verbosity::Debug => "omnidocs=debug,info",
+    };
+    let chosen = std::env::var(EnvFilter::DEFAULT_ENV).ok();
+    let filter = chosen
+        .filter(|chosen| !chosen.is_empty())
+        .and_then(|chosen| EnvFilter::try_new(chosen).ok())
+        .unwrap_or_else(|| EnvFilter::new(level));
+    let lines = tracing_subscriber::fmt::layer()
+        .event_format(Format)
+        .with_writer(|| Line)
+        // It would say so on the standard error, and panic if that is closed.
+        .log_internal_errors(false);
+    let log = tracing_subscriber::registry().with(filter).with(lines);
+    // A log that was set up before stays as it is.
+    if log.try_init().is_ok() {
+        panic::set_hook(Box::new(|panic| {
+            let what = panic.to_string().replace('\n', " ");
+            terminal::log_line(format_args!("a thread {what}"));
+        }));
+    }
+}
+
+/// `warning: what happened`, printable but for its colours, without an end.
+struct Format;
+
+impl<S, N> FormatEvent<S, N> for Format
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let (label, colour) = match *event.metadata().level() {
+            Level::ERROR => ("error:", Colour::Red),
+            Level::WARN => ("warning:", Colour::Yellow),
+            Level::INFO => ("info:", Colour::Bold),
+            Level::DEBUG => ("debug:", Colour::Bold),
+            Level::TRACE => ("trace:", Colour::Bold),
+        };
+        let mut said = String::new();
+        context.format_fields(Writer::new(&mut said), event)?;
+        let label = paint(label, colour, terminal::has_colours());
+        write!(writer, "{label} {}", printable(&said))
+    }
+}
+
+/// Takes an event, which comes whole.
+struct Line;
+
+impl Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        terminal::log(&String::from_utf8_lossy(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,250 @@
+//! The terminal behind the standard error: one line that changes, and messages above it.
+//!
+//! A message is one write, whatever is drawn at the time, so that no line is torn. A write that fails is no failure of the
+//! program: where nobody reads what is said, the work goes on.
+
+use std::{
+    borrow::Cow,
+    env,
+    fmt::{Display, Write as _},
+    io::{self, IsTerminal, Write as _},
+    path::Path,
+    sync::{LazyLock, Mutex, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use console::Term;
+
+/// Back to the start of the line, and all that is on it away.
+const CLEAR_LINE: &str = "\r\x1b[K";
+/// Columns of a terminal that doesn't say how many it has.
+const USUAL_WIDTH: usize = 80;
+
+/// The status line as it is drawn; empty for none.
+static STATUS: Mutex<String> = Mutex::new(String::new());
+static IS_TERMINAL: LazyLock<bool> = LazyLock::new(|| io::stderr().is_terminal());
+
+/// Whether the standard error is a terminal.
+#[must_use]
+pub fn is_terminal() -> bool {
+    *IS_TERMINAL
+}
+
+/// Whether a line on the standard error can be drawn over.
+#[must_use]
+pub fn can_redraw() -> bool {
+    // On Windows, asking for colours is also what switches escape sequences on.
+    is_terminal()
+        && env::var_os("TERM").is_none_or(|term| term != "dumb")
+        && (cfg!(unix) || Term::stderr().features().colors_supported())
+}
+
+/// Columns of the terminal.
+#[must_use]
+pub fn width() -> usize {
+    Term::stderr()
+        .size_checked()
+        .map_or(USUAL_WIDTH, |(_, columns)| usize::from(columns))
+        .max(1)
+}
+
+/// Whether the standard output may end up on the same terminal: it is one, or a pipe to a program that shows what it gets.
+#[must_use]
+pub fn stdout_may_be_shown() -> bool {
+    let stdout = io::stdout();
+    #[cfg(unix)]
+    let is_pipe = rustix::fs::fstat(&stdout).is_ok_and(|file| {
+        rustix::fs::FileType::from_raw_mode(file.st_mode) == rustix::fs::FileType::Fifo
+    });
+    #[cfg(not(unix))]
+    let is_pipe = false;
+    stdout.is_terminal() || is_pipe
+}
+
+/// How a piece of text stands out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Colour {
+    /// For what failed.
+    Red,
+    /// For what went well.
+    Green,
+    /// For warnings.
+    Yellow,
+    /// For labels.
+    Bold,
+}
+
+/// `text` in `colour` if `coloured`, else as it is.
+#[must_use]
+pub fn paint(text: &str, colour: Colour, coloured: bool) -> String {
+    let code = match colour {
+        Colour::Red => "1;31",
+        Colour::Green => "32",
+        Colour::Yellow => "33",
+        Colour::Bold => "1",
+    };
+    if coloured {
+        format!("\x1b[{code}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// Whether text on the standard error may be coloured: on a terminal, unless `NO_COLOR` is set.
+#[must_use]
+pub fn has_colours() -> bool {
+    can_redraw() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// `text` as a person may see it: what would move the cursor, change colours, break the line or turn the direction of
+/// writing is shown as an escape like `\u{1b}`.
+#[must_use]
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_control) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        if is_control(character) {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown.into()
+}
+
+/// A path as a person may see it; see [`printable`].
+#[must_use]
+pub fn printable_path(path: &Path) -> String {
+    printable(&path.to_string_lossy()).into_owned()
+}
+
+/// Control characters (C0, DEL, C1), separators of lines, and marks that turn the direction of writing.
+fn is_control(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{61c}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}'
+        )
+}
+
+/// Prints one line, made [`printable`].
+pub fn print_line(text: impl Display) {
+    print(&printable(&text.to_string()));
+}
+
+/// Prints one line of the log, made [`printable`]: with the time, unless a person reads along.
+pub fn log_line(text: impl Display) {
+    log(&printable(&text.to_string()));
+}
+
+/// Like [`log_line`], for text that is printable but for its colours.
+pub fn log(text: &str) {
+    if is_terminal() {
+        print(text);
+    } else {
+        print(&format!("{} {text}", timestamp(SystemTime::now())));
+    }
+}
+
+/// Prints lines that are printable but for their colours and ends; a last end is not needed.
+pub fn print(lines: &str) {
+    let lines = lines.trim_end_matches('\n');
+    let status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
+    if status.is_empty() {
+        write_once(&format!("{lines}\n"));
+    } else {
+        write_once(&format!("{CLEAR_LINE}{lines}\n{status}"));
+    }
+}
+
+/// Draws the status line anew; it must be printable but for its colours, and narrower than the terminal.
+pub fn set_status(line: &str) {
+    let mut status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
+    if *status != line {
+        line.clone_into(&mut status);
+        write_once(&format!("{CLEAR_LINE}{line}"));
+    }
+}
+
+/// Takes the status line away.
+pub fn clear_status() {
+    set_status("");
+}
+
+/// A closed, full or broken standard error leaves nobody to tell.
+fn write_once(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// RFC 3339 in UTC, to the second.
+#[must_use]
+pub fn timestamp(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let (year, month, day) = civil(days);
+    let mut text = format!("{year:04}-{month:02}-{day:02}T");
+    let _ = write!(
+        text,
+        "{:02}:{:02}:{:02}Z",
+        second / 3600,
+        second / 60 % 60,
+        second % 60
+    );
+    text
+}
+
+/// The date of a day since 1970 (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn escape_sequences_and_bidi_controls_are_shown_and_all_else_is_left() {
+        for (text, shown) in [
+            ("a b/ä 文 ʻ.pdf", "a b/ä 文 ʻ.pdf"),
+            ("\u{1b}[31mred\u{7}", "\\u{1b}[31mred\\u{7}"),
+            ("two\nlines\r\tand a tab", "two\\nlines\\r\\tand a tab"),
+            ("\u{7f}\u{9b}2J\u{85}", "\\u{7f}\\u{9b}2J\\u{85}"),
+            ("\u{202e}fdp.exe\u{2028}", "\\u{202e}fdp.exe\\u{2028}"),
+        ] {
+            assert_eq!(printable(text), shown);
+        }
+    }
+
+    #[test]
+    fn times_are_rfc_3339_in_utc() {
+        for (seconds, shown) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_709_251_199, "2024-02-29T23:59:59Z"),
+            (1_798_761_599, "2026-12-31T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(timestamp(UNIX_EPOCH + Duration::from_secs(seconds)), shown);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! What a person sees: each line whole, whatever is drawn, on a terminal of any width.
+
+use std::{thread, time::Duration};
+
+use crate::{
+    chat_server::{ChatServer, Reply},
+    common::{Room, pdf},
+    pty::{self, Shown},
+};
+
+const WIDTHS: [u16; 3] = [60, 80, 140];
+
+/// Three documents, of which one is none.
+fn room() -> Room {
+    let room = Room::new();
+    for name in ["first document", "second document"] {
+        room.put(&format!("in/{name}.pdf"), pdf(&[name, "page", "end"]));
+    }
+    room.put("in/third, and no document at all.pdf", "nothing");
+    room
+}
+
+/// A server that takes long enough for the bar to be seen.
+fn slow_server() -> ChatServer {
+    ChatServer::with(Duration::from_millis(400), |_, _| Reply::Text)
+}
+
+fn extract(room: &Room, server: &ChatServer, args: &str) -> assert_cmd::Command {
+    let url = server.url();
+    room.omnidocs(&format!(
+        "extract in -o r.jsonl --engine server --server-url {url} --max-pixels 30000 --min-pixels 1024 --concurrency 1 {args}"
+    ))
+}
+
+/// Fails if a line is torn, or a status line lacks what matters most.
+#[track_caller]
+fn assert_whole(shown: &Shown, width: u16) {
+    // Notes may be longer than the terminal is wide, which breaks them; all lines begin as lines do.
+    let starts = [
+        "omnidocs 0",
+        "read  ",
+        "before  ",
+        "pages  ",
+        "pace  ",
+        "time  ",
+        "failed  ",
+        "again  ",
+        "warnings  ",
+        "          ",
+        "[",
+        "warning: ",
+        "going on with",
+        "the old ",
+        "shard ",
+        "interrupted",
+        "error: ",
+        "info: ",
+        "asked to end",
+    ];
+    let mut broken = 0;
+    for line in &shown.lines {
+        // A blank in the last column is not seen.
+        let continues = broken + 1 >= usize::from(width);
+        broken = line.chars().count();
+        assert!(
+            continues || starts.iter().any(|start| line.starts_with(start)),
+            "{line:?} in {:#?}",
+            shown.lines
+        );
+    }
+    for status in &shown.statuses {
+        assert!(status.chars().count() < usize::from(width), "{status}");
+        assert!(
+            status.contains('%') && status.contains("left") || status.contains("s)"),
+            "{status}"
+        );
+    }
+}
+
+#[test]
+fn a_run_its_resume_and_a_restart_are_whole_lines_at_every_width() {
+    for width in WIDTHS {
+        let (room, server) = (room(), slow_server());
+        for (args, code, words) in [
+            ("", 3, "3 documents → r.jsonl"),
+            ("-v", 0, "going on with r.jsonl, which has 7 pages"),
+            (
+                "--restart -v --shard 1/1",
+                3,
+                "the old r.jsonl is kept as r.jsonl.bak",
+            ),
+        ] {
+            let shown = pty::run(&extract(&room, &server, args), width);
+            assert_eq!(shown.code, Some(code), "{:#?}", shown.lines);
+            assert_whole(&shown, width);
+            let text = shown.lines.join(if width == 140 { "\n" } else { "" });
+            assert!(text.contains(words), "{words}: {text}");
+            if code == 3 {
+                let statuses = shown.statuses.join("\n");
+                assert!(statuses.contains("% · 0/3+ pages"), "{statuses}");
+                assert!(
+                    statuses.contains("in/first document.pdf") || width < 80,
+                    "{statuses}"
+                );
+            }
+            if args.contains("-v") && code == 3 {
+                let done = shown.lines.iter().filter(|line| line.starts_with('['));
+                assert_eq!(done.count(), 7, "{:#?}", shown.lines);
+            }
+            assert_eq!(
+                shown.lines.last().map(|line| line.contains('%')),
+                Some(false)
+            );
+        }
+    }
+}
+
+#[test]
+fn waiting_for_a_server_and_an_error_are_whole_lines() {
+    let room = room();
+    let mut server = slow_server();
+    server.stop();
+    for width in WIDTHS {
+        let command = extract(&room, &server, "--server-wait 0.5 --model given");
+        let shown = pty::run(&command, width);
+        assert_eq!(shown.code, Some(1), "{:#?}", shown.lines);
+        assert_whole(&shown, width);
+        assert!(
+            shown.lines.iter().any(|line| line.starts_with("error: ")),
+            "{:#?}",
+            shown.lines
+        );
+    }
+}
+
+#[test]
+fn an_interrupted_run_leaves_no_bar_behind() {
+    let (room, server) = (room(), slow_server());
+    let shown = pty::run_while(&extract(&room, &server, ""), 80, |process| {
+        server.wait_for_requests(2);
+        thread::sleep(Duration::from_millis(200));
+        let sent = std::process::Command::new("kill")
+            .args(["-INT", process])
+            .status();
+        assert!(sent.unwrap().success());
+    });
+    assert_eq!(shown.code, Some(130), "{:#?}", shown.lines);
+    assert_whole(&shown, 80);
+    assert_eq!(
+        shown.lines.last().unwrap(),
+        "interrupted; the same command goes on from here"
+    );
+    let heard = "interrupted: finishing the pages in hand (1); press Ctrl-C again to stop now";
+    assert!(
+        shown.lines.iter().any(|line| line == heard),
+        "{:#?}",
+        shown.lines
+    );
+}
+
+#[test]
+fn no_color_leaves_the_bar_and_a_dumb_terminal_has_none() {
+    let (room, server) = (room(), slow_server());
+    let shown = pty::run(&extract(&room, &server, ""), 80);
+    assert!(has(&shown.raw, "\x1b[1;31m"), "failures are red");
+    let shown = pty::run(
+        extract(&room, &server, "--restart").env("NO_COLOR", "1"),
+        80,
+    );
+    assert!(!has(&shown.raw, "m\x1b[") && !has(&shown.raw, "\x1b[1;31m"));
+    assert!(!shown.statuses.is_empty());
+    let shown = pty::run(&extract(&room, &server, "--restart --progress off"), 80);
+    assert_eq!(shown.statuses, [""; 0]);
+}
+
+#[test]
+fn escape_sequences_in_names_never_reach_the_terminal() {
+    let room = Room::new();
+    let name = "\u{1b}[2Jevil\u{202e}\u{9b}31m\r\n.pdf";
+    room.put(&format!("in/{name}"), "nothing")
+        .put("in/good\u{1b}]0;title\u{7}.pdf", pdf(&["good"]));
+    for args in ["", "-v", "-vv", "-q", "--restart", "--dry-run"] {
+        let shown = pty::run(&room.text_layer(&format!("in -o r.jsonl {args}")), 140);
+        let text = String::from_utf8(shown.raw.clone()).unwrap();
+        for forbidden in ["\u{1b}[2J", "\u{1b}]0", "\u{7}", "\u{202e}", "\u{9b}"] {
+            assert!(!text.contains(forbidden), "{args}: {text:?}");
+        }
+        if args.is_empty() {
+            let line = shown.lines.join("");
+            assert!(
+                line.contains(r"in/\u{1b}[2Jevil\u{202e}\u{9b}31m\r\n.pdf"),
+                "{line}"
+            );
+        }
+    }
+    let records = room.records("r.jsonl");
+    assert!(
+        records
+            .iter()
+            .any(|record| record.path == format!("in/{name}")),
+        "data stay as they are"
+    );
+    let shown = pty::run(&room.text_layer("nothing\u{1b}[2J.pdf"), 140);
+    assert!(!has(&shown.raw, "\x1b[2J"));
+    assert!(
+        shown.lines[0].contains(r"nothing\u{1b}[2J.pdf"),
+        "{:#?}",
+        shown.lines
+    );
+    let shown = pty::run(&room.text_layer("--\u{1b}[2J.pdf"), 140);
+    assert!(!has(&shown.raw, "\x1b[2J"), "{:#?}", shown.lines);
+    assert!(shown.lines[0].starts_with("error: "), "{:#?}", shown.lines);
+}
+
+fn has(bytes: &[u8], what: &str) -> bool {
+    bytes
+        .windows(what.len())
+        .any(|window| window == what.as_bytes())
+}
