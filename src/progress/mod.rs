@@ -334,7 +334,7 @@ impl Ticker {
                     tick += 1;
                 }
             } else {
-                tell_now_and_then(&handle, timed_out, |line| terminal::log_line(line));
+                report_now_and_then(&handle, timed_out, terminal::log_line);
             }
         });
         Self {
@@ -354,27 +354,27 @@ impl Drop for Ticker {
     }
 }
 
-/// Tells of each stage that takes long, soon and then at every interval.
-fn tell_now_and_then(
+/// Reports each stage that takes long, soon and then at every interval.
+fn report_now_and_then(
     handle: &ProgressHandle,
     timed_out: impl Fn(Duration) -> bool,
-    tell: impl Fn(String),
+    report: impl Fn(String),
 ) {
-    let mut told: Option<(Instant, Instant)> = None;
+    let mut reported: Option<(Instant, Instant)> = None;
     while timed_out(Duration::from_millis(500)) {
         let Some((stage, since)) = *lock(&handle.stage) else {
             continue;
         };
         let now = Instant::now();
-        let due = match told {
+        let due = match reported {
             Some((of, last)) if of == since => last + PLAIN_INTERVAL,
             // The first pages tell more than the first seconds.
             _ if stage == Stage::Reading => since + PLAIN_INTERVAL,
             _ => since + PLAIN_FIRST,
         };
         if now >= due {
-            told = Some((since, now));
-            tell(handle.status_line());
+            reported = Some((since, now));
+            report(handle.status_line());
         }
     }
 }

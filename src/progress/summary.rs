@@ -65,8 +65,8 @@ impl Tally {
         for failure in &self.failures {
             lines.add_in(Colour::Red, "failed", format_failure(failure));
         }
-        if self.failed > self.failures_told {
-            let more = number(self.failed - self.failures_told);
+        if self.failed > self.failures_shown {
+            let more = number(self.failed - self.failures_shown);
             lines.add("", format!("… and {more} more; they are in {output}"));
         }
         lines

@@ -69,7 +69,7 @@ pub struct Tally {
     pub(super) prefill: Duration,
     pub(super) decode: Duration,
     pub(super) failures: Vec<Failure>,
-    pub(super) failures_told: usize,
+    pub(super) failures_shown: usize,
 }
 
 /// Pages of one file that failed one after the other for the same reason.
@@ -181,7 +181,7 @@ impl Tally {
         } else {
             return;
         }
-        self.failures_told += 1;
+        self.failures_shown += 1;
     }
 
     /// Pages that ended in a failure.

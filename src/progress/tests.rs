@@ -234,8 +234,10 @@ fn a_log_tells_of_a_stage_that_takes_long_soon_and_then_seldom() {
     let handle = ProgressHandle::default();
     let rounds = Cell::new(0);
     let told = RefCell::new(Vec::new());
-    *lock(&handle.stage) = Some((Stage::Loading, Instant::now() - PLAIN_FIRST));
-    tell_now_and_then(
+    *lock(&handle.stage) = Instant::now()
+        .checked_sub(PLAIN_FIRST)
+        .map(|since| (Stage::Loading, since));
+    report_now_and_then(
         &handle,
         |_| {
             rounds.set(rounds.get() + 1);
