@@ -119,7 +119,7 @@ fn a_summary_tells_what_a_run_came_to() {
     failed    pdfs/locked.pdf: the PDF wants a password
     failed    pdfs/torn.pdf, page 2 and 2 more: the page can't be rendered
     ");
-    insta::assert_snapshot!(tally.state_after(Duration::from_secs(4_000)).line(), @"");
+    insta::assert_snapshot!(tally.state_after(Duration::from_secs(4_000)).line(), @"99% · 4,004/4,004+ pages · 4 failed · 1,002/1,003 documents · 1.00 pages/s · 4.0 s left · pdfs/torn.pdf");
 }
 
 #[test]
