@@ -283,9 +283,14 @@ mod processes {
         }
         let child = spawn(&mut room.text_layer("in -o out.jsonl --retries 20"));
         let (id, ended) = (child.id(), Arc::new(AtomicBool::new(false)));
-        let still = Arc::clone(&ended);
+        let (still, output) = (Arc::clone(&ended), room.path("out.jsonl"));
         let killer = thread::spawn(move || {
             let mut killed = 0;
+            // Without its first worker the program does not even begin.
+            let has_begun = || fs::metadata(&output).is_ok_and(|output| output.len() > 0);
+            while !has_begun() && !still.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(2));
+            }
             while !still.load(Ordering::Relaxed) {
                 thread::sleep(Duration::from_millis(30));
                 let workers = workers(id);
