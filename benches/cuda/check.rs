@@ -1,7 +1,7 @@
 //! What a machine with a GPU is asked: whether the model computes there what the goldens say, and how fast it is.
 //!
-//! `parity`, `ops`, `speed`, `steps` and `logits` are its own subcommands; with any other it is omnidocs itself, so that one
-//! binary is carried to a machine without a network. `benches/cuda/README.md` says what to carry with it. It is compiled
+//! `parity`, `ops`, `scores`, `speed`, `steps` and `logits` are its own subcommands; with any other it is omnidocs itself, so
+//! that one binary is carried to a machine without a network. `benches/cuda/README.md` says what to carry with it. It is compiled
 //! for the CPU too, where it runs with `--device cpu`.
 //!
 //! Prints lines that begin with `ok`, `BAD`, `speed` or `op`, and ends with 1 if anything was bad.
@@ -21,7 +21,7 @@ use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use clap::{CommandFactory, Parser, Subcommand};
 use omnidocs::{
-    cli::Cli,
+    cli::environment,
     commands, exit,
     generation::{model::VisionLanguageModel, sampler::Sampling},
     models::qwen3_vl::Qwen3Vl,
@@ -61,8 +61,10 @@ enum Check {
         #[arg(long, default_value_t = 4)]
         stride: usize,
     },
-    /// What single operations cost at the sizes of the published models, and whether scores and blocks are right
+    /// What single operations cost at the sizes of the published models, and whether attention and blocks are right
     Ops,
+    /// Whether attention's scores are right, which need no kernel
+    Scores,
     /// How long loading, prefill, and decoding of several pages take, and what of it is the host's
     Speed {
         model: PathBuf,
@@ -133,10 +135,15 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        Some(_) => match commands::run(Cli::parse()) {
-            Ok(exit) => exit.into(),
-            Err(error) => exit::report(&error).into(),
-        },
+        Some(_) => {
+            let ended = commands::run(environment::parse());
+            let exit = ended.unwrap_or_else(|error| {
+                let exit = commands::exit_of(&error);
+                exit::report(&error, exit);
+                exit
+            });
+            exit.into()
+        }
     }
 }
 
@@ -158,6 +165,7 @@ fn check(options: Options) -> Result<usize> {
             reader::check(&golden, &reader, stride, hardware.device(), &mut tally)?;
         }
         Check::Ops => ops::check(open(DTypeChoice::Bf16)?.device(), &mut tally)?,
+        Check::Scores => ops::scores(open(DTypeChoice::Bf16)?.device(), &mut tally)?,
         Check::Speed {
             model,
             width,

@@ -77,6 +77,40 @@ fn attention(device: &Device, tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
+/// The scores of attention alone: one product of cuBLAS and no kernel.
+#[cfg(feature = "cuda")]
+pub fn scores(device: &Device, tally: &mut Tally) -> Result<()> {
+    for dtype in [DType::BF16, DType::F16] {
+        for (queries, keys) in [(1, 300), (1, 1), (9, 300), (33, 70)] {
+            let random = |rows| -> Result<Tensor> {
+                let wide = Tensor::randn(0_f32, 1.0, (2, rows, 128), &Device::Cpu)?;
+                Ok(wide.to_dtype(dtype)?)
+            };
+            // Parts of what is there, as of a cache that has room.
+            let (q, k) = (random(queries + 5)?, random(keys + 60)?);
+            let part = |x: &Tensor, start, count| x.narrow(1, start, count);
+            let (q_there, k_there) = (q.to_device(device)?, k.to_device(device)?);
+            let found = omnidocs::nn::cuda::scores(
+                &part(&q_there, 3, queries)?,
+                &part(&k_there, 0, keys)?,
+                0.125,
+            )?;
+            let wide = |x: Tensor| x.to_dtype(DType::F32)?.contiguous();
+            let (q, k) = (wide(part(&q, 3, queries)?)?, wide(part(&k, 0, keys)?)?);
+            let wanted = (q.matmul(&k.t()?)? * 0.125)?;
+            let what = format!("scores {} {queries}x{keys}", dtype.as_str());
+            tally.close(&what, &found, &wanted, 1e-5)?;
+        }
+    }
+    Ok(())
+}
+
+/// There are none: Candle's own are taken on a CPU.
+#[cfg(not(feature = "cuda"))]
+pub fn scores(_: &Device, _: &mut Tally) -> Result<()> {
+    anyhow::bail!("this was built for the CPU only")
+}
+
 /// Products of blocks whose rows don't fill what Candle reads of them, after the device's memory was full of NaN.
 fn blocks(device: &Device, tally: &mut Tally) -> Result<()> {
     for (rows, input) in [(1, 1152), (40, 1152), (1, 4304)] {
