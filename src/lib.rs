@@ -41,15 +41,10 @@
 //!   `tests/model/drafts.rs`, `tests/cli/drafts.rs`.
 //! - Numbers that are not finite fail their page: `tests/model/not_finite.rs`.
 //! - An answer is the same whether its tokens are read before or after the decoder goes on: `tests/model/ahead.rs`.
-<<<<<<< HEAD
-//! - Pages that are read together come out as they do alone: `tests/model/together.rs`.
+//! - Pages that are read together come out as they do alone, up to the same: `tests/model/together.rs`.
 //! - Weights of few bits stay close to those in f32: `tests/model/quantized.rs`, `tests/model/fp8.rs`.
 //! - A model that can't be computed is refused before its weights are fetched, and another content is another model:
 //!   `tests/cli/checkpoints.rs`.
-=======
-//! - Pages that are read together come out as they do alone, up to the same: `tests/model/together.rs`.
-//! - Weights of few bits stay close to those in f32: `tests/model/quantized.rs`.
->>>>>>> 28a51cd (Count on a driver, and say what batches and drafts promise)
 //! - Every page of every input has a record, whatever is wrong with it: `tests/prepare`, `tests/cli/bad_input.rs`.
 //! - At most `--prefetch` pages are prepared ahead, so memory does not grow with the input: `tests/prepare`, and
 //!   `benches/run.rs` prints the figures.
