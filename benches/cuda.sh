@@ -7,13 +7,11 @@
 # megapixel, one after the other; the first one also pays for what is set up once and is not counted, the figures are
 # medians of the others. In the environment: FLASH=1 builds with flash-attention, DEVICE=cuda:1 takes another device,
 # DTYPE=q8_0 other weights, TOKENS=512 longer answers (256), BANDWIDTH=3350 tells the device's memory bandwidth in GB/s.
-# Wants a Rust toolchain, nvcc, and python3; FLASH=1 also git, GitHub, and about two and a half hours of one core.
+# PROGRAM=omnidocs takes a program that is built already, such as the check program of benches/cuda. Wants python3, and without
+# PROGRAM a Rust toolchain; where there is no nvcc, NVIDIA's compiler comes from PyPI into target/cuda-check. FLASH=1 also wants
+# git, GitHub, and about two and a half hours of one core.
 set -euo pipefail
-
-die() {
-  echo "cuda: $*" >&2
-  exit 1
-}
+. "$(dirname "$0")/cuda/toolkit.sh"
 
 [ $# -ge 1 ] || die "which model? Give the folder with its config.json and *.safetensors: $0 FOLDER [DOCUMENT]"
 for file in config.json tokenizer.json; do
@@ -21,14 +19,10 @@ for file in config.json tokenizer.json; do
 done
 weights=$(cd "$1" && pwd)
 document=${2:+$(realpath "$2")}
+[ -z "${PROGRAM:-}" ] || PROGRAM=$(realpath "$PROGRAM")
 cd "$(dirname "$0")/.."
 
-for tool in cargo python3; do
-  command -v "$tool" >/dev/null || die "$tool is needed, and is not on the PATH"
-done
-command -v nvcc >/dev/null ||
-  die "there is no nvcc on the PATH; install NVIDIA's CUDA toolkit (https://developer.nvidia.com/cuda-downloads), \
-and add its bin, often /usr/local/cuda/bin"
+command -v python3 >/dev/null || die "python3 is needed, and is not on the PATH"
 device=${DEVICE:-cuda:0}
 [[ $device =~ ^cuda:[0-9]+$ ]] || die "DEVICE=$device is not of the form cuda:N"
 command -v nvidia-smi >/dev/null || die "there is no NVIDIA driver here: nvidia-smi is not on the PATH"
@@ -63,9 +57,17 @@ bandwidth() {
 bandwidth=${BANDWIDTH:-$(bandwidth "$name")} ||
   die "the memory bandwidth of $name is not known here; say it, in GB/s: BANDWIDTH=… $0 $*"
 
-features=cuda${FLASH:+,flash-attn}
-echo "==> building with --features $features"
-cargo build --release --locked --features "$features" || die "the build failed"
+program=${PROGRAM:-}
+if [ -z "$program" ]; then
+  features=cuda${FLASH:+,flash-attn}
+  if ! command -v nvcc >/dev/null; then
+    toolkit target/cuda-check/toolkit
+    export LD_LIBRARY_PATH=$cuda_home/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+  fi
+  echo "==> building with --features $features"
+  cargo build --release --locked --features "$features" || die "the build failed"
+  program=${CARGO_TARGET_DIR:-target}/release/omnidocs
+fi
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -104,7 +106,7 @@ fi
 echo "==> reading on $name"
 unset "${!OMNIDOCS_@}"
 dtype=${DTYPE:-bf16}
-"${CARGO_TARGET_DIR:-target}/release/omnidocs" extract "$document" -v --model "$weights" --device "$device" --dtype "$dtype" \
+"$program" extract "$document" -v --model "$weights" --device "$device" --dtype "$dtype" \
   --max-pixels 1048576 --max-new-tokens "${TOKENS:-256}" --draft off --retries 0 \
   >"$scratch/records.jsonl" 2>"$scratch/log" || {
   cat "$scratch/log" >&2

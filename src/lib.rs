@@ -37,11 +37,11 @@
 //!
 //! - The model computes what the reference implementation computes: `tests/model/parity.rs`.
 //! - A page's text depends on its pixels and the settings alone, not on the pages before it: `tests/model/parity.rs`.
-//! - What is guessed of an answer before it is written changes nothing about it: `tests/model/drafts.rs`,
-//!   `tests/cli/drafts.rs`.
+//! - What is guessed of an answer before it is written changes nothing about it, up to rounding in bf16 and f16 and on a GPU:
+//!   `tests/model/drafts.rs`, `tests/cli/drafts.rs`.
 //! - Numbers that are not finite fail their page: `tests/model/not_finite.rs`.
 //! - An answer is the same whether its tokens are read before or after the decoder goes on: `tests/model/ahead.rs`.
-//! - Pages that are read together come out as they do alone: `tests/model/together.rs`.
+//! - Pages that are read together come out as they do alone, up to the same: `tests/model/together.rs`.
 //! - Weights of few bits stay close to those in f32: `tests/model/quantized.rs`, `tests/model/fp8.rs`.
 //! - A model that can't be computed is refused before its weights are fetched, and another content is another model:
 //!   `tests/cli/checkpoints.rs`.

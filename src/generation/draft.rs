@@ -2,9 +2,10 @@
 //!
 //! The text layer of a born-digital page holds nearly all that the model will write, and tables repeat what was written
 //! before. So the longest end of the answer that stands in either is looked up, and what follows there is the draft. The
-//! model runs once over the whole draft and keeps it as far as it would have written the same. Drafts never change an answer
-//! (speculative decoding, Leviathan et al. 2023, for the greedy case; drafts by lookup as in Saxena's prompt lookup
-//! decoding, 2023).
+//! model runs once over the whole draft and keeps it as far as it would have written the same. So drafts change no answer, as
+//! long as a token's logits don't depend on how many tokens run together: on a CPU in f32 and in few bits they don't, in bf16
+//! and on a GPU they are rounded otherwise (speculative decoding, Leviathan et al. 2023, for the greedy case; drafts by lookup
+//! as in Saxena's prompt lookup decoding, 2023).
 
 /// The longest draft, in tokens.
 const MAX_DRAFT: usize = 24;

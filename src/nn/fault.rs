@@ -13,10 +13,9 @@ pub enum DeviceFault {
 
 impl DeviceFault {
     /// What the driver and its libraries call a lack of memory.
-    const OUT_OF_MEMORY: [&str; 4] = [
+    const OUT_OF_MEMORY: [&str; 3] = [
         "OUT_OF_MEMORY",
         "CUBLAS_STATUS_ALLOC_FAILED",
-        "CUDNN_STATUS_ALLOC_FAILED",
         "CURAND_STATUS_ALLOCATION_FAILED",
     ];
     /// What the driver calls errors after which the process must end: those of which `cuda.h` of CUDA 13.0 says so, and

@@ -128,6 +128,22 @@ impl Matrix {
     }
 }
 
+/// `dense`, which is on the CPU, in blocks on `device`.
+///
+/// Candle's products on a GPU read up to 512 values beyond the last row of a matrix whose rows are no multiple of that, and
+/// what its `quantize_onto` leaves there is uninitialised: a NaN among it would spread. What is made from data ends in zeros.
+///
+/// # Errors
+/// Blocks of this type don't fit, or the device fails.
+pub fn quantize(dense: &Tensor, blocks: GgmlDType, device: &Device) -> CandleResult<QTensor> {
+    let quantized = QTensor::quantize_onto(dense, blocks, &Device::Cpu)?;
+    if device.is_cpu() {
+        return Ok(quantized);
+    }
+    let storage = QStorage::from_data(quantized.data()?, device, blocks)?;
+    QTensor::new(storage, dense.shape())
+}
+
 /// Candle's products of blocks take what is not finite for 0. On a CPU, where looking for it costs nothing, each row of
 /// `product` whose row of `x` has such a value is made NaN.
 fn spread_non_finite(x: &Tensor, product: Tensor) -> CandleResult<Tensor> {

@@ -12,7 +12,7 @@ use safetensors::Dtype;
 use super::{
     fp8,
     mapped::{MappedTensors, Place},
-    matrix::Matrix,
+    matrix::{self, Matrix},
     precision::Precision,
     quantized::QuantizedFile,
 };
@@ -92,7 +92,7 @@ impl Weights {
         let (name, output) = (names.join("+"), parts.iter().map(|part| part.1).sum());
         let make = || -> Result<QTensor> {
             let dense = stacked(DType::F32, &Device::Cpu)?;
-            Ok(QTensor::quantize_onto(&dense, blocks, &self.device)?)
+            Ok(matrix::quantize(&dense, blocks, &self.device)?)
         };
         match &self.quantized {
             Some(file) => file.get_or(&name, (output, input), blocks, &self.device, make),

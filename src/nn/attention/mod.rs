@@ -79,8 +79,7 @@ fn attend_in_tiles(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Result<T
     } else {
         MAX_SCORES
     };
-    let scale = (head_dim as f64).powf(-0.5);
-    let q = (q * scale)?.reshape((kv_heads, group, queries, head_dim))?;
+    let q = q.reshape((kv_heads, group, queries, head_dim))?;
     let heads_tile = (max_scores / (group * queries * keys)).clamp(1, kv_heads);
     let rows_tile = (max_scores / (heads_tile * group * keys)).clamp(1, queries);
     let mut done = Vec::with_capacity(kv_heads.div_ceil(heads_tile));
@@ -111,14 +110,25 @@ fn attend_in_tiles(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Result<T
 fn attend_tile(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Result<Tensor> {
     let (kv_heads, group, rows, head_dim) = q.dims4()?;
     let keys = k.dim(1)?;
-    let scores = q
-        .reshape((kv_heads, group * rows, head_dim))?
-        .matmul(&k.t()?)?
-        .reshape((kv_heads * group, rows, keys))?;
+    let q = q.reshape((kv_heads, group * rows, head_dim))?;
+    let scores = scores(&q, k)?.reshape((kv_heads * group, rows, keys))?;
     softmax(scores, causal)?
+        .to_dtype(v.dtype())?
         .reshape((kv_heads, group * rows, keys))?
         .matmul(v)?
         .reshape((kv_heads, group, rows, head_dim))
+}
+
+/// `q·kᵀ`, scaled, from rows of `head_dim` values: in f32, whatever the type of `q` and `k`, since softmax makes a relative error
+/// of an absolute one.
+fn scores(q: &Tensor, k: &Tensor) -> Result<Tensor> {
+    let scale = (q.dim(2)? as f64).powf(-0.5);
+    #[cfg(feature = "cuda")]
+    if q.device().is_cuda() && matches!(q.dtype(), DType::BF16 | DType::F16) {
+        return super::cuda::scores(q, k, scale);
+    }
+    let (q, k) = (q.to_dtype(DType::F32)?, k.to_dtype(DType::F32)?);
+    (q * scale)?.matmul(&k.t()?)
 }
 
 #[cfg(feature = "flash-attn")]
@@ -226,6 +236,25 @@ mod tests {
             let difference = difference(&found, &naive(&q, &k, &v, causal));
             // Of values around 1, bf16 keeps 8 bits.
             assert!(difference < 0.02, "{queries}, {keys}: {difference}");
+        }
+    }
+
+    #[test]
+    fn scores_of_16_bits_are_not_rounded_before_softmax() {
+        let length = |x: &Tensor| -> f32 {
+            let sum = x.sqr().unwrap().sum_all().unwrap();
+            sum.to_scalar::<f32>().unwrap().sqrt()
+        };
+        for (dtype, bound) in [(DType::BF16, 0.004), (DType::F16, 0.0005)] {
+            // Scores up to about 20, as trained models have them.
+            let sharp = |x: Tensor| (x * 2.0).unwrap();
+            let part = |heads, rows| sharp(random(heads, rows, 64)).to_dtype(dtype).unwrap();
+            let (q, k, v) = (part(4, 40), part(2, 300), part(2, 300));
+            let wide = |x: &Tensor| x.to_dtype(DType::F32).unwrap();
+            let found = wide(&attend(&q, &k, &v, args(true, dtype.into())).unwrap());
+            let wanted = naive(&wide(&q), &wide(&k), &wide(&v), true);
+            let error = length(&(found - &wanted).unwrap()) / length(&wanted);
+            assert!(error < bound, "{dtype:?}: {error}");
         }
     }
 

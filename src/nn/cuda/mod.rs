@@ -1,8 +1,12 @@
 //! Opening a CUDA device, with the settings that make it fast.
 
 mod pinned;
+mod scores;
 
-pub use self::pinned::{InFlight, Pinned};
+pub use self::{
+    pinned::{InFlight, Pinned},
+    scores::scores,
+};
 
 use anyhow::Result;
 use candle_core::{
