@@ -116,7 +116,7 @@ impl RecordWriter<'_> {
         {
             let mut tally = self.progress.tally();
             tally.waiting += waited;
-            tally.meet(&preparation.page.document.path, preparation.passed_over);
+            tally.document_started(&preparation.page.document.path, preparation.passed_over);
         }
         let mut facts = PageFacts {
             page: preparation.page,
@@ -206,7 +206,7 @@ mod tests {
     use crate::{
         config::Verbosity,
         error::{ErrorKind, PageError, Stage},
-        journal::{OutputSettings, Target},
+        journal::{Opening, OutputSettings, Target},
         options::{OutputFormat, ProgressChoice},
         page::{Document, Needs, PageAnswer, PageRef, PageText},
         source::Ready,
@@ -301,7 +301,7 @@ mod tests {
         let mut journal = Journal::open(
             &Target::File(output.to_owned()),
             OutputSettings::new(),
-            false,
+            Opening::default(),
         )?
         .0;
         let mut progress = Progress::new(ProgressChoice::Off, Verbosity::Quiet, false);

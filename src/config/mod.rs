@@ -18,8 +18,11 @@ use crate::{
     discover::{Globs, Inputs},
     engine::server::Server,
     exit::UsageError,
-    journal::Target,
-    options::{DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, OutputFormat, ProgressChoice},
+    journal::{Retry, Target},
+    options::{
+        DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, LockChoice, OutputFormat,
+        ProgressChoice, RetryChoice,
+    },
     page::PixelBudget,
     page_selection::PageSelection,
     shard::Shard,
@@ -80,7 +83,8 @@ pub struct Settings {
     pub workers: usize,
     pub prefetch: usize,
     pub restart: bool,
-    pub retry_failed: bool,
+    pub retry: Retry,
+    pub lock: LockChoice,
     pub dry_run: bool,
     /// None for all documents.
     pub shard: Option<Assigned>,
@@ -161,7 +165,12 @@ impl Settings {
             workers,
             prefetch,
             restart: run.restart,
-            retry_failed: run.retry_failed,
+            retry: run
+                .retry
+                .into_iter()
+                .chain(run.retry_failed.then_some(RetryChoice::Failed))
+                .collect(),
+            lock: run.lock,
             dry_run: run.dry_run,
             shard,
             retries: run.retries,

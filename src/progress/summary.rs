@@ -50,14 +50,8 @@ impl Tally {
             let _ = writeln!(text, "{label:<10}{content}");
         };
         line("read", &self.documents_told());
-        if self.done_before.1 > 0 {
-            line(
-                "before",
-                &format!(
-                    "{}, left as they are",
-                    counted(self.done_before.1, "page", "pages")
-                ),
-            );
+        if self.before.pages() > 0 {
+            line("before", &self.before_told());
         }
         line("pages", &self.pages_told());
         if !self.warnings.is_empty() {
@@ -77,8 +71,14 @@ impl Tally {
         for failure in &self.failures {
             line("failed", &failure_told(failure));
         }
-        if self.failed > self.failures_told {
-            let more = number(self.failed - self.failures_told);
+        let (failures_before, told_before) = self.told_before();
+        for failure in &failures_before {
+            line("failed", &failure_told(failure));
+        }
+        let more =
+            (self.failed + self.before.failed).saturating_sub(self.failures_told + told_before);
+        if more > 0 {
+            let more = number(more);
             line("", &format!("… and {more} more; they are in {output}"));
         }
         text
@@ -96,7 +96,7 @@ impl Tally {
             count => format!(", {} of them in other shards", number(count)),
         };
         let documents = documents + &elsewhere + &copies;
-        let met = self.documents_met + self.done_before.0 + self.copies + self.elsewhere;
+        let met = self.documents_met + self.done_documents + self.copies + self.elsewhere;
         match self.documents.saturating_sub(met) {
             0 => documents,
             _ if self.interrupted => format!("{} of {documents}", number(met)),
@@ -105,6 +105,20 @@ impl Tally {
                 number(more)
             ),
         }
+    }
+
+    fn before_told(&self) -> String {
+        let before = &self.before;
+        let blank = match before.blank {
+            0 => String::new(),
+            blank => format!(", {} blank", number(blank)),
+        };
+        format!(
+            "{}: {} ok, {} failed{blank}",
+            counted(before.pages(), "page", "pages"),
+            number(before.ok),
+            number(before.failed)
+        )
     }
 
     fn warnings_told(&self) -> String {
@@ -283,7 +297,7 @@ mod tests {
         };
         let result =
             result.map_err(|reason| PageError::new(ErrorKind::Render, Stage::Prepare, reason));
-        tally.meet(path.as_ref(), 0);
+        tally.document_started(path.as_ref(), 0);
         let outcome = PageOutcome {
             id: PageId(0),
             result,
