@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    lock::Locked,
+    locked::Locked,
     place::{beside, resolve},
 };
 

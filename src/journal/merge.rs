@@ -24,7 +24,6 @@ use rayon::slice::ParallelSliceMut;
 use serde_json::Value;
 
 use super::{
-    NotAnOutput,
     index::{Builder, Entry, Index, page_count, read_at},
     key::PageKey,
     line::Newer,
@@ -32,6 +31,7 @@ use super::{
     meta::{Meta, OutputSettings, SHARD, differing},
     paths::Paths,
     place::{put_whole, resolve},
+    scan::NotAnOutput,
 };
 use crate::{page_selection::PageSelection, record::Status, shard::Shard};
 

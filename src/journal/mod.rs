@@ -11,6 +11,7 @@ mod key;
 mod line;
 mod lock;
 mod lock_file;
+mod locked;
 mod merge;
 mod meta;
 mod paths;
@@ -34,7 +35,7 @@ pub use self::{
     index::{Entry, Index},
     key::PageKey,
     line::PageState,
-    lock::Locked,
+    locked::Locked,
     merge::{Gaps, Merge, SettingsDisagree},
     meta::{MAX_NEW_TOKENS, Meta, OutputSettings, Run, SHARD, SettingsDiffer},
     resume::{Before, FailedBefore, Resume, Resumed, Retry},

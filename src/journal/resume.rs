@@ -12,12 +12,12 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::{
-    Target,
     hashes::Hashes,
     index::{Entry, Index},
     key::PageKey,
     line::PageState,
     place::resolve,
+    target::Target,
 };
 use crate::{
     options::RetryChoice, page::Document, page_selection::PageSelection, prepare::Done,
