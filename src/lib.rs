@@ -55,6 +55,9 @@
 //!   `tests/cli/merge.rs`, and `tests/slurm.sh` on a real Slurm.
 //! - The output file is the checkpoint: what is in it is done, whenever the run was cut off, and nothing is done twice:
 //!   `tests/cli/promises.rs`, `tests/cli/kills.rs`, and the tests of [`journal`] for disks that fail.
+//! - The exit code speaks of every page that was asked for, whichever run read it: `tests/cli/resume.rs`.
+//! - A file that is no output is never changed, and an output is never destroyed: `tests/cli/foreign_output.rs`,
+//!   `tests/cli/output_file.rs`.
 //! - Records go to the output and everything else to the standard error: `tests/cli/output.rs`.
 
 // What is said goes through `terminal`: these panic where nobody reads it.

@@ -137,6 +137,27 @@ pub enum DraftChoice {
     Off,
 }
 
+/// `--retry`: which pages of earlier runs are read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RetryChoice {
+    /// Pages that failed
+    Failed,
+    /// Pages whose content the token budget ended; --max-new-tokens may be larger then
+    Truncated,
+    /// Pages whose content ran in a loop
+    Repetition,
+}
+
+/// `--lock`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum LockChoice {
+    /// A lock of the operating system, which ends with the process
+    #[default]
+    Os,
+    /// A file beside the output, for file systems without locks
+    File,
+}
+
 /// `--progress`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ProgressChoice {

@@ -1,6 +1,8 @@
 //! One line of the output: what is known of one page, read or failed.
 
-use std::time::Duration;
+mod one_line;
+
+use std::{ops::RangeInclusive, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +14,8 @@ use crate::{
 
 /// The version of the record's names and their meaning.
 pub const SCHEMA: u32 = 1;
+/// The versions that an output may be of that is resumed or merged.
+pub const READABLE: RangeInclusive<u32> = 1..=2;
 
 /// The side in pixels above which a page is a [`Warning::LargeImage`].
 const LARGE: u32 = 4000;
@@ -409,8 +413,8 @@ mod tests {
         fn any_content_is_one_line_that_reads_back_as_it_was(content in any::<String>(), path in any::<String>(), page in any::<u32>()) {
             let mut record = record(PageAnswer { content, ..PageAnswer::default() });
             (record.path, record.page) = (path, page);
-            let line = serde_json::to_string(&record).unwrap();
-            prop_assert!(!line.contains('\n'));
+            let line = String::from_utf8(record.to_line().unwrap()).unwrap();
+            prop_assert_eq!(line.find('\n'), Some(line.len() - 1));
             prop_assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
         }
 

@@ -116,7 +116,7 @@ impl RecordWriter<'_> {
         {
             let mut tally = self.progress.tally();
             tally.waiting += waited;
-            tally.meet(&preparation.page, preparation.passed_over);
+            tally.document_started(&preparation.page, preparation.passed_over);
         }
         let mut facts = PageFacts {
             page: preparation.page,
@@ -205,7 +205,7 @@ mod tests {
     use super::*;
     use crate::{
         error::{ErrorKind, PageError, Stage},
-        journal::{OutputSettings, Target},
+        journal::{Opening, OutputSettings, Target},
         options::{OutputFormat, ProgressChoice, Verbosity},
         page::{Document, Needs, PageAnswer, PageRef, PageText},
         source::Ready,
@@ -300,7 +300,7 @@ mod tests {
         let mut journal = Journal::open(
             &Target::File(output.to_owned()),
             OutputSettings::new(),
-            false,
+            Opening::default(),
         )?
         .0;
         let mut progress = Progress::new(ProgressChoice::Off, Verbosity::Quiet, false);

@@ -8,7 +8,8 @@ use clap::{ArgAction, Args, Parser, Subcommand, builder::FalseyValueParser};
 
 use crate::{
     options::{
-        self, DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, OutputFormat, ProgressChoice,
+        self, DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, LockChoice, OutputFormat,
+        ProgressChoice, RetryChoice,
     },
     page_selection::PageSelection,
     prepare::worker_pool::SUBCOMMAND,
@@ -40,7 +41,7 @@ Environment:
   HF_ENDPOINT and HF_HUB_OFFLINE are honoured).
 
 Exit codes:
-  0 every page was read    3 finished, some pages failed (their records say why)
+  0 every page was read    3 finished, some pages have failed, now or before (their records say why)
   1 fatal                  10 the output was written with other settings
   2 wrong usage            11 another run is writing to the output
   130, 143                 interrupted; the same command goes on";
@@ -367,9 +368,26 @@ pub struct RunArgs {
     #[arg(long, env = "OMNIDOCS_RESTART", value_parser = FalseyValueParser::new())]
     pub restart: bool,
 
-    /// Try pages again that failed in an earlier run; the newer record of a page counts
+    /// Read pages of earlier runs again; the newer record of a page counts
+    ///
+    /// Several are joined by commas: failed,truncated,repetition. With truncated, --max-new-tokens may be larger than in the
+    /// earlier runs: a page that ended by itself would not change.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHICH",
+        value_delimiter = ',',
+        env = "OMNIDOCS_RETRY"
+    )]
+    pub retry: Vec<RetryChoice>,
+
+    /// The same as --retry failed
     #[arg(long, env = "OMNIDOCS_RETRY_FAILED", value_parser = FalseyValueParser::new())]
     pub retry_failed: bool,
+
+    /// What keeps a second run away from the output
+    #[arg(long, value_enum, value_name = "HOW", env = "OMNIDOCS_LOCK", default_value_t = LockChoice::Os)]
+    pub lock: LockChoice,
 
     /// Show what would be read, and read nothing
     #[arg(long, env = "OMNIDOCS_DRY_RUN", value_parser = FalseyValueParser::new())]

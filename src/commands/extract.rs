@@ -15,7 +15,7 @@ use crate::{
     config::{Assigned, Settings},
     discover::discover,
     exit::Exit,
-    journal::{self, Closed, Journal, Meta, OutputSettings, Resume, Target},
+    journal::{self, Closed, Journal, Meta, Opening, OutputSettings, Resume, Target},
     page::{Needs, Preparation, Source},
     prepare::{self, DecoderChoice, Raster, worker_pool::this_program},
     progress::Progress,
@@ -68,21 +68,29 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
         page_timeout: settings.page_timeout,
         decoder: DecoderChoice::Workers(this_program()?),
     };
+    let opening = Opening {
+        restart: settings.restart,
+        retry: settings.retry,
+        lock: settings.lock,
+    };
     if settings.dry_run {
         let unknown = engines.unknown_settings(&settings);
         if let (Target::File(path), false) = (&settings.output, settings.restart) {
             take_recorded(&mut output_settings, &unknown, path)?;
         }
-        let recorded = journal::peek(&settings.output, output_settings, settings.restart)?;
-        let resume = Resume::peek(&settings.output, recorded, settings.retry_failed);
+        let index = journal::read_only(&settings.output, output_settings, opening)?;
+        let resume = Resume::read_only(&settings.output, index, settings.retry);
         let resume = resume.of_shard(settings.shard());
         return dry_run(found.sources, preparation, resume, &progress, &cancel);
     }
     progress.announce(&engines.info(found.sources.len(), &settings.output));
-    let (mut journal, opened) = Journal::open(&settings.output, output_settings, settings.restart)?;
+    let (mut journal, opened) = Journal::open(&settings.output, output_settings, opening)?;
     progress.opened(&opened, &settings.output);
-    let resume = Resume::new(&settings.output, opened.recorded, settings.retry_failed);
-    let resume = resume.of_shard(settings.shard());
+    let resume = Resume::new(&settings.output, opened.index, settings.retry);
+    let resume = resume
+        .of_shard(settings.shard())
+        .of_pages(settings.pages.clone());
+    let resumed = resume.resumed();
     let mut pages = prepare::pages_except(found.sources, preparation, Box::new(resume), &cancel)?;
     progress.count_skipped(pages.skipped());
     // Where all is done, no model is loaded for nothing.
@@ -108,15 +116,19 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
     if cancel.signal().is_none() {
         journal.finish()?;
     }
+    resumed.finish();
+    let before = resumed.before();
+    progress.tally().failures_before = before.failures(&settings.output)?;
     let exit = match cancel.signal() {
         Some(signal) => Exit::Interrupted(signal),
-        None if progress.tally().failed() > 0 => Exit::SomeFailed,
+        None if progress.tally().failed() + before.failed > 0 => Exit::SomeFailed,
         None => Exit::Ok,
     };
     progress.tally().done_before = (
         pages.skipped().done_documents() as usize,
         pages.skipped().done_pages() as usize,
     );
+    progress.tally().before = before;
     progress.tally().copies = pages.skipped().copies() as usize;
     progress.tally().elsewhere = pages.skipped().elsewhere() as usize;
     progress.finish(&found.ignored, &settings.output, exit);

@@ -6,12 +6,14 @@ use std::{
     path::Path,
 };
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::{
+    cancel::Cancel,
     cli,
     exit::{Exit, UsageError},
     journal::{Gaps, Merge, Target},
+    signals::SignalHandlers,
     terminal,
 };
 
@@ -26,7 +28,8 @@ pub fn run(typed: &cli::Merge) -> Result<Exit> {
     };
     output.check()?;
     check_output(typed, &output)?;
-    let mut merge = Merge::read(&typed.inputs)?;
+    raise_file_limit(typed.inputs.len());
+    let merge = Merge::read(&typed.inputs)?;
     for (path, bytes) in merge.torn() {
         let path = path.display();
         terminal::print_line(format_args!(
@@ -35,9 +38,16 @@ pub fn run(typed: &cli::Merge) -> Result<Exit> {
     }
     let gaps = merge.gaps(typed.pages.as_ref());
     match &output {
-        Target::File(path) if !output.is_stream() => merge.write_file(path, gaps.is_none())?,
-        Target::File(path) => merge.write(&mut fs::OpenOptions::new().append(true).open(path)?)?,
-        Target::Stdout => match write_stdout(&mut merge) {
+        Target::File(path) if !output.is_stream() => {
+            if let Some(signal) = write_file(&merge, path, gaps.is_none())? {
+                return Ok(Exit::Interrupted(signal));
+            }
+        }
+        Target::File(path) => {
+            let mut stream = fs::OpenOptions::new().append(true).open(path)?;
+            merge.write(&mut stream, &|| Ok(()))?;
+        }
+        Target::Stdout => match write_stdout(&merge) {
             // `| head` has seen enough.
             Err(error) if is_closed(&error) => return Ok(Exit::Ok),
             ended => ended?,
@@ -73,9 +83,45 @@ fn check_output(typed: &cli::Merge, output: &Target) -> Result<(), UsageError> {
     Ok(())
 }
 
-fn write_stdout(merge: &mut Merge) -> Result<()> {
+/// Writes the file; a signal that ends this first leaves nothing behind.
+fn write_file(merge: &Merge, path: &Path, is_complete: bool) -> Result<Option<u8>> {
+    let cancel = Cancel::default();
+    SignalHandlers::install(&cancel, |_| {})?.pages_in_hand();
+    let go_on = || match cancel.signal() {
+        None => Ok(()),
+        Some(_) => bail!("interrupted"),
+    };
+    match merge.write_file(path, is_complete, &go_on) {
+        Ok(()) => Ok(None),
+        Err(error) => cancel
+            .signal()
+            .map_or(Err(error), |signal| Ok(Some(signal))),
+    }
+}
+
+/// Lets the program have as many files open at a time as it may, if that is needed.
+#[cfg(unix)]
+fn raise_file_limit(files: usize) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let limit = getrlimit(Resource::Nofile);
+    // Some are open already, and those that are written to come on top.
+    if limit.current.is_some_and(|now| now < files as u64 + 64) {
+        let raised = Rlimit {
+            current: limit.maximum,
+            ..limit
+        };
+        // Where this fails, the file that can't be opened is named.
+        let _ = setrlimit(Resource::Nofile, raised);
+    }
+}
+
+#[cfg(not(unix))]
+fn raise_file_limit(_: usize) {}
+
+fn write_stdout(merge: &Merge) -> Result<()> {
     let mut stdout = BufWriter::new(io::stdout().lock());
-    merge.write(&mut stdout)?;
+    merge.write(&mut stdout, &|| Ok(()))?;
     Ok(stdout.flush()?)
 }
 

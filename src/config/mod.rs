@@ -18,10 +18,10 @@ use crate::{
     discover::{Globs, Inputs},
     engine::server::Server,
     exit::UsageError,
-    journal::Target,
+    journal::{Retry, Target},
     options::{
-        DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, OutputFormat, ProgressChoice,
-        Verbosity,
+        DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, LockChoice, OutputFormat,
+        ProgressChoice, RetryChoice, Verbosity,
     },
     page::PixelBudget,
     page_selection::PageSelection,
@@ -70,7 +70,8 @@ pub struct Settings {
     pub workers: usize,
     pub prefetch: usize,
     pub restart: bool,
-    pub retry_failed: bool,
+    pub retry: Retry,
+    pub lock: LockChoice,
     pub dry_run: bool,
     /// None for all documents.
     pub shard: Option<Assigned>,
@@ -151,7 +152,12 @@ impl Settings {
             workers,
             prefetch,
             restart: run.restart,
-            retry_failed: run.retry_failed,
+            retry: run
+                .retry
+                .into_iter()
+                .chain(run.retry_failed.then_some(RetryChoice::Failed))
+                .collect(),
+            lock: run.lock,
             dry_run: run.dry_run,
             shard,
             retries: run.retries,

@@ -1,25 +1,29 @@
 //! `results.jsonl.hashes`: the checksums of files that were read before, so that a run over a large archive need not read
 //! all of it again to see that nothing has changed.
 //!
-//! A file is known by its device, inode, size, and the times of its last change of content (mtime) and of anything (ctime,
-//! which no program can set). An entry only ever spares the reading of a document that is done: what is still to be read
-//! is read, and hashed, as if there were no entry. The file may be deleted at any time.
+//! There is one entry for each path. It holds as long as the file at that path has the same device, inode, size, and times
+//! of its last change of content (mtime) and of anything (ctime, which no program can set). An entry only ever spares the
+//! reading of a document that is done: what is still to be read is read, and hashed, as if there were no entry. The file
+//! may be deleted at any time. At the end of a run it is written anew, without the lines that others have replaced.
 
 use std::{
     collections::HashMap,
-    fs::{self, File, Metadata, OpenOptions},
-    io::Write,
+    fs::{File, Metadata, OpenOptions},
+    io::{BufRead, BufReader, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-use super::meta::beside;
+use super::place::{beside, put_whole};
 
 /// A file that was changed less than this many seconds before it was read may have been changed again since, with the
 /// same times: clocks of file systems tick in up to two seconds.
 const SETTLED: i64 = 2;
+/// A longer line is none of ours; paths are shorter.
+const MAX_LINE: u64 = 1 << 16;
 
 /// What a file is known by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -58,20 +62,61 @@ impl Stamp {
         let mut changed = self.changed.iter();
         changed.all(|&(seconds, _)| seconds.saturating_add(SETTLED) < at as i64)
     }
+
+    fn digest(&self) -> [u8; 16] {
+        let [(a, b), (c, d)] = self.changed;
+        let mut hash = Sha256::new();
+        for part in [self.device, self.inode, self.size] {
+            hash.update(part.to_le_bytes());
+        }
+        for part in [a, b, c, d] {
+            hash.update(part.to_le_bytes());
+        }
+        half(hash)
+    }
+}
+
+fn half(hash: Sha256) -> [u8; 16] {
+    let mut half = [0; 16];
+    half.copy_from_slice(&hash.finalize()[..16]);
+    half
 }
 
 /// A line of the file.
 #[derive(Serialize, Deserialize)]
 struct Entry {
+    path: String,
     file: Stamp,
     sha256: String,
+}
+
+/// What is kept in memory of a line.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    path: [u8; 16],
+    stamp: [u8; 16],
+    sha256: [u8; 32],
+    /// Where the line stands in the file.
+    start: u64,
 }
 
 /// The checksums of files. All failures to keep them are ignored: they only cost time.
 #[derive(Debug, Default)]
 pub(super) struct Hashes {
-    known: HashMap<Stamp, String>,
-    added: Option<File>,
+    /// Those of earlier runs, by path.
+    known: Vec<Known>,
+    /// Those of this run: stamp and checksum by path.
+    added: HashMap<[u8; 16], ([u8; 16], [u8; 32])>,
+    kept: Option<Kept>,
+}
+
+/// Where they are kept.
+#[derive(Debug)]
+struct Kept {
+    path: PathBuf,
+    file: File,
+    /// Lines that others have replaced, or that are none.
+    stale: usize,
 }
 
 impl Hashes {
@@ -82,76 +127,186 @@ impl Hashes {
     /// Those that are kept beside `journal`, to which others are added.
     pub(super) fn open(journal: &Path) -> Self {
         let path = Self::path(journal);
-        let text = fs::read_to_string(&path).unwrap_or_default();
-        let mut file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .ok();
+        let mut options = OpenOptions::new();
+        let Ok(mut file) = options.create(true).read(true).append(true).open(&path) else {
+            return Self::default();
+        };
+        let found = read(&mut file);
         // A line that was never finished must not spoil the next one.
-        if let Some(file) = file
-            .as_mut()
-            .filter(|_| !text.is_empty() && !text.ends_with('\n'))
-        {
+        if found.is_torn {
             let _ = file.write_all(b"\n");
         }
+        let stale = found.lines - found.known.len();
         Self {
-            known: known(&text),
-            added: file,
+            known: found.known,
+            added: HashMap::new(),
+            kept: Some(Kept { path, file, stale }),
         }
     }
 
     /// Those that are kept beside `journal`, which is not touched.
-    pub(super) fn peek(journal: &Path) -> Self {
-        let text = fs::read_to_string(Self::path(journal)).unwrap_or_default();
+    pub(super) fn read_only(journal: &Path) -> Self {
+        let file = File::open(Self::path(journal));
         Self {
-            known: known(&text),
-            added: None,
+            known: file.map_or_else(|_| Vec::new(), |mut file| read(&mut file).known),
+            ..Self::default()
         }
     }
 
-    /// The checksum of a file, if it has not changed since that was taken.
-    pub(super) fn get(&self, file: &Metadata) -> Option<&str> {
-        self.known.get(&Stamp::of(file)?).map(String::as_str)
+    /// The checksum of the file at `path`, if it has not changed since that was taken.
+    pub(super) fn get(&self, path: &Path, file: &Metadata) -> Option<String> {
+        let stamp = Stamp::of(file)?.digest();
+        let path = key_of(path.to_str()?);
+        let (known, sha256) = self.added.get(&path).copied().or_else(|| {
+            let place = self.known.binary_search_by_key(&path, |known| known.path);
+            let known = self.known.get(place.ok()?)?;
+            Some((known.stamp, known.sha256))
+        })?;
+        (known == stamp).then(|| sha256.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// Keeps the checksum of a file that was like this `at` the time when its reading began.
-    pub(super) fn add(&mut self, file: &Metadata, at: SystemTime, sha256: &str) {
-        let Some(stamp) = Stamp::of(file).filter(|stamp| stamp.is_settled(at)) else {
+    /// Keeps the checksum of the file at `path` that was like this `at` the time when its reading began.
+    pub(super) fn add(&mut self, path: &Path, file: &Metadata, at: SystemTime, sha256: &str) {
+        let stamp = Stamp::of(file).filter(|stamp| stamp.is_settled(at));
+        // Others are read each time.
+        let (Some(stamp), Some(path)) = (stamp, path.to_str()) else {
             return;
         };
-        if self.known.contains_key(&stamp) {
+        let (Some(bytes), None) = (bytes_of(sha256), self.get(Path::new(path), file)) else {
             return;
-        }
+        };
+        let Some(kept) = &mut self.kept else { return };
         let entry = Entry {
+            path: path.to_owned(),
             file: stamp,
             sha256: sha256.to_owned(),
         };
-        if let (Some(file), Ok(line)) = (&mut self.added, serde_json::to_string(&entry)) {
-            // In one write, since the program may end at any moment.
-            let _ = file.write_all((line + "\n").as_bytes());
+        let Ok(line) = serde_json::to_string(&entry) else {
+            return;
+        };
+        // In one write, since the program may end at any moment.
+        if kept.file.write_all((line + "\n").as_bytes()).is_err() {
+            return;
         }
+        let key = key_of(path);
+        let replaces = self.added.insert(key, (stamp.digest(), bytes)).is_some();
+        let known = self.known.binary_search_by_key(&key, |known| known.path);
+        kept.stale += usize::from(replaces || known.is_ok());
+    }
+
+    /// Writes the file anew, if it has lines that are of no use any more.
+    pub(super) fn tidy(&mut self) {
+        let Some(kept) = self.kept.take().filter(|kept| kept.stale > 0) else {
+            return;
+        };
+        // What this run added stands in the file by now.
+        let (mut file, path) = (kept.file, kept.path);
+        drop(std::mem::take(&mut self.added));
+        let known = read(&mut file).known;
+        let mut places: Vec<u64> = known.iter().map(|known| known.start).collect();
+        drop(known);
+        places.sort_unstable();
+        let _ = put_whole(&path, |out| {
+            file.seek(SeekFrom::Start(0))?;
+            let mut lines = BufReader::new(&file);
+            let (mut at, mut line) = (0, Vec::new());
+            for place in places {
+                lines.seek_relative((place - at) as i64)?;
+                line.clear();
+                at = place + lines.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? as u64;
+                out.write_all(&line)?;
+            }
+            Ok(())
+        });
     }
 }
 
-/// The checksums of all whole lines.
-fn known(text: &str) -> HashMap<Stamp, String> {
-    let entries = text
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok());
-    entries
-        .map(|Entry { file, sha256 }| (file, sha256))
-        .collect()
+fn key_of(path: &str) -> [u8; 16] {
+    half(Sha256::new_with_prefix(path))
+}
+
+fn bytes_of(sha256: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if sha256.len() != 64 || !sha256.is_ascii() {
+        return None;
+    }
+    for (place, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&sha256[2 * place..2 * place + 2], 16).ok()?;
+    }
+    Some(bytes)
+}
+
+/// What is in a file of checksums.
+#[derive(Default)]
+struct Found {
+    /// The last whole line of each path, by path.
+    known: Vec<Known>,
+    lines: usize,
+    is_torn: bool,
+}
+
+fn read(file: &mut File) -> Found {
+    let mut found = Found::default();
+    if file.seek(SeekFrom::Start(0)).is_err() {
+        return found;
+    }
+    let mut lines = BufReader::with_capacity(1 << 18, file);
+    let (mut start, mut line, mut enough) = (0, Vec::new(), 1 << 16);
+    loop {
+        line.clear();
+        let length = match lines.by_ref().take(MAX_LINE).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => break,
+            Ok(length) => length as u64,
+        };
+        found.lines += 1;
+        found.is_torn = !line.ends_with(b"\n");
+        let entry = serde_json::from_slice::<Entry>(&line)
+            .ok()
+            .filter(|_| !found.is_torn);
+        if let Some((entry, sha256)) =
+            entry.and_then(|it| bytes_of(&it.sha256).map(|sha| (it, sha)))
+        {
+            found.known.push(Known {
+                path: key_of(&entry.path),
+                stamp: entry.file.digest(),
+                sha256,
+                start,
+            });
+        }
+        start += length;
+        if found.known.len() >= enough {
+            keep_last(&mut found.known);
+            enough = found.known.len() * 2 + (1 << 16);
+        }
+    }
+    keep_last(&mut found.known);
+    found
+}
+
+/// Of each path the last one.
+fn keep_last(known: &mut Vec<Known>) {
+    known.sort_unstable_by_key(|known| (known.path, known.start));
+    known.dedup_by(|later, kept| {
+        let is_same = later.path == kept.path;
+        if is_same {
+            *kept = *later;
+        }
+        is_same
+    });
 }
 
 #[cfg(all(test, unix))]
 mod tests {
-    use std::time::Duration;
+    use std::{fs, time::Duration};
 
     use super::*;
 
     fn in_seconds(seconds: u64) -> SystemTime {
         SystemTime::now() + Duration::from_secs(seconds)
+    }
+
+    fn sha(digit: char) -> String {
+        digit.to_string().repeat(64)
     }
 
     #[test]
@@ -161,33 +316,74 @@ mod tests {
         fs::write(&document, "one").unwrap();
         let file = || fs::metadata(&document).unwrap();
         let time = file().modified().unwrap();
+        let kept = || Hashes::open(&journal).get(&document, &file());
 
         let mut hashes = Hashes::open(&journal);
-        hashes.add(&file(), in_seconds(0), "too early to be sure");
-        hashes.add(&file(), in_seconds(10), "c0ffee");
+        hashes.add(&document, &file(), in_seconds(0), &sha('f'));
+        hashes.add(&document, &file(), in_seconds(10), &sha('c'));
         drop(hashes);
         // A kill in the middle of a line.
         let path = Hashes::path(&journal);
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.clone() + &text[..20]).unwrap();
-        assert_eq!(Hashes::open(&journal).get(&file()), Some("c0ffee"));
+        assert_eq!(kept(), Some(sha('c')));
 
         // The same size, and a time that was set back.
         fs::write(&document, "two").unwrap();
         let changed = OpenOptions::new().write(true).open(&document).unwrap();
         changed.set_modified(time).unwrap();
         let mut hashes = Hashes::open(&journal);
-        assert_eq!(hashes.get(&file()), None);
-        hashes.add(&file(), in_seconds(10), "beef");
+        assert_eq!(hashes.get(&document, &file()), None);
+        hashes.add(&document, &file(), in_seconds(10), &sha('b'));
+        assert_eq!(hashes.get(&document, &file()), Some(sha('b')));
         drop(hashes);
-        assert_eq!(Hashes::open(&journal).get(&file()), Some("beef"));
+        assert_eq!(kept(), Some(sha('b')));
+    }
+
+    #[test]
+    fn the_file_keeps_one_line_for_each_path_however_often_its_device_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = folder.path().join("out.jsonl");
+        let document = |number: u32| folder.path().join(format!("{number}.pdf"));
+        let mut lines = String::new();
+        for device in 0..3_000 {
+            for number in 0..50 {
+                let entry = Entry {
+                    path: document(number).to_str().unwrap().to_owned(),
+                    file: Stamp {
+                        device,
+                        inode: 1,
+                        size: 1,
+                        changed: [(0, 0); 2],
+                    },
+                    sha256: sha('a'),
+                };
+                lines += &(serde_json::to_string(&entry).unwrap() + "\n");
+            }
+            // One of an earlier version, which kept no path.
+            lines += "{\"file\":{\"device\":1,\"inode\":1,\"size\":1,\"changed\":[[0,0],[0,0]]},\"sha256\":\"aa\"}\n";
+        }
+        let path = Hashes::path(&journal);
+        fs::write(&path, lines).unwrap();
+        let mut hashes = Hashes::open(&journal);
+        fs::write(document(7), "seven").unwrap();
+        let seven = fs::metadata(document(7)).unwrap();
+        hashes.add(&document(7), &seven, in_seconds(10), &sha('7'));
+        hashes.tidy();
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count(), 50);
+        let mut again = Hashes::open(&journal);
+        assert_eq!(again.get(&document(7), &seven), Some(sha('7')));
+        again.tidy();
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }
 
     #[test]
     fn without_a_file_to_keep_them_in_there_are_no_checksums_and_no_error() {
         let mut hashes = Hashes::open(Path::new("/nowhere/at/all.jsonl"));
         let here = fs::metadata(".").unwrap();
-        hashes.add(&here, in_seconds(10), "c0ffee");
-        assert_eq!(hashes.get(&here), None);
+        hashes.add(Path::new("."), &here, in_seconds(10), &sha('c'));
+        hashes.tidy();
+        assert_eq!(hashes.get(Path::new("."), &here), None);
     }
 }

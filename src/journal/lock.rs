@@ -1,7 +1,9 @@
 //! Who may write to a journal, and what becomes of one that is begun anew.
+//!
+//! The lock is the operating system's, and dies with its process. Where a file system has none, `--lock file` uses a
+//! [`LockFile`].
 
 use std::{
-    fmt,
     fs::{self, File, OpenOptions, TryLockError},
     io::ErrorKind,
     path::{Path, PathBuf},
@@ -11,49 +13,34 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::meta::{Meta, Run, beside, folder_of, sync_folder};
+use super::{
+    lock_file::LockFile,
+    locked::Locked,
+    meta::Meta,
+    place::{beside, folder_of, sync_folder},
+};
+use crate::options::LockChoice;
 
-/// Another run writes to the same journal.
-#[derive(Debug)]
-pub struct Locked {
-    journal: PathBuf,
-    holder: Option<Run>,
-}
-
-impl Locked {
-    /// The journal at `path` is locked by another run.
-    pub(super) fn of(path: &Path) -> Self {
-        Self {
-            journal: path.to_owned(),
-            holder: Meta::read(path).ok().flatten().map(|meta| meta.run),
+/// Opens the file and locks it for as long as it stays open, or as the lock file is held.
+pub(super) fn lock(path: &Path, choice: LockChoice) -> Result<(File, Option<LockFile>)> {
+    match choice {
+        LockChoice::File => {
+            let held = LockFile::take(path)?;
+            let file = open(path)?;
+            sync(path)?;
+            Ok((file, Some(held)))
+        }
+        LockChoice::Os => {
+            LockFile::require_none(path)?;
+            Ok((until_it_is_there(path, || open_locked(path))?, None))
         }
     }
-}
-
-impl fmt::Display for Locked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "another omnidocs is writing to {}",
-            self.journal.display()
-        )?;
-        if let Some(holder) = &self.holder {
-            write!(f, " ({holder})")?;
-        }
-        f.write_str("; wait for it, or name another --output")
-    }
-}
-
-impl std::error::Error for Locked {}
-
-/// Opens the file and locks it for as long as it stays open.
-pub(super) fn lock(path: &Path) -> Result<File> {
-    until_it_is_there(path, || open_locked(path))
 }
 
 /// Opens a file to be read or replaced, to which nobody may write for as long as it stays open. Where files can't be locked, no
 /// run has been able to do it either.
-pub(super) fn keep_runs_away(path: &Path) -> Result<File> {
+pub(super) fn lock_shared(path: &Path) -> Result<File> {
+    LockFile::require_none(path)?;
     until_it_is_there(path, || {
         let file = File::open(path).with_context(|| format!("can't read {}", path.display()))?;
         match patiently(|| file.try_lock_shared()) {
@@ -65,14 +52,14 @@ pub(super) fn keep_runs_away(path: &Path) -> Result<File> {
 
 /// How long the lock of a run that was killed may outlive it: the process that it was just starting holds all its files until
 /// it has become another program.
-const AFTERLIFE: Duration = Duration::from_millis(500);
+const LOCK_GRACE: Duration = Duration::from_millis(500);
 
 /// Tries to lock until a lock that is only left over must be gone.
 fn patiently(try_lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), TryLockError> {
     let begun = Instant::now();
     loop {
         match try_lock() {
-            Err(TryLockError::WouldBlock) if begun.elapsed() < AFTERLIFE => {
+            Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_GRACE => {
                 thread::sleep(Duration::from_millis(10));
             }
             tried => return tried,
@@ -97,7 +84,7 @@ fn until_it_is_there(path: &Path, open: impl Fn() -> Result<File>) -> Result<Fil
 
 /// Whether the open file is the one that has this path now.
 #[cfg(unix)]
-fn is_at(file: &File, path: &Path) -> bool {
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
 
     match (file.metadata(), fs::metadata(path)) {
@@ -108,18 +95,22 @@ fn is_at(file: &File, path: &Path) -> bool {
 
 /// Elsewhere an open file keeps its path.
 #[cfg(not(unix))]
-fn is_at(_: &File, _: &Path) -> bool {
+pub(super) fn is_at(_: &File, _: &Path) -> bool {
     true
 }
 
-fn open_locked(path: &Path) -> Result<File> {
-    let shown = path.display();
-    let file = OpenOptions::new()
+/// Opens the file to write at its end.
+pub(super) fn open(path: &Path) -> Result<File> {
+    OpenOptions::new()
         .create(true)
         .read(true)
         .append(true)
         .open(path)
-        .with_context(|| format!("can't write to --output {shown}"))?;
+        .with_context(|| format!("can't write to --output {}", path.display()))
+}
+
+fn open_locked(path: &Path) -> Result<File> {
+    let file = open(path)?;
     match patiently(|| file.try_lock()) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -128,18 +119,24 @@ fn open_locked(path: &Path) -> Result<File> {
         Err(TryLockError::Error(error)) => {
             return Err(error).with_context(|| {
                 format!(
-                    "can't lock --output {shown}; is it on a network file system without locks?"
+                    "can't lock --output {}: its file system has no locks; use --lock file, which keeps a lock file beside it",
+                    path.display()
                 )
             });
         }
     }
-    sync_folder(folder_of(path))
-        .with_context(|| format!("can't write to the folder of --output {shown}"))?;
+    sync(path)?;
     Ok(file)
 }
 
+/// Makes a new file survive a power cut.
+fn sync(path: &Path) -> Result<()> {
+    sync_folder(folder_of(path))
+        .with_context(|| format!("can't write to the folder of --output {}", path.display()))
+}
+
 /// Moves a journal and its settings out of the way, to the first free of `.bak`, `.bak2`, …
-pub(super) fn keep(path: &Path) -> Result<PathBuf> {
+pub(super) fn back_up(path: &Path) -> Result<PathBuf> {
     let suffixes = (1..=u32::MAX).map(|i| {
         if i == 1 {
             ".bak".to_owned()
@@ -195,15 +192,15 @@ mod tests {
     fn a_lock_that_a_killed_run_leaves_for_a_moment_is_waited_for_and_another_one_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.jsonl");
-        let held = lock(&path).unwrap();
-        assert!(lock(&path).unwrap_err().is::<Locked>());
-        assert!(keep_runs_away(&path).unwrap_err().is::<Locked>());
+        let held = lock(&path, LockChoice::Os).unwrap();
+        assert!(lock(&path, LockChoice::Os).err().unwrap().is::<Locked>());
+        assert!(lock_shared(&path).unwrap_err().is::<Locked>());
         thread::scope(|scope| {
             scope.spawn(|| {
-                thread::sleep(AFTERLIFE / 10);
+                thread::sleep(LOCK_GRACE / 10);
                 drop(held);
             });
-            lock(&path).unwrap();
+            lock(&path, LockChoice::Os).unwrap();
         });
     }
 

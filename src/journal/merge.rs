@@ -9,25 +9,34 @@
 //!    sorts last.
 //!
 //! The files are read twice: once to see which pages they have, once to copy the records that count, by path and page. In
-//! between, a page takes some two hundred bytes of memory at most, and a document its path.
+//! between, a record takes 48 bytes of memory, and a document its path.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::Entry},
+    collections::{BTreeMap, BTreeSet},
     fmt,
     fs::File,
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::Write,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use rayon::slice::ParallelSliceMut;
 use serde_json::Value;
 
 use super::{
-    lock::keep_runs_away,
-    meta::{Meta, OutputSettings, SHARD, differing, put_whole},
-    scan::{Line, PageKey, each_line},
+    index::{Builder, Entry, Index, page_count, read_at},
+    key::PageKey,
+    line::Newer,
+    lock::lock_shared,
+    meta::{Meta, OutputSettings, SHARD, differing},
+    paths::Paths,
+    place::{put_whole, resolve},
+    scan::NotAnOutput,
 };
 use crate::{page_selection::PageSelection, record::Status, shard::Shard};
+
+/// Records that stand one after the other are copied together, up to about this many bytes.
+const PIECE: u64 = 1 << 20;
 
 /// Two journals that were written with different settings.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,8 +64,8 @@ impl std::error::Error for SettingsDisagree {}
 pub struct Merge {
     inputs: Vec<Input>,
     settings: OutputSettings,
-    pages: HashMap<PageKey, Place>,
-    documents: HashMap<[u8; 16], Document>,
+    index: Index,
+    paths: Paths,
 }
 
 /// A journal that is read.
@@ -69,23 +78,6 @@ struct Input {
     shard: Shard,
     /// Bytes of an unfinished line at the end.
     torn: u64,
-}
-
-/// Where a record stands.
-#[derive(Clone, Copy)]
-struct Place {
-    start: u64,
-    length: u64,
-    input: u32,
-    status: Status,
-}
-
-/// What is known of a document.
-struct Document {
-    path: Box<str>,
-    page_count: Option<u32>,
-    /// Whether there is more of it than a failure to open it.
-    opened: bool,
 }
 
 /// What the merged file has, and what it lacks.
@@ -128,50 +120,26 @@ impl Merge {
         // The sort is stable, so that files of the same second stay in the order of their paths.
         inputs.sort_by_key(|input| input.meta.run.started);
         let settings = agreed(&inputs)?;
-        let mut merge = Self {
-            inputs: Vec::new(),
-            settings,
-            pages: HashMap::new(),
-            documents: HashMap::new(),
-        };
-        for input in inputs {
-            merge.add(input)?;
-        }
-        Ok(merge)
-    }
-
-    fn add(&mut self, mut input: Input) -> Result<()> {
-        let number = self.inputs.len() as u32;
-        let mut own = HashMap::new();
-        let documents = &mut self.documents;
-        let scanned = each_line(&mut input.file, |line| {
-            note_document(documents, &line);
-            let place = Place {
-                start: line.place.start,
-                length: line.place.end - line.place.start,
-                input: number,
-                status: line.status,
-            };
-            own.insert(line.key, place);
-        });
-        let path = input.path.display();
-        (_, input.torn) =
-            scanned.with_context(|| format!("{path} is damaged; repair or remove that line"))?;
-        for (key, place) in own {
-            match self.pages.entry(key) {
-                Entry::Vacant(entry) => {
-                    entry.insert(place);
-                }
-                Entry::Occupied(mut entry) => {
-                    let is_worse = place.status == Status::Failed;
-                    if !is_worse || entry.get().status == Status::Failed {
-                        entry.insert(place);
+        let (mut builder, mut paths) = (Builder::default(), Paths::default());
+        for input in &mut inputs {
+            let extent = builder.add(&mut input.file, |path| paths.note(path));
+            let path = input.path.display();
+            input.torn = extent
+                .map_err(|error| match error.downcast_ref::<Newer>() {
+                    Some(newer) => anyhow!("{path} {newer}"),
+                    None if error.is::<NotAnOutput>() => {
+                        anyhow!("{path} is not an omnidocs output")
                     }
-                }
-            }
+                    None => error.context(format!("{path} is damaged; repair or remove that line")),
+                })?
+                .torn;
         }
-        self.inputs.push(input);
-        Ok(())
+        Ok(Self {
+            inputs,
+            settings,
+            index: builder.finish(),
+            paths,
+        })
     }
 
     /// The journals whose last line is not whole, and how many bytes of it there are.
@@ -190,31 +158,20 @@ impl Merge {
         let cut_off = |input: &&Input| input.meta.run.finished.is_none() || input.torn > 0;
         let cut_off = self.inputs.iter().filter(cut_off);
         gaps.unfinished = cut_off.map(|input| input.path.clone()).collect();
-        let is_selected = |page| selected.is_none_or(|selection| selection.contains(page));
-        for pages in self
-            .in_order()
-            .chunk_by(|one, other| one.key.document == other.key.document)
-        {
+        for document in self.in_order() {
+            let records = document.records();
             gaps.documents += 1;
-            gaps.pages += pages.len();
-            let failed = pages
-                .iter()
-                .filter(|page| page.place.status == Status::Failed);
-            gaps.failed += failed.count();
-            let document = pages
-                .first()
-                .and_then(|page| self.documents.get(&page.key.document));
-            let Some((document, all)) = document.and_then(|it| Some((it, it.page_count?))) else {
+            gaps.pages += records.len();
+            let failed = |entry: &&Entry| entry.state().status == Status::Failed;
+            gaps.failed += records.iter().filter(failed).count();
+            let Some(all) = page_count(document.entries) else {
                 continue;
             };
             let wanted = selected.map_or(all, |selection| selection.count(all));
-            let there = pages
-                .iter()
-                .filter(|page| page.key.page > 0 && is_selected(page.key.page));
-            let there = there.count() as u32;
+            let there = records.iter().map(|entry| entry.pages(selected)).sum();
             if there < wanted {
-                let path = document.path.to_string();
-                gaps.incomplete.push((path, there, wanted));
+                gaps.incomplete
+                    .push((document.path.to_owned(), there, wanted));
             }
         }
         gaps
@@ -242,23 +199,29 @@ impl Merge {
             .collect()
     }
 
-    /// Writes the records that count, by path and page.
+    /// Writes the records that count, by path and page, as long as `go_on` lets it.
     ///
     /// # Errors
-    /// A journal can't be read any more, or `out` can't be written to.
-    pub fn write(&mut self, out: &mut dyn Write) -> Result<()> {
-        let places: Vec<Place> = self.in_order().iter().map(|page| *page.place).collect();
-        let mut line = Vec::new();
-        for place in places {
-            let input = &mut self.inputs[place.input as usize];
-            line.resize(place.length as usize, 0);
-            let mut read = || -> io::Result<()> {
-                input.file.seek(SeekFrom::Start(place.start))?;
-                input.file.read_exact(&mut line)
+    /// A journal can't be read any more, `out` can't be written to, or that of `go_on`.
+    pub fn write(&self, out: &mut dyn Write, go_on: &dyn Fn() -> Result<()>) -> Result<()> {
+        let documents = self.in_order();
+        let mut entries = documents.iter().flat_map(Document::records).peekable();
+        let mut bytes = Vec::new();
+        while let Some(first) = entries.next() {
+            go_on()?;
+            let mut end = first.start + u64::from(first.length);
+            let follows = |next: &&Entry, end| {
+                next.input == first.input && next.start == end + 1 && end - first.start < PIECE
             };
-            read().with_context(|| format!("can't read {}", input.path.display()))?;
-            line.push(b'\n');
-            out.write_all(&line)?;
+            while let Some(next) = entries.next_if(|next| follows(next, end)) {
+                end = next.start + u64::from(next.length);
+            }
+            let input = &self.inputs[usize::from(first.input)];
+            bytes.resize((end - first.start) as usize, 0);
+            read_at(&input.file, &mut bytes, first.start)
+                .with_context(|| format!("can't read {}", input.path.display()))?;
+            bytes.push(b'\n');
+            out.write_all(&bytes)?;
         }
         Ok(())
     }
@@ -268,68 +231,92 @@ impl Merge {
     ///
     /// # Errors
     /// As [`Merge::write`], [`Locked`](super::Locked), or the folder can't be written to.
-    pub fn write_file(&mut self, path: &Path, is_complete: bool) -> Result<()> {
+    pub fn write_file(
+        &self,
+        path: &Path,
+        is_complete: bool,
+        go_on: &dyn Fn() -> Result<()>,
+    ) -> Result<()> {
         let mut meta = Meta::new(self.settings.clone());
         if is_complete {
             meta.finish();
         }
-        let replaced = path.exists().then(|| keep_runs_away(path));
+        let path = resolve(path);
+        let replaced = path.exists().then(|| lock_shared(&path));
         let _replaced = replaced.transpose()?;
-        put_whole(path, |file| self.write(file))?;
-        meta.write(path)
+        put_whole(&path, |file| {
+            self.write(file, go_on)?;
+            go_on()
+        })?;
+        meta.write(&path)
     }
 
-    /// The records that count. What is known of a document that could not be opened, or of a file that could not be read,
-    /// is of no interest any more once it has been.
-    fn in_order(&self) -> Vec<PageInOrder<'_>> {
-        let opened = self.documents.values().filter(|document| document.opened);
-        let opened: HashSet<&str> = opened.map(|document| document.path.as_ref()).collect();
-        let mut pages: Vec<_> = self
-            .pages
-            .iter()
-            .filter_map(|(key, place)| {
-                let document = self.documents.get(&key.document)?;
-                let path = document.path.as_ref();
-                let was_read = || *key == PageKey::new(None, path, 0) && opened.contains(path);
-                let counts = key.page > 0 || !(document.opened || was_read());
-                counts.then_some(PageInOrder { path, key, place })
+    /// The documents with the records that count, by path. What is known of a document that could not be opened, or of a
+    /// file that could not be read, is of no interest any more once it has been.
+    fn in_order(&self) -> Vec<Document<'_>> {
+        let mut documents: Vec<_> = self
+            .index
+            .documents()
+            .filter_map(|entries| {
+                let newest = entries
+                    .iter()
+                    .max_by_key(|entry| (entry.input, entry.start))?;
+                let path = self.paths.get(newest.path);
+                Some(Document { path, entries })
             })
             .collect();
-        pages.sort_unstable_by_key(|page| (page.path, page.key));
-        pages
+        documents.par_sort_unstable_by_key(|document| (document.path, document.key()));
+        // Documents with one path stand together.
+        let mut kept = Vec::with_capacity(documents.len());
+        for same in documents.chunk_by(|one, other| one.path == other.path) {
+            let was_read = same.iter().any(Document::was_opened);
+            kept.extend(same.iter().filter(|document| {
+                let unread =
+                    || document.key() == Some(PageKey::of_bytes(None, document.path.as_bytes(), 0));
+                document.was_opened() || !(was_read && unread())
+            }));
+        }
+        kept
     }
 }
 
-struct PageInOrder<'a> {
+/// The records of a document.
+#[derive(Clone, Copy)]
+struct Document<'a> {
+    /// That of its newest record.
     path: &'a str,
-    key: &'a PageKey,
-    place: &'a Place,
+    entries: &'a [Entry],
 }
 
-/// A document's path is that of its newest line.
-fn note_document(documents: &mut HashMap<[u8; 16], Document>, line: &Line) {
-    let document = documents
-        .entry(line.key.document)
-        .or_insert_with(|| Document {
-            path: "".into(),
-            page_count: None,
-            opened: false,
-        });
-    if *document.path != *line.path {
-        document.path = line.path.as_ref().into();
+impl<'a> Document<'a> {
+    fn key(&self) -> Option<PageKey> {
+        self.entries.first().map(Entry::key)
     }
-    document.page_count = line.page_count.or(document.page_count);
-    document.opened |= line.key.page > 0;
+
+    /// Whether there is more of it than a failure to open it.
+    fn was_opened(&self) -> bool {
+        self.entries
+            .last()
+            .is_some_and(|entry| entry.key().page > 0)
+    }
+
+    /// Those that count.
+    fn records(&self) -> &'a [Entry] {
+        match self.entries {
+            [first, pages @ ..] if first.key().page == 0 && self.was_opened() => pages,
+            entries => entries,
+        }
+    }
 }
 
 impl Input {
     fn open(path: &Path) -> Result<Self> {
-        let shown = path.display();
-        let file = keep_runs_away(path)?;
+        let (shown, place) = (path.display(), resolve(path));
+        let file = lock_shared(path)?;
         let is_file = file.metadata().is_ok_and(|data| data.is_file());
         anyhow::ensure!(is_file, "{shown} is not a regular file");
-        let mut meta = Meta::read(path)?.with_context(|| {
-            let beside = Meta::path(path);
+        let mut meta = Meta::read(&place)?.with_context(|| {
+            let beside = Meta::path(&place);
             format!(
                 "{} is not there to tell what the records in {shown} were made with; put it back",
                 beside.display()
@@ -341,7 +328,7 @@ impl Input {
                 .as_str()
                 .and_then(|shard| shard.parse().ok())
                 .with_context(|| {
-                    format!("{} names no shard: {shard}", Meta::path(path).display())
+                    format!("{} names no shard: {shard}", Meta::path(&place).display())
                 })?,
         };
         Ok(Self {

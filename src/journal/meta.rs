@@ -2,23 +2,29 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
-    fs::{self, File},
-    io::{self, BufWriter, Write},
+    fmt, fs,
+    io::{self, Write},
     path::{Path, PathBuf},
     process,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tempfile::NamedTempFile;
 
-use crate::record::SCHEMA;
+use super::{
+    line::Newer,
+    place::{beside, put_whole},
+    resume::Retry,
+};
+use crate::record::{READABLE, SCHEMA};
 
 /// The name of the setting that says which part of the documents the records are of.
 pub const SHARD: &str = "shard";
+
+/// The name of the setting that says how many tokens an answer may have.
+pub const MAX_NEW_TOKENS: &str = "max_new_tokens";
 
 /// Everything that changes what a record says, by name.
 pub type OutputSettings = BTreeMap<String, Value>;
@@ -31,6 +37,12 @@ pub struct Meta {
     pub settings: OutputSettings,
     /// The last run that wrote.
     pub run: Run,
+}
+
+/// What tells whether the rest can be understood.
+#[derive(Deserialize)]
+struct Version {
+    schema: u32,
 }
 
 /// A run, for people who wonder who holds a lock.
@@ -134,6 +146,12 @@ impl Meta {
                 return Err(error).with_context(|| format!("can't read {}", path.display()));
             }
         };
+        let version = serde_json::from_slice(&bytes).map(|Version { schema }| schema);
+        if let Ok(newer) = version
+            && newer > *READABLE.end()
+        {
+            bail!("{} {}", path.display(), Newer(newer));
+        }
         serde_json::from_slice(&bytes).map(Some).with_context(|| {
             format!(
                 "{} is not what omnidocs wrote; restore it, or begin anew with --restart",
@@ -158,7 +176,8 @@ impl Meta {
         self.run.finished = Some(now());
     }
 
-    /// Refuses to go on with a journal of other settings.
+    /// Refuses to go on with a journal of other settings. Where pages that the token budget ended are read again, it may
+    /// have grown: a page that ended by itself would not change.
     ///
     /// # Errors
     /// [`SettingsDiffer`].
@@ -166,8 +185,13 @@ impl Meta {
         &self,
         journal: &Path,
         there: &OutputSettings,
+        retry: Retry,
     ) -> Result<(), SettingsDiffer> {
-        let differing = differing(there, &self.settings);
+        let mut differing = differing(there, &self.settings);
+        differing.retain(|(name, there, now)| {
+            let may_grow = retry.truncated && name == MAX_NEW_TOKENS;
+            !(may_grow && there.is_u64() && there.as_u64() < now.as_u64())
+        });
         if differing.is_empty() {
             Ok(())
         } else {
@@ -192,56 +216,4 @@ pub(super) fn differing(
         .map(|name| (name.clone(), value(one, name), value(other, name)))
         .filter(|(_, one, other)| one != other)
         .collect()
-}
-
-/// Puts what `write` writes in the place of a file at one stroke: whoever reads it sees the old one or the new one, whole,
-/// also after a power cut.
-pub(super) fn put_whole(
-    path: &Path,
-    write: impl FnOnce(&mut BufWriter<&mut File>) -> Result<()>,
-) -> Result<()> {
-    let folder = folder_of(path);
-    let put = || -> Result<()> {
-        let mut file = new_beside(folder)?;
-        let mut buffered = BufWriter::new(file.as_file_mut());
-        write(&mut buffered)?;
-        buffered.flush()?;
-        drop(buffered);
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        sync_folder(folder)?;
-        Ok(())
-    };
-    put().with_context(|| format!("can't write {}", path.display()))
-}
-
-/// A file without a name of its own yet, which may be read by whoever may read other files that are made here.
-fn new_beside(folder: &Path) -> io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder)
-}
-
-/// The file beside `journal` whose name is longer by `suffix`.
-pub(super) fn beside(journal: &Path, suffix: &str) -> PathBuf {
-    let mut name = journal.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-/// The folder that a file is in.
-pub(super) fn folder_of(path: &Path) -> &Path {
-    path.parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
-}
-
-/// Makes new and renamed files survive a power cut; a folder can be opened for that on Unix alone.
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) {
-        File::open(folder)?.sync_all()
-    } else {
-        Ok(())
-    }
 }

@@ -6,9 +6,16 @@
 //! is a journal without a memory.
 
 mod hashes;
+mod index;
+mod key;
+mod line;
 mod lock;
+mod lock_file;
+mod locked;
 mod merge;
 mod meta;
+mod paths;
+mod place;
 mod resume;
 mod scan;
 mod storage;
@@ -17,26 +24,33 @@ mod target;
 use std::{
     fmt,
     fs::File,
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 pub use self::{
-    lock::Locked,
+    index::{Entry, Index},
+    key::PageKey,
+    line::PageState,
+    locked::Locked,
     merge::{Gaps, Merge, SettingsDisagree},
-    meta::{Meta, OutputSettings, Run, SHARD, SettingsDiffer},
-    resume::Resume,
-    scan::{PageKey, Recorded, Scan, scan},
+    meta::{MAX_NEW_TOKENS, Meta, OutputSettings, Run, SHARD, SettingsDiffer},
+    resume::{Before, FailedBefore, Resume, Resumed, Retry},
+    scan::NotAnOutput,
     target::Target,
 };
 use self::{
-    lock::{keep, lock},
+    line::{Newer, begins_like_a_record},
+    lock::{back_up, lock},
+    lock_file::LockFile,
+    place::resolve,
+    scan::Extent,
     storage::{Storage, Stream, open_stream},
 };
-use crate::record::Record;
+use crate::{options::LockChoice, record::Record};
 
 /// Whoever read the output has closed it: `omnidocs … | head`.
 #[derive(Debug)]
@@ -50,61 +64,120 @@ impl fmt::Display for Closed {
 
 impl std::error::Error for Closed {}
 
+/// How an output is opened.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Opening {
+    /// Begin anew, and keep what is there under another name.
+    pub restart: bool,
+    /// Which pages are read again.
+    pub retry: Retry,
+    /// What keeps other runs away.
+    pub lock: LockChoice,
+}
+
 /// What a run with `settings` would find done in the output, without touching it.
 ///
 /// # Errors
-/// [`SettingsDiffer`], or a broken line.
-pub fn peek(target: &Target, settings: OutputSettings, restart: bool) -> Result<Recorded> {
-    match target {
-        Target::File(path) if path.is_file() && !restart => {
-            let mut file = File::open(path)
-                .with_context(|| format!("can't read --output {}", path.display()))?;
-            Ok(read(path, &mut file, &Meta::new(settings))?.recorded)
-        }
-        _ => Ok(Recorded::default()),
+/// [`SettingsDiffer`], a broken line, or a file that is not an output.
+pub fn read_only(target: &Target, settings: OutputSettings, opening: Opening) -> Result<Index> {
+    let Target::File(path) = target else {
+        return Ok(Index::default());
+    };
+    if !path.is_file() {
+        return Ok(Index::default());
     }
+    let mut file =
+        File::open(path).with_context(|| format!("can't read --output {}", path.display()))?;
+    if opening.restart {
+        require_output(path, &mut file)?;
+        return Ok(Index::default());
+    }
+    Ok(read(path, &mut file, &Meta::new(settings), opening.retry)?.0)
 }
 
 /// Reads a journal whose records were made with the settings of `meta`.
-fn read(path: &Path, file: &mut File, meta: &Meta) -> Result<Scan> {
-    let found = scan(file).with_context(|| {
-        format!(
-            "{} is damaged; repair or remove that line, or begin anew with --restart",
-            path.display()
-        )
-    })?;
-    if !found.recorded.is_empty() {
-        let there = Meta::read(path)?.with_context(|| {
-            let beside = Meta::path(path);
+fn read(path: &Path, file: &mut File, meta: &Meta, retry: Retry) -> Result<(Index, Extent)> {
+    let (shown, place) = (path.display(), resolve(path));
+    let foreign = || format!("--output {shown} is not an omnidocs output; nothing was changed");
+    let (index, extent) = match Index::read(file) {
+        Ok(found) => found,
+        Err(error) if error.is::<NotAnOutput>() => bail!(foreign()),
+        Err(error) => {
+            if let Some(newer) = error.downcast_ref::<Newer>() {
+                bail!("{shown} {newer}");
+            }
+            return Err(error.context(format!(
+                "{shown} is damaged; repair or remove that line, or begin anew with --restart"
+            )));
+        }
+    };
+    let there = Meta::read(&place)?;
+    if index.is_empty() && extent.zeros && there.is_none() {
+        bail!(foreign());
+    }
+    if !index.is_empty() {
+        let there = there.with_context(|| {
+            let beside = Meta::path(&place);
             format!(
-                "{} has records, but {} is not there to tell what they were made with; \
+                "{shown} has records, but {} is not there to tell what they were made with; \
                  put it back, name another --output, or begin anew with --restart",
-                path.display(),
                 beside.display()
             )
         })?;
-        meta.require_same(path, &there.settings)?;
+        meta.require_same(path, &there.settings, retry)?;
     }
-    Ok(found)
+    Ok((index, extent))
+}
+
+/// Fails unless a file that would be kept under another name is an output, or empty.
+fn require_output(path: &Path, file: &mut File) -> Result<()> {
+    let mut head = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    file.take(1 << 16).read_to_end(&mut head)?;
+    let first = head.trim_ascii_start();
+    let first = first.split_inclusive(|&byte| byte == b'\n').next();
+    let is_one = match first {
+        None => head.is_empty(),
+        Some([0, ..]) => Meta::read(&resolve(path))?.is_some(),
+        Some(line) => begins_like_a_record(line),
+    };
+    if !is_one {
+        bail!(
+            "--output {} is not an omnidocs output; name another file",
+            path.display()
+        );
+    }
+    Ok(())
 }
 
 /// The open output of a run.
 pub struct Journal {
     target: Target,
     /// None for one without a memory.
-    meta: Option<Meta>,
+    kept: Option<Kept>,
     storage: Box<dyn Storage>,
     /// Where the last whole line ends.
     end: u64,
     next_sync: Instant,
     synced: bool,
+    /// Why nothing is written any more.
+    broken: Option<String>,
+}
+
+/// What belongs to a journal that is a file.
+struct Kept {
+    /// Where the file is, through all links.
+    path: PathBuf,
+    meta: Meta,
+    /// Held until the journal is dropped.
+    _lock: Option<LockFile>,
 }
 
 /// What a journal had in it when it was opened.
 #[derive(Debug, Default)]
 pub struct Opened {
     /// The pages that need not be done again.
-    pub recorded: Recorded,
+    pub index: Index,
     /// Bytes of an unfinished line that were cut off.
     pub torn: u64,
     /// Where the old file went on a restart.
@@ -112,21 +185,21 @@ pub struct Opened {
 }
 
 impl Journal {
-    /// Opens the output for records made with `settings`. With `restart`, a file that is there is kept under another
-    /// name first; without, its records are read so that the run goes on where it ended.
+    /// Opens the output for records made with `settings`. On a restart, a file that is there is kept under another
+    /// name first; else its records are read so that the run goes on where it ended.
     ///
     /// # Errors
-    /// [`Locked`], [`SettingsDiffer`], a broken line, or a file that can't be made.
+    /// [`Locked`], [`SettingsDiffer`], a broken line, or a file that can't be made or is not an output.
     pub fn open(
         target: &Target,
         settings: OutputSettings,
-        restart: bool,
+        opening: Opening,
     ) -> Result<(Self, Opened)> {
         target.check()?;
         let stream: Box<dyn Storage> = match target {
             Target::Stdout => Box::new(Stream(io::stdout().lock())),
             Target::File(path) if target.is_stream() => Box::new(Stream(open_stream(path)?)),
-            Target::File(path) => return Self::open_file(target, path, settings, restart),
+            Target::File(path) => return Self::open_file(target, path, settings, opening),
         };
         Ok((Self::new(target, None, stream, 0), Opened::default()))
     }
@@ -135,50 +208,69 @@ impl Journal {
         target: &Target,
         path: &Path,
         settings: OutputSettings,
-        restart: bool,
+        opening: Opening,
     ) -> Result<(Self, Opened)> {
-        let mut file = lock(path)?;
+        let place = resolve(path);
+        let (mut file, held) = lock(&place, opening.lock)?;
         let mut opened = Opened::default();
-        if restart && file.metadata()?.len() > 0 {
-            opened.kept_as = Some(keep(path)?);
-            file = lock(path)?;
+        if opening.restart && file.metadata()?.len() > 0 {
+            require_output(path, &mut file)?;
+            opened.kept_as = Some(back_up(&place)?);
+            // The old one stays locked until the new one is.
+            file = match held {
+                Some(_) => lock::open(&place)?,
+                None => lock(&place, opening.lock)?.0,
+            };
         }
         let meta = Meta::new(settings);
-        let found = read(path, &mut file, &meta)?;
-        if found.torn > 0 {
-            file.set_len(found.end)
+        let (index, extent) = read(path, &mut file, &meta, opening.retry)?;
+        meta.write(&place)?;
+        if extent.torn > 0 {
+            file.set_len(extent.end)
                 .with_context(|| format!("can't repair the end of {}", path.display()))?;
         }
-        meta.write(path)?;
-        (opened.recorded, opened.torn) = (found.recorded, found.torn);
-        let journal = Self::new(target, Some(meta), Box::new(file), found.end);
+        (opened.index, opened.torn) = (index, extent.torn);
+        let kept = Kept {
+            path: place,
+            meta,
+            _lock: held,
+        };
+        let journal = Self::new(target, Some(kept), Box::new(file), extent.end);
         Ok((journal, opened))
     }
 
-    fn new(target: &Target, meta: Option<Meta>, storage: Box<dyn Storage>, end: u64) -> Self {
+    fn new(target: &Target, kept: Option<Kept>, storage: Box<dyn Storage>, end: u64) -> Self {
         Self {
             target: target.clone(),
-            meta,
+            kept,
             storage,
             end,
             next_sync: Instant::now(),
             synced: true,
+            broken: None,
         }
     }
 
     /// Writes one record as one line, with a single write, so that a kill tears at most this line.
     ///
     /// # Errors
-    /// [`Closed`], or the file can't be written to (a full disk): then it still ends on a whole line.
+    /// [`Closed`], or the file can't be written to (a full disk): then it still ends on a whole line. If not even that can be
+    /// had, nothing is written any more.
     pub fn append(&mut self, record: &Record) -> Result<()> {
-        let mut line = serde_json::to_vec(record).context("a record can't be written as JSON")?;
-        line.push(b'\n');
+        self.require_whole()?;
+        let line = record
+            .to_line()
+            .context("a record can't be written as JSON")?;
         if let Err(error) = self.storage.append(&line) {
             if error.kind() == ErrorKind::BrokenPipe && self.target.is_stream() {
                 return Err(Closed.into());
             }
-            // If even this fails, the next run cuts the line off.
-            let _ = self.storage.cut(self.end);
+            // The next run cuts the line off if this fails; another line behind it would be lost with it.
+            if let Err(not_cut) = self.storage.cut(self.end) {
+                self.broken = Some(format!(
+                    "ends in half a record, which could not be cut off: {not_cut}"
+                ));
+            }
             return Err(self.explain(error));
         }
         self.end += line.len() as u64;
@@ -192,32 +284,49 @@ impl Journal {
     /// Makes all records survive a power cut; puts the next automatic sync so far off that it stays cheap.
     ///
     /// # Errors
-    /// The disk fails.
+    /// The disk fails, or the file was removed, replaced or changed by others.
     pub fn sync(&mut self) -> Result<()> {
-        if self.synced {
-            return Ok(());
+        self.require_whole()?;
+        if !self.synced {
+            let begin = Instant::now();
+            if let Err(error) = self.storage.sync() {
+                // What was written before may be lost, and no later sync would say so.
+                self.broken = Some(format!(
+                    "may have lost records, as its disk failed: {error}"
+                ));
+                return Err(self.explain(error));
+            }
+            self.synced = true;
+            self.next_sync = Instant::now() + pause_after(begin.elapsed());
         }
-        let begin = Instant::now();
-        if let Err(error) = self.storage.sync() {
-            return Err(self.explain(error));
+        let kept = self.kept.as_ref();
+        self.broken = kept.and_then(|kept| self.storage.lost(&kept.path, self.end));
+        self.require_whole()
+    }
+
+    /// Fails if what is in the file can't be relied on any more.
+    fn require_whole(&self) -> Result<()> {
+        match &self.broken {
+            None => Ok(()),
+            Some(why) => bail!(
+                "{} {why}; nothing more is written to it. Find out why, then run the same command again: it reads the pages that are not there",
+                self.target
+            ),
         }
-        self.synced = true;
-        self.next_sync = Instant::now() + pause_after(begin.elapsed());
-        Ok(())
     }
 
     /// Notes beside the file that the run has come to the end of its inputs.
     ///
     /// # Errors
-    /// The folder can't be written to.
+    /// As [`Journal::sync`], or the folder can't be written to.
     pub fn finish(mut self) -> Result<()> {
         self.sync()?;
-        match (&self.target, &mut self.meta) {
-            (Target::File(path), Some(meta)) => {
+        match &mut self.kept {
+            Some(Kept { path, meta, .. }) => {
                 meta.finish();
                 meta.write(path)
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 
@@ -239,150 +348,4 @@ fn pause_after(cost: Duration) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{cell::RefCell, io::Write, rc::Rc};
-
-    use super::*;
-    use crate::{
-        options::OutputFormat,
-        page::{Document, EngineInfo, PageAnswer, PageId, PageOutcome, PageRef},
-        record::PageFacts,
-    };
-
-    /// A disk that fails at one of its calls, half way through a write.
-    struct Failing {
-        bytes: Rc<RefCell<Vec<u8>>>,
-        calls_left: usize,
-        error: ErrorKind,
-        /// Whether half a line can still be cut off.
-        cuts: bool,
-    }
-
-    impl Failing {
-        fn call(&mut self) -> io::Result<()> {
-            self.calls_left = self.calls_left.checked_sub(1).ok_or(self.error)?;
-            Ok(())
-        }
-    }
-
-    impl Storage for Failing {
-        fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-            let fails = self.call();
-            let written = if fails.is_ok() {
-                bytes.len()
-            } else {
-                bytes.len() / 2
-            };
-            self.bytes.borrow_mut().extend(&bytes[..written]);
-            fails
-        }
-
-        fn sync(&mut self) -> io::Result<()> {
-            self.call()
-        }
-
-        fn cut(&mut self, length: u64) -> io::Result<()> {
-            if self.cuts {
-                self.bytes.borrow_mut().truncate(length as usize);
-                return Ok(());
-            }
-            Err(self.error.into())
-        }
-    }
-
-    fn record(page: u32) -> Record {
-        let document = Document {
-            path: "a.pdf".into(),
-            size_bytes: Some(1),
-            doc_id: Some("ab".repeat(32)),
-            format: None,
-            page_count: Some(9),
-        };
-        let facts = PageFacts {
-            page: PageRef {
-                document: document.into(),
-                number: page,
-            },
-            size: None,
-            original: None,
-            prepare: Duration::ZERO,
-            attempts: 1,
-        };
-        let outcome = PageOutcome {
-            id: PageId(0),
-            result: Ok(PageAnswer {
-                content: "text".repeat(page as usize),
-                ..PageAnswer::default()
-            }),
-            by: EngineInfo {
-                engine: "qwen",
-                model: None,
-                output_format: OutputFormat::Markdown,
-            },
-            attempts: 1,
-            size: None,
-            warnings: Vec::new(),
-            elapsed: Duration::ZERO,
-        };
-        Record::read(&facts, outcome)
-    }
-
-    /// Writes records, syncing after every second one, until the disk fails; returns how many were taken, what the run is
-    /// told, and what is on the disk.
-    fn write_until_it_fails(
-        calls_left: usize,
-        error: ErrorKind,
-        cuts: bool,
-    ) -> (usize, String, Vec<u8>) {
-        let bytes = Rc::default();
-        let disk = Failing {
-            bytes: Rc::clone(&bytes),
-            calls_left,
-            error,
-            cuts,
-        };
-        let mut journal = Journal::new(&Target::File("out.jsonl".into()), None, Box::new(disk), 0);
-        let mut written = 0;
-        let failure = loop {
-            journal.next_sync =
-                Instant::now() + Duration::from_secs(if written % 2 == 0 { 60 } else { 0 });
-            match journal.append(&record(written + 1)) {
-                Ok(()) => written += 1,
-                Err(failure) => break format!("{failure:#}"),
-            }
-        };
-        let content = bytes.borrow().clone();
-        (written as usize, failure, content)
-    }
-
-    #[test]
-    fn whichever_call_of_the_disk_fails_whole_lines_are_kept_and_the_run_is_told() {
-        // A full disk, an input/output error, and a system that gives no reason.
-        let io_error = io::Error::from_raw_os_error(5).kind();
-        for error in [ErrorKind::StorageFull, io_error, ErrorKind::WriteZero] {
-            for (calls_left, cuts) in (0..12).flat_map(|calls| [(calls, true), (calls, false)]) {
-                let (written, failure, content) = write_until_it_fails(calls_left, error, cuts);
-                assert!(
-                    failure.contains("out.jsonl") && failure.contains("run the same command again"),
-                    "{failure}"
-                );
-                let mut file = tempfile::tempfile().unwrap();
-                file.write_all(&content).unwrap();
-                let found = scan(&mut file).unwrap();
-                assert!(!cuts || found.torn == 0, "half a line was left");
-                // A sync that fails leaves its record in the file.
-                assert!((written..=written + 1).contains(&found.recorded.len()));
-                for line in content[..found.end as usize].split_inclusive(|&byte| byte == b'\n') {
-                    serde_json::from_slice::<Record>(line).unwrap();
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn syncs_cost_less_than_a_hundredth_of_the_time() {
-        for cost in [0, 3, 20, 400].map(Duration::from_millis) {
-            assert!(pause_after(cost) >= cost * 100 && pause_after(cost) >= Duration::from_secs(1));
-        }
-    }
-}
+mod tests;

@@ -1,210 +1,132 @@
-//! What a journal already holds: which pages are done, where its last whole line ends, which line is broken.
+//! Walks through the lines of a journal: where its last whole line ends, which line is broken, whether it is one at all.
 
 use std::{
-    borrow::Cow,
-    collections::HashMap,
+    fmt,
     fs::File,
     io::{Read, Seek, SeekFrom},
     ops::Range,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use memchr::{memchr_iter, memrchr};
 use rayon::prelude::*;
-use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
-use crate::record::{SCHEMA, Status};
+use super::line::{Line, begins_like_a_record, has_head_of_a_record, read_line};
 
 /// The file is read in pieces of about this size, and each piece's lines in parallel.
 const PIECE: usize = 8 << 20;
 
-/// What a page of a journal is known by: the first half of its document's SHA-256 and its number.
-///
-/// A document without bytes that can be read has no checksum; the one failed record that it has goes by its path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PageKey {
-    pub(super) document: [u8; 16],
-    pub(super) page: u32,
-}
+/// A file that omnidocs did not write.
+#[derive(Debug)]
+pub struct NotAnOutput;
 
-impl PageKey {
-    /// The key of `page` in the document `doc_id`, or in the unreadable file at `path`.
-    #[must_use]
-    pub fn new(doc_id: Option<&str>, path: &str, page: u32) -> Self {
-        let document = doc_id.and_then(half_of_checksum).unwrap_or_else(|| {
-            let mut hash = Sha256::new();
-            hash.update(b"path\0");
-            hash.update(path);
-            let mut half = [0; 16];
-            half.copy_from_slice(&hash.finalize()[..16]);
-            half
-        });
-        Self { document, page }
+impl fmt::Display for NotAnOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it is not an omnidocs output")
     }
 }
 
-fn half_of_checksum(hex: &str) -> Option<[u8; 16]> {
-    let mut half = [0; 16];
-    for (byte, digits) in half
-        .iter_mut()
-        .zip(hex.as_bytes().get(..32)?.chunks_exact(2))
-    {
-        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    }
-    Some(half)
-}
+impl std::error::Error for NotAnOutput {}
 
-/// The pages that a journal has records of.
-#[derive(Debug, Default)]
-pub struct Recorded {
-    pages: HashMap<PageKey, Status>,
-    /// By the half of the document's checksum.
-    page_counts: HashMap<[u8; 16], u32>,
-}
-
-impl Recorded {
-    /// How the newest record of a page says that it ended.
-    #[must_use]
-    pub fn status(&self, key: &PageKey) -> Option<Status> {
-        self.pages.get(key).copied()
-    }
-
-    /// The number of pages of the document that the page of `key` is of.
-    #[must_use]
-    pub fn page_count(&self, key: &PageKey) -> Option<u32> {
-        self.page_counts.get(&key.document).copied()
-    }
-
-    fn add(&mut self, line: &Line) {
-        self.pages.insert(line.key, line.status);
-        if let Some(count) = line.page_count {
-            self.page_counts.insert(line.key.document, count);
-        }
-    }
-
-    /// Number of pages.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.pages.len()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.pages.is_empty()
-    }
-}
-
-/// What [`scan`] found.
-#[derive(Debug, Default)]
-pub struct Scan {
-    /// The pages of all whole lines.
-    pub recorded: Recorded,
+/// How far the lines of a journal go.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Extent {
     /// Where the last whole line ends, in bytes from the start.
-    pub end: u64,
+    pub(super) end: u64,
     /// Bytes behind that: the beginning of a line that was never finished.
-    pub torn: u64,
+    pub(super) torn: u64,
+    /// Those are zeros, as a power cut leaves them; they say nothing of who wrote the file.
+    pub(super) zeros: bool,
 }
 
-/// The part of a record that says which page it is of.
-#[derive(Deserialize)]
-struct Head<'a> {
-    schema: u32,
-    #[serde(borrow)]
-    path: Cow<'a, str>,
-    doc_id: Option<&'a str>,
-    page: u32,
-    page_count: Option<u32>,
-    status: Status,
-}
-
-/// What is kept of a line.
-pub(super) struct Line<'a> {
-    pub(super) key: PageKey,
-    pub(super) path: Cow<'a, str>,
-    pub(super) page_count: Option<u32>,
-    pub(super) status: Status,
-    /// Where it stands in the file, in bytes, without its end.
-    pub(super) place: Range<u64>,
-}
-
-/// Reads a journal from its start, in bounded memory.
+/// Hands every whole line to `take`, in order, with the place of its bytes in the file. Blank lines are passed over.
 ///
 /// # Errors
-/// The file can't be read, or a whole line is not a record: then the error names the line's number.
-pub fn scan(file: &mut File) -> Result<Scan> {
-    let mut recorded = Recorded::default();
-    let (end, torn) = each_line(file, |line| recorded.add(&line))?;
-    Ok(Scan {
-        recorded,
-        end,
-        torn,
-    })
-}
-
-/// Hands every whole line to `take`, in order. Says where the last one ends, and how many bytes are behind it.
-pub(super) fn each_line(file: &mut File, mut take: impl FnMut(Line)) -> Result<(u64, u64)> {
+/// [`NotAnOutput`], the file can't be read, or a line is not a record: then the error names its number.
+pub(super) fn each_line(
+    file: &mut File,
+    mut take: impl FnMut(Line, Range<u64>) -> Result<()>,
+) -> Result<Extent> {
     file.seek(SeekFrom::Start(0))?;
-    let (mut lines, mut end) = (0, 0);
+    let mut walked = Walked::default();
     let mut buffer = Vec::with_capacity(PIECE);
     loop {
         let read = file.by_ref().take(PIECE as u64).read_to_end(&mut buffer)?;
-        let whole = buffer
-            .iter()
-            .rposition(|&byte| byte == b'\n')
-            .map_or(0, |last| last + 1);
-        lines += take_lines(&buffer[..whole], lines, end, &mut take)?;
-        end += whole as u64;
+        let whole = memrchr(b'\n', &buffer).map_or(0, |last| last + 1);
+        walked.take_lines(&buffer[..whole], &mut take)?;
+        walked.end += whole as u64;
         buffer.drain(..whole);
         if read == 0 {
-            return Ok((end, buffer.len() as u64));
+            return walked.take_tail(&buffer);
         }
     }
 }
 
-/// Hands on the whole lines in `bytes`, which come after `before` others, at `start` in the file; says how many they are.
-fn take_lines(
-    bytes: &[u8],
-    before: usize,
-    start: u64,
-    take: &mut impl FnMut(Line),
-) -> Result<usize> {
-    let lines = split_lines(bytes);
-    let heads: Vec<Result<Line>> = lines
-        .par_iter()
-        .map(|line| read_head(&bytes[line.clone()], start + line.start as u64))
-        .collect();
-    for (i, head) in heads.into_iter().enumerate() {
-        take(head.with_context(|| format!("line {} is not a record", before + i + 1))?);
+/// What was seen so far.
+#[derive(Default)]
+struct Walked {
+    lines: usize,
+    records: usize,
+    end: u64,
+}
+
+impl Walked {
+    fn take_lines(
+        &mut self,
+        bytes: &[u8],
+        take: &mut impl FnMut(Line, Range<u64>) -> Result<()>,
+    ) -> Result<()> {
+        let lines = split_lines(bytes);
+        let read: Vec<Option<Result<Line>>> = lines
+            .par_iter()
+            .with_min_len(64)
+            .map(|line| {
+                let line = &bytes[line.clone()];
+                (!line.trim_ascii().is_empty()).then(|| read_line(line))
+            })
+            .collect();
+        for (place, line) in lines.into_iter().zip(read) {
+            self.lines += 1;
+            let Some(line) = line else { continue };
+            if self.records == 0 && !has_head_of_a_record(&bytes[place.clone()]) {
+                // One of ours that someone has formatted anew is read all the same.
+                line.as_ref().map_err(|_| NotAnOutput)?;
+            }
+            let told = || format!("line {} is not a record", self.lines);
+            let line = line.with_context(told)?;
+            let place = self.end + place.start as u64..self.end + place.end as u64;
+            take(line, place).with_context(told)?;
+            self.records += 1;
+        }
+        Ok(())
     }
-    Ok(lines.len())
+
+    /// Looks at what stands behind the last whole line.
+    fn take_tail(self, tail: &[u8]) -> Result<Extent> {
+        let zeros = tail.first() == Some(&0);
+        let is_blank = tail.trim_ascii().is_empty();
+        if !(begins_like_a_record(tail) || zeros || is_blank && self.records > 0) {
+            if self.records == 0 {
+                bail!(NotAnOutput);
+            }
+            bail!(
+                "line {} is not a record, and not the beginning of one",
+                self.lines + 1
+            );
+        }
+        Ok(Extent {
+            end: self.end,
+            torn: tail.len() as u64,
+            zeros,
+        })
+    }
 }
 
 fn split_lines(bytes: &[u8]) -> Vec<Range<usize>> {
     let mut start = 0;
-    let ends = bytes
-        .iter()
-        .enumerate()
-        .filter(|&(_, &byte)| byte == b'\n')
-        .map(|(end, _)| end);
-    ends.map(|end| std::mem::replace(&mut start, end + 1)..end)
+    memchr_iter(b'\n', bytes)
+        .map(|end| std::mem::replace(&mut start, end + 1)..end)
         .collect()
-}
-
-fn read_head(line: &[u8], start: u64) -> Result<Line<'_>> {
-    let head: Head = serde_json::from_slice(line)?;
-    anyhow::ensure!(
-        head.schema == SCHEMA,
-        "it is of schema {}, this version writes {SCHEMA}",
-        head.schema
-    );
-    Ok(Line {
-        key: PageKey::new(head.doc_id, &head.path, head.page),
-        path: head.path,
-        page_count: head.page_count,
-        status: head.status,
-        place: start..start + line.len() as u64,
-    })
 }
 
 #[cfg(test)]
@@ -214,11 +136,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::journal::Index;
 
-    fn scan_bytes(bytes: &[u8]) -> Result<Scan> {
+    fn scan_bytes(bytes: &[u8]) -> Result<(Index, Extent)> {
         let mut file = tempfile::tempfile()?;
         file.write_all(bytes)?;
-        scan(&mut file)
+        Index::read(&mut file)
     }
 
     /// A journal of so many lines, each of another page.
@@ -235,10 +158,29 @@ mod tests {
         bytes.split(|&byte| byte == b'\n').count() - 1
     }
 
+    #[test]
+    fn blank_lines_are_passed_over_and_counted() {
+        let text = format!("\n  \n{}\t\r\n\n{}\n", journal(1), journal(1));
+        let (index, extent) = scan_bytes(text.as_bytes()).unwrap();
+        assert_eq!((index.len(), extent.end), (1, text.len() as u64));
+        let broken = text.replace("\"page\":1", "\"page\":x");
+        let told = format!("{:#}", scan_bytes(broken.as_bytes()).unwrap_err());
+        assert!(told.starts_with("line 3 is not a record"), "{told}");
+        let (_, blank) = scan_bytes((text + "  ").as_bytes()).unwrap();
+        assert_eq!(blank.torn, 2);
+    }
+
+    #[test]
+    fn a_tail_of_zeros_is_what_a_power_cut_leaves() {
+        let text = journal(2) + "\0\0\0";
+        let (_, extent) = scan_bytes(text.as_bytes()).unwrap();
+        assert_eq!((extent.torn, extent.zeros), (3, true));
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused_and_never_cause_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            if let Ok(found) = scan_bytes(&bytes) {
+            if let Ok((_, found)) = scan_bytes(&bytes) {
                 prop_assert_eq!(found.end + found.torn, bytes.len() as u64);
             }
         }
@@ -247,9 +189,9 @@ mod tests {
         fn a_journal_that_is_cut_anywhere_keeps_its_whole_lines(lines in 0_usize..6, at in any::<prop::sample::Index>()) {
             let whole = journal(lines);
             let cut = &whole.as_bytes()[..at.index(whole.len() + 1)];
-            let found = scan_bytes(cut).unwrap();
+            let (index, found) = scan_bytes(cut).unwrap();
             let kept = line_ends(cut);
-            prop_assert_eq!(found.recorded.len(), kept);
+            prop_assert_eq!(index.len(), kept);
             prop_assert_eq!(found.end + found.torn, cut.len() as u64);
             prop_assert!(cut[found.end as usize..].iter().all(|&byte| byte != b'\n'));
         }
@@ -263,7 +205,9 @@ mod tests {
             if let Err(error) = scan_bytes(&bytes) {
                 // A line end that is garbage joins two lines, which are named by the first; one more splits a line in two.
                 let told = format!("{error:#}");
-                prop_assert!(told.contains(&format!("line {line} ")) || told.contains(&format!("line {} ", line + 1)), "{}", told);
+                let is_named = told.contains(&format!("line {line} ")) || told.contains(&format!("line {} ", line + 1));
+                // The beginning of the first line tells whose file it is.
+                prop_assert!(is_named || line == 1 && error.is::<NotAnOutput>(), "{}", told);
             }
         }
     }

@@ -8,6 +8,8 @@ use std::{
 
 use anyhow::{Context, Result};
 
+use super::lock::is_at;
+
 /// What lines are written to.
 pub(super) trait Storage {
     /// Writes all of `bytes` at the end.
@@ -16,6 +18,10 @@ pub(super) trait Storage {
     fn sync(&mut self) -> io::Result<()>;
     /// Drops everything behind `length` bytes.
     fn cut(&mut self, length: u64) -> io::Result<()>;
+    /// Why what was written can't be relied on any more, if it is not `length` bytes at `path`.
+    fn lost(&self, _path: &Path, _length: u64) -> Option<String> {
+        None
+    }
 }
 
 impl Storage for File {
@@ -29,6 +35,22 @@ impl Storage for File {
 
     fn cut(&mut self, length: u64) -> io::Result<()> {
         self.set_len(length)
+    }
+
+    fn lost(&self, path: &Path, length: u64) -> Option<String> {
+        if !path.exists() {
+            return Some("was removed".to_owned());
+        }
+        if !is_at(self, path) {
+            return Some("was replaced by another file".to_owned());
+        }
+        match self.metadata() {
+            Ok(now) if now.len() != length => Some(format!(
+                "was changed by another program: it has {} bytes instead of {length}",
+                now.len()
+            )),
+            _ => None,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fmt, fs, path::PathBuf};
 
 use anyhow::{Result, bail};
 
-use super::meta::folder_of;
+use super::place::{folder_of, resolve};
 
 /// Where the records go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,8 @@ impl Target {
                 path.join("results.jsonl").display()
             );
         }
-        let folder = folder_of(path);
+        let file = resolve(path);
+        let folder = folder_of(&file);
         if !folder.is_dir() {
             bail!(
                 "--output {shown}: there is no folder {}; create it first",

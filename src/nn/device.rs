@@ -56,13 +56,13 @@ impl Hardware {
 
     /// The device.
     #[must_use]
-    pub(crate) fn device(&self) -> &Device {
+    pub fn device(&self) -> &Device {
         &self.device
     }
 
     /// What the weights are kept in.
     #[must_use]
-    pub(crate) fn precision(&self) -> Precision {
+    pub fn precision(&self) -> Precision {
         self.precision
     }
 

@@ -26,7 +26,7 @@ mod worker_process;
 
 use std::{
     fs::Metadata,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     thread,
     time::{Duration, SystemTime},
@@ -118,13 +118,13 @@ pub trait Done: Send {
         false
     }
 
-    /// The SHA-256 of a file that an earlier run has read and that has not changed since.
-    fn checksum(&self, _file: &Metadata) -> Option<&str> {
+    /// The SHA-256 of the file at `path`, which an earlier run has read and that has not changed since.
+    fn checksum(&self, _path: &Path, _file: &Metadata) -> Option<String> {
         None
     }
 
-    /// Notes the SHA-256 of a file that was like this `at` the time when its reading began.
-    fn note_checksum(&mut self, _file: &Metadata, _at: SystemTime, _checksum: &str) {}
+    /// Notes the SHA-256 of the file at `path`, which was like this `at` the time when its reading began.
+    fn note_checksum(&mut self, _path: &Path, _file: &Metadata, _at: SystemTime, _checksum: &str) {}
 }
 
 /// Nothing is done yet.

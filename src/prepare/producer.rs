@@ -146,7 +146,7 @@ impl Producer {
     fn is_known_and_done(&mut self, document: &mut Document) -> bool {
         let checksum = fs::metadata(&document.path)
             .ok()
-            .and_then(|file| Some(self.done.checksum(&file)?.to_owned()));
+            .and_then(|file| self.done.checksum(&document.path, &file));
         if checksum.is_none() {
             return false;
         }
@@ -307,7 +307,8 @@ impl Producer {
             return Err(unreadable(Stage::Open, "the file is empty"));
         }
         let checksum = format!("{:x}", hash.finalize());
-        self.done.note_checksum(&metadata, begin, &checksum);
+        self.done
+            .note_checksum(&document.path, &metadata, begin, &checksum);
         document.doc_id = Some(checksum);
         Format::identify(&head)
     }

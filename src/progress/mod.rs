@@ -181,8 +181,8 @@ impl Progress {
                 "{output} ended in {bytes} bytes of an unfinished line, which are cut off"
             ));
         }
-        if !opened.recorded.is_empty() {
-            let pages = opened.recorded.len();
+        if !opened.index.is_empty() {
+            let pages = opened.index.len();
             self.note(format_args!(
                 "going on with {output}, which has {pages} pages"
             ));

@@ -33,9 +33,8 @@ impl Tally {
             Target::File(_) => format!(" → {output}"),
         };
         lines.add("read", self.format_documents() + &target);
-        if self.done_before.1 > 0 {
-            let pages = counted(self.done_before.1, "page", "pages");
-            lines.add("before", format!("{pages}, left as they are"));
+        if self.before.pages() > 0 {
+            lines.add("before", self.format_before());
         }
         lines.add("pages", self.format_pages());
         if self.pages() > 0 {
@@ -65,8 +64,14 @@ impl Tally {
         for failure in &self.failures {
             lines.add_in(Colour::Red, "failed", format_failure(failure));
         }
-        if self.failed > self.failures_shown {
-            let more = number(self.failed - self.failures_shown);
+        let (failures_before, shown_before) = self.failures_before();
+        for failure in &failures_before {
+            lines.add_in(Colour::Red, "failed", format_failure(failure));
+        }
+        let shown = self.failures_shown + shown_before;
+        let failed = self.failed + self.before.failed;
+        if failed > shown {
+            let more = number(failed - shown);
             lines.add("", format!("… and {more} more; they are in {output}"));
         }
         lines
@@ -93,6 +98,20 @@ impl Tally {
                 number(more)
             ),
         }
+    }
+
+    fn format_before(&self) -> String {
+        let before = &self.before;
+        let blank = match before.blank {
+            0 => String::new(),
+            blank => format!(", {} blank", number(blank)),
+        };
+        format!(
+            "{}: {} ok, {} failed{blank}",
+            counted(before.pages(), "page", "pages"),
+            number(before.ok),
+            number(before.failed)
+        )
     }
 
     fn format_pages(&self) -> String {

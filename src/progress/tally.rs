@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::{
+    journal::{Before, FailedBefore},
     page::{DeviceStats, PageRef, Warning},
     page_selection::PageSelection,
     prepare::SkipCounts,
@@ -32,10 +33,14 @@ pub struct Tally {
     pub started: Option<Instant>,
     /// Time in which the engine had no page.
     pub waiting: Duration,
-    /// Documents and pages that earlier runs have done.
+    /// Documents of which earlier runs have done all pages, and the pages that they have done.
     pub done_before: (usize, usize),
     /// Where that is counted while the run goes.
     pub(super) skipped: Option<Arc<SkipCounts>>,
+    /// How the pages ended that earlier runs have done; known at the end.
+    pub before: Before,
+    /// The first of them that failed.
+    pub failures_before: Vec<FailedBefore>,
     /// Documents that have the same bytes as others.
     pub copies: usize,
     /// Documents that are in other shards.
@@ -102,7 +107,7 @@ impl Tally {
 
     /// A page leaves preparation, `passed_over` documents having given none. Documents come one after the other, and pages
     /// of a document by their number.
-    pub fn meet(&mut self, page: &PageRef, passed_over: u64) {
+    pub fn document_started(&mut self, page: &PageRef, passed_over: u64) {
         self.passed_over = self.passed_over.max(passed_over);
         if let Some(skipped) = &self.skipped {
             let counts = (skipped.done_documents(), skipped.done_pages());
@@ -162,26 +167,21 @@ impl Tally {
     }
 
     fn add_failure(&mut self, record: &Record) {
-        let reason = record
-            .error
-            .as_ref()
-            .map(|error| error.message.as_str())
-            .unwrap_or_default();
-        if let Some(last) = self.failures.last_mut()
-            && (last.path.as_str(), last.reason.as_str()) == (record.path.as_str(), reason)
-        {
-            last.pages += 1;
-        } else if self.failures.len() < FAILURES_SHOWN {
-            self.failures.push(Failure {
-                path: record.path.clone(),
-                first_page: record.page,
-                pages: 1,
-                reason: reason.to_owned(),
-            });
-        } else {
-            return;
+        let error = record.error.as_ref();
+        let reason = error.map_or("", |error| error.message.as_str());
+        if add_failure(&mut self.failures, &record.path, record.page, reason) {
+            self.failures_shown += 1;
         }
-        self.failures_shown += 1;
+    }
+
+    /// The failures of earlier runs, and how many pages they are of.
+    pub(super) fn failures_before(&self) -> (Vec<Failure>, usize) {
+        let mut failures = Vec::new();
+        let shown = self.failures_before.iter().filter(|failed| {
+            add_failure(&mut failures, &failed.path, failed.page, &failed.message)
+        });
+        let shown = shown.count();
+        (failures, shown)
     }
 
     /// Pages that ended in a failure.
@@ -246,6 +246,26 @@ impl Tally {
         (index < times.len())
             .then(|| Duration::from_millis(u64::from(*times.select_nth_unstable(index).1)))
     }
+}
+
+/// Adds a failed page to those of the same file and reason, unless that makes too many.
+fn add_failure(failures: &mut Vec<Failure>, path: &str, page: u32, reason: &str) -> bool {
+    if let Some(last) = failures.last_mut()
+        && (last.path.as_str(), last.reason.as_str()) == (path, reason)
+    {
+        last.pages += 1;
+        return true;
+    }
+    let has_room = failures.len() < FAILURES_SHOWN;
+    if has_room {
+        failures.push(Failure {
+            path: path.to_owned(),
+            first_page: page,
+            pages: 1,
+            reason: reason.to_owned(),
+        });
+    }
+    has_room
 }
 
 #[cfg(test)]

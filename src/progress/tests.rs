@@ -39,7 +39,7 @@ fn count(tally: &mut Tally, path: &str, number: u32, result: Result<PageAnswer, 
     };
     let result =
         result.map_err(|reason| PageError::new(ErrorKind::Render, PageStage::Prepare, reason));
-    tally.meet(&facts.page, 0);
+    tally.document_started(&facts.page, 0);
     let outcome = PageOutcome {
         id: PageId(0),
         result,
@@ -178,7 +178,7 @@ fn a_resumed_run_starts_where_the_last_one_ended() {
         }),
         number,
     };
-    tally.meet(&page(4), 1);
+    tally.document_started(&page(4), 1);
     assert_eq!(
         tally.status_line(),
         "87% · 7/8 pages · 1/2 documents · time left unknown · b.pdf"
@@ -278,7 +278,7 @@ fn the_first_signal_is_answered_with_what_a_second_one_does() {
         }),
         number: 1,
     };
-    progress.tally().meet(&page, 0);
+    progress.tally().document_started(&page, 0);
     assert_eq!(
         handle.format_interruption(2),
         "interrupted: finishing the pages in hand (1); press Ctrl-C again to stop now"

@@ -15,14 +15,17 @@ mod checkpoints;
 mod corpus;
 mod drafts;
 mod faults;
+mod foreign_output;
 mod help;
 mod inputs;
 mod kills;
 mod merge;
 mod options;
 mod output;
+mod output_file;
 mod promises;
 mod reading;
+mod resume;
 mod server;
 mod shards;
 #[cfg(target_os = "linux")]

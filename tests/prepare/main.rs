@@ -26,7 +26,7 @@ use image::{
 use omnidocs::{
     cancel::Cancel,
     error::{ErrorKind, PageError, Stage},
-    journal::{Recorded, Resume, Target},
+    journal::{Index, Resume, Retry, Target},
     page::{Document, Format, Needs, PixelBudget, Preparation, PreparedPage, Source},
     page_selection::PageSelection,
     prepare::{

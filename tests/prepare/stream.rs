@@ -117,7 +117,7 @@ fn a_document_that_was_met_before_gives_no_pages_and_is_counted() {
     let (_folder, one) = file("one.png", &png(flag(8, 8)));
     let (_folder, copy) = file("copy.png", &png(flag(8, 8)));
     let (_folder, other) = file("other.png", &png(flag(8, 16)));
-    let done = Resume::new(&Target::Stdout, Recorded::default(), false);
+    let done = Resume::new(&Target::Stdout, Index::default(), Retry::default());
     let sources = sources(&[one.clone(), copy, other.clone()]);
     let mut pages =
         prepare::pages_except(sources, settings(), Box::new(done), &Cancel::default()).unwrap();

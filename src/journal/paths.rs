@@ -1,0 +1,72 @@
+//! Many paths in one piece of memory.
+
+use std::{
+    collections::hash_map::DefaultHasher,
+    hash::{Hash, Hasher},
+};
+
+use anyhow::{Context, Result};
+
+/// So many paths are remembered as those that may come again soon.
+const RECENT: usize = 1 << 14;
+
+/// Paths by number. The records of a document stand close together in a journal, so that nearly all paths are there once.
+#[derive(Default)]
+pub(super) struct Paths {
+    text: String,
+    /// Where each path ends.
+    ends: Vec<u32>,
+    /// By hash, the number of the latest path and 1.
+    recent: Vec<u32>,
+}
+
+impl Paths {
+    /// The number of a path.
+    pub(super) fn note(&mut self, path: &str) -> Result<u32> {
+        self.recent.resize(RECENT, 0);
+        let mut hasher = DefaultHasher::new();
+        path.hash(&mut hasher);
+        let place = hasher.finish() as usize % RECENT;
+        if let Some(number) = self.recent[place].checked_sub(1)
+            && self.get(number) == path
+        {
+            return Ok(number);
+        }
+        let number = u32::try_from(self.ends.len()).ok();
+        self.text.push_str(path);
+        let end = u32::try_from(self.text.len()).ok();
+        let (number, end) = number
+            .zip(end)
+            .context("the paths take more than 4 GB of memory")?;
+        self.ends.push(end);
+        self.recent[place] = number + 1;
+        Ok(number)
+    }
+
+    pub(super) fn get(&self, number: u32) -> &str {
+        let end = |number: usize| self.ends.get(number).map_or(0, |&end| end as usize);
+        let number = number as usize;
+        let start = number.checked_sub(1).map_or(0, end);
+        self.text.get(start..end(number)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_found_by_their_numbers_and_those_that_come_again_have_one() {
+        let mut paths = Paths::default();
+        let names: Vec<String> = (0..40_000)
+            .map(|number| format!("in/{number}.pdf"))
+            .collect();
+        let numbers: Vec<u32> = names.iter().map(|name| paths.note(name).unwrap()).collect();
+        for (name, number) in names.iter().zip(numbers) {
+            assert_eq!(paths.get(number), name);
+        }
+        let mut paths = Paths::default();
+        let given = ["a", "b", "", "a", "b", ""].map(|name| paths.note(name).unwrap());
+        assert_eq!(given, [0, 1, 2, 0, 1, 2]);
+    }
+}
