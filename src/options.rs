@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub const MAX_NEW_TOKENS: usize = 4096;
 /// Default of `--dpi`.
 pub const DPI: f64 = 200.0;
+/// What the model's own limit is capped at, unless `--max-pixels` says otherwise.
+pub const MAX_PIXELS: u64 = 2_097_152;
 /// Default of `--retries`.
 pub const RETRIES: u32 = 2;
 /// Default of `--page-timeout`, in seconds.
@@ -28,6 +30,29 @@ pub enum OutputFormat {
     Html,
     /// Plain text in reading order
     Text,
+}
+
+impl OutputFormat {
+    /// What a model is asked for this format, unless the user asks otherwise.
+    #[must_use]
+    pub fn default_prompt(self) -> &'static str {
+        match self {
+            Self::Markdown => {
+                "Extract all text from this document image and return it in clean Markdown format. Preserve the document \
+                 structure including headings, lists, tables, and paragraphs. For tables, use Markdown table syntax. For \
+                 formulas, use LaTeX notation."
+            }
+            Self::Html => {
+                "Extract all text from this document image and return it as clean HTML with semantic tags. Preserve the \
+                 document structure including headings, lists, tables, and paragraphs: use h1 to h6, p, ul, ol, li, table, \
+                 tr, th, td, figure and figcaption. For formulas, use LaTeX notation."
+            }
+            Self::Text => {
+                "Extract all text from this document image and return it as plain text in reading order, without any \
+                 markup. Keep line breaks between paragraphs, list items and table rows."
+            }
+        }
+    }
 }
 
 /// `--engine`.

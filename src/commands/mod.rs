@@ -1,5 +1,6 @@
 //! The subcommands, one file each.
 
+mod dry_run;
 mod engine_spec;
 mod extract;
 mod merge;

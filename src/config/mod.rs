@@ -20,7 +20,7 @@ use crate::{
     exit::UsageError,
     journal::{Retry, Target},
     options::{
-        DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, LockChoice, OutputFormat,
+        self, DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, LockChoice, OutputFormat,
         ProgressChoice, RetryChoice, Verbosity,
     },
     page::PixelBudget,
@@ -28,8 +28,6 @@ use crate::{
     shard::Shard,
 };
 
-/// What the model's own limit is capped at, unless `--max-pixels` says otherwise.
-pub const MAX_PIXELS: u64 = 2_097_152;
 /// The model that is read with on a CUDA device, unless `--model` says otherwise.
 pub const CUDA_MODEL: &str = "Qwen/Qwen3-VL-8B-Instruct";
 /// The model that is read with on a CPU, unless `--model` says otherwise.
@@ -176,7 +174,7 @@ impl Settings {
 
     /// The pixel budget of a page for a model with limits of its own.
     ///
-    /// The model's upper limit is capped at [`MAX_PIXELS`]; what the user asks for replaces the model's limit, and the
+    /// The model's upper limit is capped at [`options::MAX_PIXELS`]; what the user asks for replaces the model's limit, and the
     /// other limit gives way to it.
     pub fn pixel_budget(&self, model: &PixelBudget) -> Result<PixelBudget, UsageError> {
         let smallest = u64::from(model.factor) * u64::from(model.factor);
@@ -189,7 +187,7 @@ impl Settings {
         let max = self.max_pixels.unwrap_or_else(|| {
             model
                 .max_pixels
-                .min(MAX_PIXELS)
+                .min(options::MAX_PIXELS)
                 .max(self.min_pixels.unwrap_or(0))
         });
         let min = self.min_pixels.unwrap_or(model.min_pixels.min(max));
@@ -362,7 +360,7 @@ mod tests {
             max_pixels: 100_000,
         };
         for (typed, model, expected) in [
-            ("", published, (65_536, MAX_PIXELS)),
+            ("", published, (65_536, options::MAX_PIXELS)),
             ("", small, (4_096, 100_000)),
             ("--max-pixels 9000000", published, (65_536, 9_000_000)),
             ("--max-pixels 9000000", small, (4_096, 9_000_000)),

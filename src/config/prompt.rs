@@ -28,7 +28,7 @@ pub fn prompt(
                 ));
             }
         },
-        (None, None) => return Ok(default_prompt(format).to_owned()),
+        (None, None) => return Ok(format.default_prompt().to_owned()),
     };
     if text.trim().is_empty() {
         return wrong(format!(
@@ -44,25 +44,5 @@ fn format_name(format: OutputFormat) -> &'static str {
         OutputFormat::Markdown => "Markdown",
         OutputFormat::Html => "HTML",
         OutputFormat::Text => "plain text",
-    }
-}
-
-/// What the model is asked for each format.
-fn default_prompt(format: OutputFormat) -> &'static str {
-    match format {
-        OutputFormat::Markdown => {
-            "Extract all text from this document image and return it in clean Markdown format. Preserve the document \
-             structure including headings, lists, tables, and paragraphs. For tables, use Markdown table syntax. For \
-             formulas, use LaTeX notation."
-        }
-        OutputFormat::Html => {
-            "Extract all text from this document image and return it as clean HTML with semantic tags. Preserve the \
-             document structure including headings, lists, tables, and paragraphs: use h1 to h6, p, ul, ol, li, table, \
-             tr, th, td, figure and figcaption. For formulas, use LaTeX notation."
-        }
-        OutputFormat::Text => {
-            "Extract all text from this document image and return it as plain text in reading order, without any \
-             markup. Keep line breaks between paragraphs, list items and table rows."
-        }
     }
 }

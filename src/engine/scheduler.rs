@@ -163,7 +163,7 @@ impl<R: BatchReader> Scheduler<R> {
         if let Some(why) = self.reader.lost() {
             // Which page it was can't be known; one of them has to be behind the next run.
             let job = held.swap_remove(0);
-            done(self.outcome(job, Err(error)))?;
+            done(self.outcome(&job, Err(error)))?;
             bail!(why);
         }
         let is_lack_of_memory = is_lack_of_memory(&error);
@@ -187,17 +187,16 @@ impl<R: BatchReader> Scheduler<R> {
         result: PageResult,
         done: &mut Done,
     ) -> Result<()> {
-        let result = match self.reader.lost() {
-            None => job.history.after(result, self.policy.retries),
+        let step = if self.reader.lost().is_none() {
+            job.history.after(result, self.policy.retries)
+        } else {
             // No other try will end better.
-            Some(_) => {
-                job.history.attempts += 1;
-                Step::Finish(result)
-            }
+            job.history.attempts += 1;
+            Step::Finish(result)
         };
-        match result {
+        match step {
             Step::Finish(result) => {
-                done(self.outcome(job, result))?;
+                done(self.outcome(&job, result))?;
                 // The page that broke the reader has its record: were it left out, the next run would begin and end with it.
                 return match self.reader.lost() {
                     Some(why) => bail!(why),
@@ -211,7 +210,7 @@ impl<R: BatchReader> Scheduler<R> {
                 let Some(smaller) = image.and_then(|image| shrink(image, part, self.policy.factor))
                 else {
                     job.history.shrunk -= 1;
-                    return done(self.outcome(job, Err(error)));
+                    return done(self.outcome(&job, Err(error)));
                 };
                 job.page.pixels = Some(Arc::new(smaller));
                 // Another process may be giving memory back just now.
@@ -224,7 +223,7 @@ impl<R: BatchReader> Scheduler<R> {
         Ok(())
     }
 
-    fn outcome(&self, job: Job, result: PageResult) -> PageOutcome {
+    fn outcome(&self, job: &Job, result: PageResult) -> PageOutcome {
         let size = job.page.pixels.as_ref().map(|image| image.dimensions());
         PageOutcome {
             id: job.page.id,

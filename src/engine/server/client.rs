@@ -203,8 +203,7 @@ impl Client {
                 ))
             }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::Final(format!(
-                "{told} (the key that it wants goes into {})",
-                API_KEY
+                "{told} (the key that it wants goes into {API_KEY})"
             )),
             StatusCode::NOT_FOUND => Failure::NotFound(format!(
                 "{told} (look at --server-url, which ends in /v1 for most servers, and at --model)"
