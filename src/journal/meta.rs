@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{
     line::Newer,
-    place::{beside, put_whole},
+    place::{beside, put_whole, resolve},
     resume::Retry,
 };
 use crate::record::{READABLE, SCHEMA};
@@ -138,7 +138,7 @@ impl Meta {
     /// # Errors
     /// The file is there, but can't be read or understood.
     pub fn read(journal: &Path) -> Result<Option<Self>> {
-        let path = Self::path(journal);
+        let path = Self::path(&resolve(journal));
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -184,10 +184,10 @@ impl Tally {
         (failures, shown)
     }
 
-    /// Pages that ended in a failure.
+    /// Pages that ended in a failure, in this run or in an earlier one.
     #[must_use]
     pub fn failed(&self) -> usize {
-        self.failed
+        self.failed + self.before.failed
     }
 
     /// Documents of which nothing is known yet.
