@@ -64,7 +64,7 @@ impl SingleReader for TextLayer {
                 });
             }
         };
-        let message = format!("{why}; --engine qwen reads the page from its pixels");
+        let message = format!("{why}; --engine qwen reads it from its pixels");
         Err(PageError::new(
             ErrorKind::Unsupported,
             Stage::Engine,

@@ -131,10 +131,10 @@ fn the_text_layer_is_the_content_and_an_image_has_none() {
         Some(std::fs::metadata(room.path("a.pdf")).unwrap().len())
     );
     assert_eq!(first.doc_id.as_ref().map(String::len), Some(64));
-    assert_eq!(
-        (records[1].status, records[1].content.as_deref()),
-        (Status::Ok, Some(""))
-    );
+    // As on a scan: a fallback is to read it.
+    let error = records[1].error.as_ref().unwrap();
+    assert_eq!(error.kind, ErrorKind::Unsupported);
+    assert!(error.message.contains("text layer is empty"), "{error}");
     let error = records[2].error.as_ref().unwrap();
     assert_eq!(
         (error.kind, error.stage),
