@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use candle_core::{D, DType, Device, Tensor};
 use image::RgbImage;
 use omnidocs::{
@@ -10,7 +10,7 @@ use omnidocs::{
         generator::{GenerateOptions, Generator},
         model::{SequenceSlice, VisionLanguageModel},
         sampler::Sampling,
-        sequence::Sequence,
+        sequence::{Ending, Sequence},
         tokenizer::Prompt,
     },
     models::qwen3_vl::{Qwen3Vl, patches::patchify},
@@ -195,6 +195,9 @@ fn unread(
 }
 
 /// Reads `pages` of 64 × 64 pixels for `steps` runs of the decoder each, `batch` at a time, and prints nothing.
+///
+/// # Errors
+/// What was read of a device is no token.
 pub fn steps(
     folder: &Path,
     hardware: &Hardware,
@@ -206,6 +209,7 @@ pub fn steps(
     let model = without_end(folder, hardware)?;
     let prompt = model.tokenizer.prompt(INSTRUCTION)?;
     let page = noise((64, 64));
+    let vocab = model.config.text.vocab_size as u32;
     let mut generator = Generator::new(model)?;
     generator.pipelined = pipelined;
     for _ in 0..pages.div_ceil(batch) {
@@ -214,7 +218,11 @@ pub fn steps(
             advance(&mut generator, &mut sequences)?;
         }
         for sequence in sequences {
-            generator.finish(sequence, omnidocs::generation::sequence::Ending::Length);
+            let answer = generator.finish(sequence, Ending::Length);
+            let early = answer.tokens.iter().find(|&&token| token >= vocab);
+            if let Some(token) = early {
+                bail!("{token:#x} was read, which is no token: its copy had not arrived");
+            }
         }
     }
     Ok(())
