@@ -5,12 +5,12 @@
 #     PARTS='8b peers oom' bash .cuda/device.sh              the 8B shape, transformers on the same GPU, too little memory
 #
 # Each part has its own time limit, and none stops the next. OUT is for what comes of it (/tmp/out), WORK for weights of up to
-# 20 GB (/tmp/work). Wants python3 with PyTorch for CUDA 13, whose libraries are used, transformers and Pillow.
+# 20 GB (/tmp/weights). Wants python3 with PyTorch for CUDA 13, whose libraries are used, transformers and Pillow.
 # DEVICE=cpu rehearses the parts that need no GPU; SHAPE=tiny takes small weights for all shapes.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 out=${OUT:-/tmp/out}
-work=${WORK:-/tmp/work}
+work=${WORK:-/tmp/weights}
 device=${DEVICE:-cuda}
 side=${SIDE:-1024}
 tokens=${TOKENS:-96}
