@@ -12,11 +12,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use source::{Edges, File, Import, Source};
 
 /// A room, which is a file or a folder of `src`, and its floor. A room uses no room above it.
-const FLOORS: [(&str, u8); 35] = [
+const FLOORS: [(&str, u8); 36] = [
     ("main", 9),
     ("lib", 9),
     ("commands", 8),
     ("run", 7),
+    ("reader", 7),
     ("config", 7),
     ("cli", 6),
     ("progress", 6),
