@@ -55,14 +55,12 @@ const CANDLE: [&str; 3] = ["nn", "generation", "models"];
 const MAX_LINES: usize = 450;
 
 #[test]
-#[ignore = "src does not hold this yet"]
 fn no_files_import_each_other_in_a_circle() {
     let source = Source::read();
     assert_none(&circles(&source.edges()));
 }
 
 #[test]
-#[ignore = "src does not hold this yet"]
 fn no_rooms_import_each_other_in_a_circle() {
     let mut rooms = Edges::new();
     for (from, to) in Source::read().edges() {
@@ -74,7 +72,6 @@ fn no_rooms_import_each_other_in_a_circle() {
 }
 
 #[test]
-#[ignore = "src does not hold this yet"]
 fn no_room_imports_one_on_a_higher_floor() {
     let floor = |file: &str| {
         let row = FLOORS.iter().find(|(name, _)| *name == room(file));
