@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 /// Default of `--max-new-tokens`.
 pub const MAX_NEW_TOKENS: usize = 4096;
+/// The model that is read with on a CUDA device, unless `--model` says otherwise.
+pub const CUDA_MODEL: &str = "Qwen/Qwen3-VL-8B-Instruct";
+/// The model that is read with on a CPU, unless `--model` says otherwise.
+pub const CPU_MODEL: &str = "Qwen/Qwen3-VL-2B-Instruct";
 /// Default of `--dpi`.
 pub const DPI: f64 = 200.0;
 /// What the model's own limit is capped at, unless `--max-pixels` says otherwise.

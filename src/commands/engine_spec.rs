@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cancel::Cancel,
-    config::{CPU_MODEL, CUDA_MODEL, Settings},
+    config::Settings,
     engine::{
         Engine, OneSlot, SingleReader,
         fallback::Fallback,
@@ -23,7 +23,7 @@ use crate::{
     journal::{OutputSettings, Target},
     models::{self, identity::identity, spec::ModelSpec},
     nn::{self, device::Hardware},
-    options::{DraftChoice, EngineChoice, ProgressChoice, Verbosity},
+    options::{CPU_MODEL, CUDA_MODEL, DraftChoice, EngineChoice, ProgressChoice, Verbosity},
     page::{Needs, PixelBudget},
     progress::RunInfo,
     tesseract::Tesseract,

@@ -1,7 +1,7 @@
 //! Numbers and names that make no sense, told by the flag that they were typed with.
 
-use super::{CPU_MODEL, wrong};
-use crate::{cli, exit::UsageError};
+use super::usage::usage_error;
+use crate::{cli, exit::UsageError, options::CPU_MODEL};
 
 const MOST_RETRIES: u32 = 100;
 /// Of any time that is typed, in seconds: a year.
@@ -15,10 +15,10 @@ const MOST_PIXELS: u64 = 1 << 28;
 pub(super) fn model(model: &cli::ModelArgs) -> Result<(), UsageError> {
     let cli::ModelArgs { temperature, .. } = model;
     if model.max_new_tokens == 0 {
-        return wrong("--max-new-tokens 0 leaves no room for an answer; use 1 or more");
+        return usage_error("--max-new-tokens 0 leaves no room for an answer; use 1 or more");
     }
     if !(1..=MOST_TOGETHER).contains(&model.batch_size) {
-        return wrong(format!(
+        return usage_error(format!(
             "--batch-size {} is not between 1 and {MOST_TOGETHER}",
             model.batch_size
         ));
@@ -26,23 +26,25 @@ pub(super) fn model(model: &cli::ModelArgs) -> Result<(), UsageError> {
     if let Some(threads) = model.threads
         && !(1..=MOST_THREADS).contains(&threads)
     {
-        return wrong(format!(
+        return usage_error(format!(
             "--threads {threads} is not between 1 and {MOST_THREADS}"
         ));
     }
     if let Some(fallback) = model.fallback
         && fallback == model.engine
     {
-        return wrong("--fallback names the engine that --engine names too; leave one of them out");
+        return usage_error(
+            "--fallback names the engine that --engine names too; leave one of them out",
+        );
     }
     if model.tesseract_lang.split('+').any(str::is_empty) {
-        return wrong(format!(
+        return usage_error(format!(
             "--tesseract-lang {:?} is no list of languages; write one like eng or eng+deu",
             model.tesseract_lang
         ));
     }
     if !(temperature.is_finite() && *temperature >= 0.0) {
-        return wrong(format!(
+        return usage_error(format!(
             "--temperature {temperature} makes no sense; use 0 or more, like 0.7"
         ));
     }
@@ -51,7 +53,7 @@ pub(super) fn model(model: &cli::ModelArgs) -> Result<(), UsageError> {
         .as_deref()
         .is_some_and(|name| name.trim().is_empty())
     {
-        return wrong(format!(
+        return usage_error(format!(
             "--model is empty; name a folder or a Hugging Face id like {CPU_MODEL}"
         ));
     }
@@ -65,12 +67,12 @@ pub(super) fn run(run: &cli::RunArgs) -> Result<(), UsageError> {
         ..
     } = run;
     if *retries > MOST_RETRIES {
-        return wrong(format!(
+        return usage_error(format!(
             "--retries {retries} would keep a page forever; use {MOST_RETRIES} or less"
         ));
     }
     if !(*page_timeout > 0.0 && *page_timeout <= LONGEST_TIMEOUT) {
-        return wrong(format!(
+        return usage_error(format!(
             "--page-timeout {page_timeout} makes no sense; use a number of seconds above 0, like 600"
         ));
     }
@@ -80,7 +82,7 @@ pub(super) fn run(run: &cli::RunArgs) -> Result<(), UsageError> {
 pub(super) fn pages(pages: &cli::PageArgs) -> Result<(), UsageError> {
     let (least, most) = DPI_RANGE;
     if !(least..=most).contains(&pages.dpi) {
-        return wrong(format!(
+        return usage_error(format!(
             "--dpi {} is not between {least} and {most}; 200 is usual",
             pages.dpi
         ));
@@ -90,13 +92,13 @@ pub(super) fn pages(pages: &cli::PageArgs) -> Result<(), UsageError> {
         ("--max-pixels", pages.max_pixels),
     ] {
         if let Some(pixels) = pixels.filter(|&pixels| pixels > MOST_PIXELS) {
-            return wrong(format!(
+            return usage_error(format!(
                 "{flag} {pixels} is more than any model can see; use {MOST_PIXELS} or less"
             ));
         }
     }
     match (pages.min_pixels, pages.max_pixels) {
-        (Some(min), Some(max)) if max < min => wrong(format!(
+        (Some(min), Some(max)) if max < min => usage_error(format!(
             "--max-pixels {max} is below --min-pixels {min}; it must be at least as large"
         )),
         _ => Ok(()),

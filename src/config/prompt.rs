@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::wrong;
+use super::usage::usage_error;
 use crate::{exit::UsageError, options::OutputFormat};
 
 /// The prompt that was typed, or else the one of the format.
@@ -13,7 +13,7 @@ pub fn prompt(
 ) -> Result<String, UsageError> {
     let (flag, text) = match (text, file) {
         (Some(_), Some(_)) => {
-            return wrong("--prompt and --prompt-file are both given; use one of them");
+            return usage_error("--prompt and --prompt-file are both given; use one of them");
         }
         (Some(text), None) => ("--prompt".to_owned(), text),
         (None, Some(file)) => match fs::read_to_string(file) {
@@ -22,7 +22,7 @@ pub fn prompt(
                 text.trim_end().to_owned(),
             ),
             Err(error) => {
-                return wrong(format!(
+                return usage_error(format!(
                     "--prompt-file {}: it can't be read: {error}",
                     file.display()
                 ));
@@ -31,7 +31,7 @@ pub fn prompt(
         (None, None) => return Ok(format.default_prompt().to_owned()),
     };
     if text.trim().is_empty() {
-        return wrong(format!(
+        return usage_error(format!(
             "{flag} is empty; leave it out to ask for {}",
             format_name(format)
         ));

@@ -2,7 +2,7 @@
 
 use std::env;
 
-use super::wrong;
+use super::usage::usage_error;
 use crate::{exit::UsageError, shard::Shard};
 
 /// How many parts there are, where the scheduler doesn't say.
@@ -40,7 +40,7 @@ fn of_scheduler(get: Variables) -> Result<Option<Assigned>, UsageError> {
     } else if get(aws).is_some() {
         counted_from_zero(get, aws, &["AWS_BATCH_JOB_ARRAY_SIZE", SHARDS]).map(Some)
     } else if let Some(count) = get(SHARDS) {
-        wrong(format!(
+        usage_error(format!(
             "{SHARDS}={count} says how many parts there are, but nothing says which of them this is; give --shard I/{count}"
         ))
     } else {
@@ -62,7 +62,7 @@ fn slurm(get: Variables) -> Result<Assigned, UsageError> {
     ];
     let by = format!("SLURM_ARRAY_TASK_ID={task} of {count} from {first} to {last}");
     if count < 2 {
-        return wrong(format!(
+        return usage_error(format!(
             "{by}: one task alone does not tell how many parts there are; give --shard I/N, or --shard 1/1 to read all"
         ));
     }
@@ -73,7 +73,7 @@ fn slurm(get: Variables) -> Result<Assigned, UsageError> {
         Some((place, there)) if there == task && first + tasks * step == last => {
             assigned(place, count, by)
         }
-        _ => wrong(format!(
+        _ => usage_error(format!(
             "{by}: these tasks are not evenly spaced, so they may be what is left of a larger array; give --shard I/N"
         )),
     }
@@ -83,7 +83,7 @@ fn slurm(get: Variables) -> Result<Assigned, UsageError> {
 fn counted_from_zero(get: Variables, index: &str, counts: &[&str]) -> Result<Assigned, UsageError> {
     let place = number(get, index)?;
     let Some(name) = counts.iter().find(|name| get(name).is_some()) else {
-        return wrong(format!(
+        return usage_error(format!(
             "{index}={place} says which part this is, but not of how many; set {SHARDS}, or give --shard I/N"
         ));
     };
@@ -94,7 +94,7 @@ fn counted_from_zero(get: Variables, index: &str, counts: &[&str]) -> Result<Ass
 fn assigned(place: u32, count: u32, by: String) -> Result<Assigned, UsageError> {
     match Shard::new(place.saturating_add(1), count) {
         Ok(shard) => Ok(Assigned { shard, by }),
-        Err(error) => wrong(format!("{by}: {error}; give --shard I/N")),
+        Err(error) => usage_error(format!("{by}: {error}; give --shard I/N")),
     }
 }
 
@@ -102,10 +102,10 @@ fn number(get: Variables, name: &str) -> Result<u32, UsageError> {
     let value = get(name).unwrap_or_default();
     match value.parse() {
         Ok(number) => Ok(number),
-        Err(_) if value.is_empty() => wrong(format!(
+        Err(_) if value.is_empty() => usage_error(format!(
             "{name} is not set, though other variables of its scheduler are; give --shard I/N"
         )),
-        Err(_) => wrong(format!("{name}={value} is not a number; give --shard I/N")),
+        Err(_) => usage_error(format!("{name}={value} is not a number; give --shard I/N")),
     }
 }
 

@@ -4,7 +4,7 @@ use std::{env, time::Duration};
 
 use ureq::http::{Uri, header::HeaderValue};
 
-use super::wrong;
+use super::usage::usage_error;
 use crate::{
     cli,
     engine::server::{API_KEY, ApiKey, Server},
@@ -24,12 +24,12 @@ pub(super) fn server(typed: &cli::ServerArgs) -> Result<Option<Server>, UsageErr
         ..
     } = *typed;
     if !(1..=MOST_REQUESTS).contains(&concurrency) {
-        return wrong(format!(
+        return usage_error(format!(
             "--concurrency {concurrency} is not between 1 and {MOST_REQUESTS}"
         ));
     }
     if !(0.0..=super::check::LONGEST_TIMEOUT).contains(&server_wait) {
-        return wrong(format!(
+        return usage_error(format!(
             "--server-wait {server_wait} makes no sense; use a number of seconds, like 600"
         ));
     }
@@ -52,17 +52,17 @@ fn base(typed: &str) -> Result<String, UsageError> {
     });
     // Anywhere: a password with a slash in it looks like a path.
     if typed.contains('@') {
-        return wrong(format!(
+        return usage_error(format!(
             "--server-url has a name or a password in it; put the server's key into {API_KEY} instead"
         ));
     }
     if typed.contains(['?', '#']) {
-        return wrong(format!(
+        return usage_error(format!(
             "--server-url ends at its path, without a ? or #; if the server wants a key, put that into {API_KEY}"
         ));
     }
     let Some((scheme, authority, path)) = parts else {
-        return wrong(format!(
+        return usage_error(format!(
             "--server-url {typed:?} is no address of a server; write one like http://host:8000/v1"
         ));
     };
@@ -77,7 +77,7 @@ fn key() -> Result<Option<ApiKey>, UsageError> {
     }
     let key = ApiKey::new(key);
     if HeaderValue::from_str(&key.header()).is_err() {
-        return wrong(format!(
+        return usage_error(format!(
             "{API_KEY} has characters that no key has; is it a file's whole content?"
         ));
     }

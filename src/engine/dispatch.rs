@@ -8,10 +8,10 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, unbounded};
 
-use super::{Engine, PageSource};
+use super::Engine;
 use crate::{
     page::{PageOutcome, PreparedPage},
-    source::Next,
+    source::{Next, PageSource},
 };
 
 /// What an engine tells whoever deals pages to it.

@@ -9,13 +9,13 @@ use anyhow::Result;
 use crossbeam_channel::{Receiver, Select, unbounded};
 
 use super::{
-    Engine, PageSource,
+    Engine,
     dispatch::{self, EngineEvent, PageSender},
 };
 use crate::{
     error::PageError,
     page::{DeviceStats, EngineInfo, Needs, PageId, PageOutcome, PreparedPage, Warning},
-    source::Next,
+    source::{Next, PageSource},
 };
 
 /// So many pages wait for the second engine at most; then the first one gets no more.

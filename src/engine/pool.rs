@@ -15,12 +15,12 @@ use crossbeam_channel::{Receiver, Select, unbounded};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::{
-    Engine, PageSource,
+    Engine,
     dispatch::{self, EngineEvent, PageSender},
 };
 use crate::{
     page::{DeviceStats, EngineInfo, Needs, PageId, PageOutcome, PreparedPage},
-    source::Next,
+    source::{Next, PageSource},
 };
 
 /// Reads with several engines at the same time.

@@ -14,7 +14,7 @@ use anyhow::{Result, bail};
 use crossbeam_channel::Select;
 
 use super::{
-    Attempt, BatchReader, Engine, PageResult, PageSource,
+    Attempt, BatchReader, Engine, PageResult,
     recovery::{History, Step},
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     error::{self, ErrorKind, PageError, Stage},
     page::{EngineInfo, Needs, PageId, PageOutcome, PreparedPage},
     prepare::resize::shrink,
-    source::Next,
+    source::{Next, PageSource},
 };
 
 /// How much trouble is taken over a page.

@@ -101,3 +101,15 @@ pub(super) fn is_full(error: &io::Error) -> bool {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
     )
 }
+
+/// The hub can't be asked now, and the cache does not have what was asked for.
+#[derive(Debug)]
+pub struct Unreachable(pub(super) String);
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unreachable {}

@@ -9,13 +9,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use hf_hub::{
-    CacheRepo,
-    api::sync::{Api, ApiBuilder},
-};
+use hf_hub::CacheRepo;
 use serde::Deserialize;
 
-use super::{FetchProgress, Hub, failure::Failure, name::ModelName, transfer::Transfer};
+use super::{
+    failure::Failure, name::ModelName, origin::Hub, progress::FetchProgress, transfer::Transfer,
+};
 use crate::model_files::{
     INDEX, OPTIONAL, REQUIRED, WEIGHTS, describe_instead, is_plain, weight_names,
 };
@@ -83,16 +82,6 @@ impl Sibling {
     /// Whether `path` is this file, as far as its size tells.
     fn is_at(&self, path: &Path) -> bool {
         length(path).is_some_and(|length| self.size.is_none_or(|size| size == length))
-    }
-}
-
-impl Hub {
-    fn api(&self) -> Result<Api, Failure> {
-        Ok(ApiBuilder::from_cache(self.cache.clone())
-            .with_endpoint(self.endpoint.clone())
-            .with_token(self.token.clone())
-            .with_user_agent("omnidocs", env!("CARGO_PKG_VERSION"))
-            .build()?)
     }
 }
 

@@ -12,7 +12,7 @@ use hf_hub::{
 };
 use indicatif::DecimalBytes;
 
-use super::{FetchProgress, failure::Failure};
+use super::{failure::Failure, progress::FetchProgress};
 use crate::{
     terminal::{self, printable},
     words::human,

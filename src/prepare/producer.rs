@@ -5,10 +5,7 @@ use std::{
     io::{self, Read},
     ops::ControlFlow,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Instant, SystemTime},
 };
 
@@ -17,10 +14,11 @@ use rayon::ThreadPool;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Done, Settings, Slot,
     decoder::{Decoder, DocumentRequest, PageRequest},
+    done::{Done, SkipCounts},
     draft::Drafts,
     failure::{not_opened, unreadable},
+    settings::Settings,
 };
 use crate::{
     backoff::retry,
@@ -46,14 +44,13 @@ pub(super) struct Producer {
     pub(super) skipped: Arc<SkipCounts>,
 }
 
-/// Documents and pages that gave no page, since they need not be read.
-#[derive(Debug, Default)]
-pub struct SkipCounts {
-    unselected_documents: AtomicU64,
-    copies: AtomicU64,
-    elsewhere: AtomicU64,
-    done_documents: AtomicU64,
-    done_pages: AtomicU64,
+/// What the producer hands out, in input order.
+#[derive(Debug)]
+pub(super) enum Slot {
+    /// A page, and where its preparation will come from.
+    Page(PageRef, Receiver<Preparation>),
+    /// There are no more pages.
+    End,
 }
 
 /// What is left of a document.
@@ -311,51 +308,6 @@ impl Producer {
             .note_checksum(&document.path, &metadata, begin, &checksum);
         document.doc_id = Some(checksum);
         Format::identify(&head)
-    }
-}
-
-impl SkipCounts {
-    /// Documents without any of the selected pages.
-    #[must_use]
-    pub fn unselected(&self) -> u64 {
-        self.unselected_documents.load(Ordering::Relaxed)
-    }
-
-    /// Documents that have the bytes of others.
-    #[must_use]
-    pub fn copies(&self) -> u64 {
-        self.copies.load(Ordering::Relaxed)
-    }
-
-    /// Documents that are left to other runs.
-    #[must_use]
-    pub fn elsewhere(&self) -> u64 {
-        self.elsewhere.load(Ordering::Relaxed)
-    }
-
-    /// Documents all of whose pages are done.
-    #[must_use]
-    pub fn done_documents(&self) -> u64 {
-        self.done_documents.load(Ordering::Relaxed)
-    }
-
-    /// Pages that are done.
-    #[must_use]
-    pub fn done_pages(&self) -> u64 {
-        self.done_pages.load(Ordering::Relaxed)
-    }
-
-    /// Documents that gave no page.
-    fn documents(&self) -> u64 {
-        [
-            &self.unselected_documents,
-            &self.copies,
-            &self.elsewhere,
-            &self.done_documents,
-        ]
-        .map(|count| count.load(Ordering::Relaxed))
-        .iter()
-        .sum()
     }
 }
 

@@ -6,6 +6,7 @@ mod folder;
 mod fp8;
 mod not_finite;
 mod parity;
+mod positions;
 mod quantized;
 mod spec;
 mod together;
@@ -15,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 use image::RgbImage;
 use omnidocs::{
     generation::{
@@ -58,6 +59,18 @@ fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("examples")
         .join(name)
+}
+
+fn max_difference(a: &Tensor, b: &Tensor) -> f32 {
+    assert_eq!(a.dims(), b.dims());
+    (a - b)
+        .unwrap()
+        .abs()
+        .unwrap()
+        .max_all()
+        .unwrap()
+        .to_scalar()
+        .unwrap()
 }
 
 fn read_json<T: DeserializeOwned>(name: &str) -> T {

@@ -39,12 +39,12 @@ pub use self::{
     models::find_model,
     settings::{API_KEY, ApiKey, Server},
 };
-use super::{Engine, PageSource, qwen::Task, scheduler::Policy};
+use super::{Engine, qwen::Task, scheduler::Policy};
 use crate::{
     cancel::{Cancel, Reason},
     error::{ErrorKind, PageError, Stage},
     page::{EngineInfo, Needs, PageId, PageOutcome, PreparedPage},
-    source::Next,
+    source::{Next, PageSource},
 };
 
 /// Reads pages by asking a server.

@@ -1,0 +1,118 @@
+//! The folder of a model: its small files first, then its weights.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::{
+    failure::Unreachable,
+    fetch::{Fetch, Listing},
+    name::ModelName,
+    origin::Hub,
+    progress::FetchProgress,
+};
+
+/// A model whose small files are here; its weights may not be yet.
+#[derive(Debug)]
+pub struct SmallFiles {
+    folder: PathBuf,
+    weights: Weights,
+}
+
+/// Where a model's weights are.
+#[derive(Debug)]
+enum Weights {
+    /// In its folder, or nowhere.
+    Here,
+    /// On the hub, as far as they are not in the folder.
+    OnHub(Box<Fetch>),
+    /// On the hub, out of reach.
+    OutOfReach(anyhow::Error),
+}
+
+impl SmallFiles {
+    /// The folder that holds them.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Fetches what is missing of the weights, and returns the folder.
+    ///
+    /// # Errors
+    /// As [`model_folder`].
+    pub fn fetch_weights(self) -> Result<PathBuf> {
+        match self.weights {
+            Weights::Here => {}
+            Weights::OnHub(mut fetch) => fetch.weights()?,
+            Weights::OutOfReach(error) => return Err(error),
+        }
+        Ok(self.folder)
+    }
+}
+
+/// The folder of `model`: an existing folder as it is, or the snapshot of `owner/name[@revision]` in the hub's cache.
+///
+/// What the cache lacks is fetched; an interrupted download continues; of several processes that ask for the same
+/// model at once, one fetches and the others wait. If the hub can't be reached and the cache holds the whole
+/// snapshot, that is used, with a warning.
+///
+/// # Errors
+/// No such folder or model, no network, no permission, no space: each says what to do.
+pub fn model_folder(model: &str, progress: FetchProgress) -> Result<PathBuf> {
+    small_files(model, progress)?.fetch_weights()
+}
+
+/// The small files of `model`, by which it can be refused before its weights are fetched. Otherwise as [`model_folder`].
+///
+/// # Errors
+/// As there; [`Unreachable`] if the hub can't be asked and the cache does not have them.
+pub fn small_files(model: &str, progress: FetchProgress) -> Result<SmallFiles> {
+    if Path::new(model).is_dir() {
+        return Ok(SmallFiles {
+            folder: PathBuf::from(model),
+            weights: Weights::Here,
+        });
+    }
+    let model = ModelName::parse(model)?;
+    let hub = Hub::from_env()?;
+    if hub.offline {
+        let unreachable = |error| {
+            anyhow::Error::new(Unreachable(format!(
+                "HF_HUB_OFFLINE is set and the cache can't give {model}: run once without it, or pass a folder with --model DIR: {error:#}"
+            )))
+        };
+        let folder = hub.cached(&model).map_err(unreachable)?;
+        let weights = Hub::check_whole(&folder).map_err(unreachable);
+        return Ok(SmallFiles {
+            folder,
+            weights: weights.map_or_else(Weights::OutOfReach, |()| Weights::Here),
+        });
+    }
+    match Listing::ask(&hub, &model) {
+        Ok(listing) => {
+            let mut fetch = Fetch::new(hub, model, listing, progress)?;
+            fetch.small_files()?;
+            Ok(SmallFiles {
+                folder: fetch.folder().to_owned(),
+                weights: Weights::OnHub(Box::new(fetch)),
+            })
+        }
+        Err(failure) if failure.may_pass() => {
+            let Ok(folder) = hub.cached(&model) else {
+                return Err(hub.explain(&model, &model.to_string(), failure));
+            };
+            let weights = if Hub::check_whole(&folder).is_ok() {
+                tracing::warn!(
+                    "{}: {failure}; using {model} as it is in the cache",
+                    hub.host()
+                );
+                Weights::Here
+            } else {
+                Weights::OutOfReach(hub.explain(&model, &model.to_string(), failure))
+            };
+            Ok(SmallFiles { folder, weights })
+        }
+        Err(failure) => Err(hub.explain(&model, &model.to_string(), failure)),
+    }
+}

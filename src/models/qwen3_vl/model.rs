@@ -1,0 +1,163 @@
+//! The whole model: from a page and a prompt to logits.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use candle_core::{Device, Tensor};
+use image::RgbImage;
+
+use super::{
+    config::Config,
+    patches::patchify,
+    positions::{Position, prompt_positions},
+    text::{Deepstack, TextModel},
+    vision::VisionTower,
+};
+use crate::{
+    generation::{
+        kv_cache::KvCache,
+        model::{Prefilled, SequenceSlice, VisionLanguageModel},
+        tokenizer::{ChatTokenizer, ModelTokens, Prompt},
+    },
+    nn::{precision::Precision, quantized::QuantizedFile, weights::Weights},
+};
+
+/// Name of the token that stands for one merged patch.
+const IMAGE_TOKEN: &str = "<|image_pad|>";
+
+/// A model that is ready to read.
+pub struct Qwen3Vl {
+    /// What the folder's JSON files say.
+    pub config: Config,
+    /// Makes prompts and decodes answers.
+    pub tokenizer: ChatTokenizer,
+    /// Pixels to embeddings.
+    pub vision: VisionTower,
+    /// Embeddings to logits.
+    pub text: TextModel,
+    device: Device,
+    precision: Precision,
+}
+
+impl Qwen3Vl {
+    /// Loads the model in `folder`, in the published layout, to `device`, in `precision`. Quantized weights are taken from
+    /// `quantized`, and kept there if they are not yet.
+    ///
+    /// # Errors
+    /// A file is missing or damaged, or the files don't fit each other; the error names the tensor or field.
+    pub fn load(
+        folder: &Path,
+        device: &Device,
+        precision: Precision,
+        quantized: Option<QuantizedFile>,
+    ) -> Result<Self> {
+        let config = Config::read(folder)?;
+        let tokens = ModelTokens {
+            image_token: IMAGE_TOKEN,
+            image_token_id: config.image_token_id,
+            vocab_size: config.text.vocab_size,
+        };
+        let tokenizer = ChatTokenizer::open(folder, tokens)?;
+        let weights = Weights::open(folder, device, precision, quantized)?;
+        let model = Self {
+            vision: VisionTower::load(&weights, &config.vision)?,
+            text: TextModel::load(&weights, &config.text)?,
+            config,
+            tokenizer,
+            device: device.clone(),
+            precision,
+        };
+        weights.keep_quantized();
+        Ok(model)
+    }
+}
+
+impl VisionLanguageModel for Qwen3Vl {
+    fn prefill(
+        &self,
+        page: &RgbImage,
+        prompt: &Prompt,
+        max_new_tokens: usize,
+        cache: &mut KvCache,
+    ) -> Result<Prefilled> {
+        let activations = self.precision.activations();
+        let (patches, grid) = patchify(page, &self.config, &self.device, activations)?;
+        let merged = grid.merged(self.config.vision.spatial_merge_size);
+        let tokens = prompt.tokens(merged.len());
+        let context = self.config.text.max_position_embeddings;
+        ensure!(
+            tokens.len() < context,
+            "the page and its prompt are {} tokens, but the model holds {context}; lower --max-pixels",
+            tokens.len()
+        );
+        let room = max_new_tokens.min(context - tokens.len());
+        let positions = prompt_positions(&tokens, self.config.image_token_id, &[merged])?;
+        let vision = self
+            .vision
+            .forward(&patches, grid)
+            .context("vision tower")?;
+
+        let start = prompt.image_start();
+        let text = self.text.embed(&Tensor::new(&*tokens, &self.device)?)?;
+        let after = start + merged.len();
+        let embeddings = Tensor::cat(
+            &[
+                &text.narrow(0, 0, start)?,
+                &vision.embeddings,
+                &text.narrow(0, after, tokens.len() - after)?,
+            ],
+            0,
+        )?;
+        cache.reset(tokens.len() + room)?;
+        let deepstack = Deepstack {
+            start,
+            features: &vision.deepstack,
+        };
+        let hidden = self.text.forward(
+            &embeddings,
+            &positions.tokens,
+            Some(&deepstack),
+            cache,
+            |_| (),
+        )?;
+        // Only the last token's logits are wanted; for all of them the product would cost as much as several layers.
+        let logits = self.text.logits(&hidden.narrow(0, tokens.len() - 1, 1)?)?;
+        Ok(Prefilled {
+            logits,
+            next: positions.next,
+            room,
+            prompt_tokens: tokens.len(),
+            image_tokens: merged.len(),
+        })
+    }
+
+    fn forward(&self, tokens: &Tensor, slices: &mut [SequenceSlice]) -> Result<Tensor> {
+        let x = self.text.embed(tokens)?;
+        // Text has the same position on all three axes.
+        let of_slice =
+            |slice: &SequenceSlice| (slice.position..).take(slice.tokens).map(|p| [p; 3]);
+        let positions: Vec<Position> = slices.iter().flat_map(of_slice).collect();
+        let hidden = self.text.forward_together(&x, &positions, slices)?;
+        Ok(self.text.logits(&hidden)?)
+    }
+
+    fn tokenizer(&self) -> &ChatTokenizer {
+        &self.tokenizer
+    }
+
+    fn eos_token_ids(&self) -> &[u32] {
+        &self.config.eos_token_ids
+    }
+
+    fn new_cache(&self) -> KvCache {
+        let config = &self.config.text;
+        let (kv_heads, head_dim) = (config.num_key_value_heads, config.head_dim);
+        let dtype = self.precision.cache(&self.device, kv_heads * head_dim);
+        let layers = config.num_hidden_layers;
+        KvCache::new(layers, kv_heads, head_dim, &self.device, dtype)
+    }
+
+    fn device(&self) -> &Device {
+        &self.device
+    }
+}

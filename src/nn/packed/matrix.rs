@@ -1,0 +1,241 @@
+//! A packed matrix, and which kernel multiplies it.
+
+use std::sync::Arc;
+
+use memmap2::Mmap;
+
+use super::{
+    avx2, avx512,
+    tiles::{BLOCK, LANES, Tiles},
+};
+use crate::nn::simd::{Avx2, Avx512Vnni};
+
+/// A matrix of weights, `(output, input)`.
+pub struct Packed {
+    tiles: Tiles,
+    kernel: Kernel,
+}
+
+/// What multiplies.
+#[derive(Clone, Copy)]
+enum Kernel {
+    Avx512(Avx512Vnni),
+    Avx2(Avx2),
+}
+
+impl Kernel {
+    /// The best one of this processor for matrices of this shape; none where Candle's products are better.
+    fn detect(output: usize, input: usize) -> Option<Self> {
+        if !output.is_multiple_of(LANES) {
+            return None;
+        }
+        if input.is_multiple_of(avx512::SPAN)
+            && let Some(token) = Avx512Vnni::detect()
+        {
+            return Some(Self::Avx512(token));
+        }
+        // Candle (0.11.1) has products of bytes, tiled too, for what comes between the two: AVX-VNNI.
+        let candle_has = is_x86_feature_detected!("avxvnni") && input.is_multiple_of(256);
+        if candle_has || !input.is_multiple_of(BLOCK) {
+            return None;
+        }
+        Avx2::detect().map(Self::Avx2)
+    }
+}
+
+impl Packed {
+    /// Whether this processor multiplies matrices of this shape so.
+    #[must_use]
+    pub fn is_supported(output: usize, input: usize) -> bool {
+        Kernel::detect(output, input).is_some()
+    }
+
+    /// `x·Wᵀ + bias` for `x` of shape `(rows, input)`: `(rows, output)`. `bias` is of shape `(output)`.
+    ///
+    /// # Panics
+    /// The shapes are others.
+    #[must_use]
+    pub fn multiply(&self, x: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+        match self.kernel {
+            Kernel::Avx512(token) => avx512::multiply(token, &self.tiles, x, bias),
+            Kernel::Avx2(token) => avx2::multiply(token, &self.tiles, x, bias),
+        }
+    }
+
+    /// How many bytes a matrix takes.
+    #[must_use]
+    pub fn size(output: usize, input: usize) -> usize {
+        Tiles::size(output, input)
+    }
+
+    /// From `blocks` as llama.cpp has them: of each row in turn, the scale as f16 and 32 signed bytes.
+    ///
+    /// `None` if the shape is not [supported](Self::is_supported), or the blocks are not those of such a matrix.
+    #[must_use]
+    pub fn new(blocks: &[u8], output: usize, input: usize) -> Option<Self> {
+        let kernel = Kernel::detect(output, input)?;
+        let tiles = Tiles::new(blocks, output, input)?;
+        Some(Self { tiles, kernel })
+    }
+
+    /// From the [bytes](Self::bytes) of such a matrix, which are in `file` from `start` on.
+    ///
+    /// `None` if the shape is not [supported](Self::is_supported), or they can't be there.
+    #[must_use]
+    pub fn mapped(file: &Arc<Mmap>, start: usize, output: usize, input: usize) -> Option<Self> {
+        let kernel = Kernel::detect(output, input)?;
+        let tiles = Tiles::mapped(file, start, output, input)?;
+        Some(Self { tiles, kernel })
+    }
+
+    /// What to keep of it.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.tiles.bytes()
+    }
+
+    /// Rows of the matrix.
+    #[must_use]
+    pub fn output(&self) -> usize {
+        self.tiles.output
+    }
+
+    /// Row `index`, `(input)`.
+    ///
+    /// # Panics
+    /// There is no such row.
+    pub fn row(&self, index: usize) -> impl Iterator<Item = f32> {
+        self.tiles.row(index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{
+        Device, Tensor,
+        quantized::{GgmlDType, QTensor},
+    };
+
+    use super::*;
+
+    fn random(shape: (usize, usize)) -> Tensor {
+        Tensor::randn(0_f32, 1.0, shape, &Device::Cpu).unwrap()
+    }
+
+    fn values(tensor: &Tensor) -> Vec<f32> {
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    /// A random matrix, packed, and as it is after it was quantized; none where the processor can't.
+    fn matrix(output: usize, input: usize) -> Option<(Packed, Tensor)> {
+        let blocks = QTensor::quantize(&random((output, input)), GgmlDType::Q8_0).unwrap();
+        let packed = Packed::new(&blocks.data().unwrap(), output, input)?;
+        Some((packed, blocks.dequantize(&Device::Cpu).unwrap()))
+    }
+
+    type Multiply = Box<dyn Fn(&Packed, &[f32], Option<&[f32]>) -> Vec<f32>>;
+
+    /// The ways in which this processor multiplies with such a matrix, and how far off a product of one activation is.
+    fn ways(input: usize) -> Vec<(Multiply, f32)> {
+        let mut ways: Vec<(Multiply, f32)> = vec![];
+        if let Some(token) = Avx512Vnni::detect()
+            && input.is_multiple_of(avx512::SPAN)
+        {
+            // Activations in 8 bits are off by 1/254 of the largest at most, in random directions: 0.008.
+            let multiply = move |packed: &Packed, x: &[f32], bias: Option<&[f32]>| {
+                avx512::multiply(token, &packed.tiles, x, bias)
+            };
+            ways.push((Box::new(multiply), 0.01));
+        }
+        if let Some(token) = Avx2::detect() {
+            // In 16 bits, by 1/65,534.
+            let multiply = move |packed: &Packed, x: &[f32], bias: Option<&[f32]>| {
+                avx2::multiply(token, &packed.tiles, x, bias)
+            };
+            ways.push((Box::new(multiply), 0.00003));
+        }
+        ways
+    }
+
+    #[test]
+    fn products_are_those_of_the_matrix_that_was_packed() {
+        // One stripe, an odd number of them, several parts, one row, as many as a weight is read for at a time and less,
+        // more than what is cached at a time, and the narrowest matrix; enough of each that chance is evened out.
+        for (output, input, rows) in [
+            (16, 256, 130),
+            (48, 512, 7),
+            (1040, 2048, 1),
+            (1040, 256, 530),
+            (1040, 288, 2),
+            (272, 1024, 3),
+            (272, 1024, 4),
+            (272, 1024, 5),
+            (64, 32, 66),
+        ] {
+            let Some((packed, dense)) = matrix(output, input) else {
+                continue;
+            };
+            let (x, bias) = (random((rows, input)), random((1, output)));
+            let wanted = x.matmul(&dense.t().unwrap()).unwrap();
+            let wanted = values(&wanted.broadcast_add(&bias).unwrap());
+            for (multiply, error) in ways(input) {
+                let found = multiply(&packed, &values(&x), Some(&values(&bias)));
+                let squares = found.iter().zip(&wanted).map(|(a, b)| (a - b).powi(2));
+                let off = squares.sum::<f32>() / wanted.len() as f32 / input as f32;
+                let off = off.sqrt();
+                assert!(found.len() == wanted.len() && off < error, "{off}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_comes_out_the_same_whatever_stands_beside_it() {
+        let Some((packed, _)) = matrix(48, 512) else {
+            return;
+        };
+        let x = values(&random((9, 512)));
+        for (multiply, _) in ways(512) {
+            let together = multiply(&packed, &x, None);
+            let alone = x.chunks(512).flat_map(|x| multiply(&packed, x, None));
+            assert!(alone.eq(together));
+        }
+    }
+
+    #[test]
+    fn products_with_what_is_not_finite_are_not_finite() {
+        let Some((packed, _)) = matrix(48, 512) else {
+            return;
+        };
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for (multiply, _) in ways(512) {
+                // Wherever it stands in a vector and in a row.
+                for at in [0, 8, 100, 511] {
+                    let mut x = vec![1.0; 2 * 512];
+                    x[512 + at] = bad;
+                    let products = multiply(&packed, &x, None);
+                    let (good, bad) = products.split_at(48);
+                    assert!(good.iter().all(|product| product.is_finite()));
+                    assert!(!bad.iter().any(|product| product.is_finite()), "{at}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_are_those_of_the_matrix_that_was_packed() {
+        let Some((packed, dense)) = matrix(32, 256) else {
+            return;
+        };
+        for index in [0, 15, 16, 31] {
+            let wanted: Vec<f32> = dense.get(index).unwrap().to_vec1().unwrap();
+            assert!(packed.row(index).eq(wanted));
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_such_a_matrix_is_refused() {
+        assert!(Packed::new(&[0; 34 * 16 * 7], 16, 256 - 16).is_none());
+        assert!(Packed::new(&[0; 34 * 16 * 8 - 1], 16, 256).is_none());
+        assert!(Packed::new(&[0; 34 * 15 * 8], 15, 256).is_none());
+    }
+}

@@ -1,0 +1,57 @@
+//! What is prepared, how far ahead, and where documents are decoded.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::Result;
+
+use super::{
+    decoder::{Decoder, Raster},
+    in_process::InProcess,
+    worker_pool::WorkerPool,
+};
+use crate::{page::Needs, page_selection::PageSelection, tesseract::Tesseract};
+
+/// What is prepared, and how far ahead.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How a page is turned into pixels.
+    pub raster: Raster,
+    /// The pages of each document; all if none.
+    pub selection: Option<PageSelection>,
+    /// What the engine looks at; nothing else is prepared.
+    pub needs: Needs,
+    /// What reads pages without a text layer for guesses at the engine's answer.
+    pub draft: Option<Tesseract>,
+    /// Number of threads, at least 1.
+    pub workers: usize,
+    /// At most this many pages are prepared before they are asked for.
+    pub prefetch: usize,
+    /// How often a page is tried again when what decodes it has crashed.
+    pub retries: u32,
+    /// A page that takes longer than this fails.
+    pub page_timeout: Duration,
+    /// Where documents are decoded.
+    pub decoder: DecoderChoice,
+}
+
+/// Where documents are decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DecoderChoice {
+    /// In worker processes of this program, `omnidocs`; see [`WorkerPool`].
+    Workers(PathBuf),
+    /// In this process, where a damaged document may end it; see [`InProcess`].
+    InProcess,
+}
+
+impl DecoderChoice {
+    /// Starts the decoder. One in worker processes gives up a page after `page_timeout`.
+    ///
+    /// # Errors
+    /// No process or thread can be started, or PDFium can't be loaded.
+    pub fn start(&self, page_timeout: Duration) -> Result<Arc<dyn Decoder>> {
+        Ok(match self {
+            Self::Workers(program) => Arc::new(WorkerPool::start(program.clone(), page_timeout)?),
+            Self::InProcess => Arc::new(InProcess::start()?),
+        })
+    }
+}
