@@ -1,4 +1,4 @@
-//! The values that options choose from.
+//! The values of options, and their defaults.
 
 use std::{fmt, str::FromStr};
 
@@ -24,7 +24,7 @@ pub const CONCURRENCY: usize = 8;
 /// Default of `--server-wait`, in seconds.
 pub const SERVER_WAIT: f64 = 600.0;
 
-/// What a page's content is written in.
+/// Format of a page's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum OutputFormat {
@@ -62,13 +62,13 @@ impl OutputFormat {
 /// `--engine`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum EngineChoice {
-    /// A Qwen3-VL model, from the page's pixels
+    /// A Qwen3-VL model in this program, from the page's pixels
     Qwen,
     /// A model behind an OpenAI-compatible server, from the page's pixels
     Server,
     /// The installed program `tesseract`, from the page's pixels
     Tesseract,
-    /// The text that a PDF carries, without a model
+    /// The text layer of a PDF, without a model
     TextLayer,
 }
 
@@ -77,14 +77,14 @@ pub enum EngineChoice {
 pub enum DeviceChoice {
     /// The first CUDA device if there is one, else the CPU.
     Auto,
-    /// The CPU, with its cores dealt out to so many instances, at least one.
+    /// The CPU, its cores divided among this many instances, at least one.
     Cpu(usize),
-    /// The CUDA devices with these numbers, from 0: at least one, none twice.
+    /// The CUDA devices with these numbers, counted from 0: at least one, none twice.
     Cuda(Vec<usize>),
 }
 
 /// More than any machine has cores.
-const MOST_INSTANCES: usize = 1024;
+const MAX_INSTANCES: usize = 1024;
 
 impl FromStr for DeviceChoice {
     type Err = String;
@@ -96,8 +96,8 @@ impl FromStr for DeviceChoice {
             ("cpu", "") => Ok(Self::Cpu(1)),
             ("cuda", "") => Ok(Self::Cuda(vec![0])),
             ("cpu", count) => match count.parse() {
-                Ok(count @ 1..=MOST_INSTANCES) => Ok(Self::Cpu(count)),
-                Ok(_) => Err(format!("cpu:N is for 1 to {MOST_INSTANCES} instances")),
+                Ok(count @ 1..=MAX_INSTANCES) => Ok(Self::Cpu(count)),
+                Ok(_) => Err(format!("cpu:N takes 1 to {MAX_INSTANCES} instances")),
                 Err(_) => Err(HOW.to_owned()),
             },
             ("cuda", numbers) => cuda(numbers),
@@ -106,14 +106,14 @@ impl FromStr for DeviceChoice {
     }
 }
 
-const HOW: &str = "write auto, cpu, cpu:N for N instances, cuda, or cuda:N or cuda:N,M,… for devices counted from 0";
+const HOW: &str = "use auto, cpu, cpu:N for N instances, cuda, or cuda:N or cuda:N,M,… for devices counted from 0";
 
 fn cuda(numbers: &str) -> Result<DeviceChoice, String> {
     let mut devices = Vec::new();
     for number in numbers.split(',') {
         let number = number.parse().map_err(|_| HOW.to_owned())?;
         if devices.contains(&number) {
-            return Err(format!("the device {number} is there twice"));
+            return Err(format!("device {number} is listed twice"));
         }
         devices.push(number);
     }
@@ -137,7 +137,7 @@ impl fmt::Display for DeviceChoice {
 /// `--dtype`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DTypeChoice {
-    /// The best for the device
+    /// bf16 on CUDA, q8_0 on a CPU
     Auto,
     /// 32-bit floats
     F32,
@@ -156,34 +156,34 @@ pub enum DTypeChoice {
 /// `--draft`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DraftChoice {
-    /// From what is there: the text layer and the answer so far
+    /// What is available: the text layer and the answer so far
     Auto,
-    /// From the page's text layer and the answer so far
+    /// The page's text layer and the answer so far
     TextLayer,
-    /// The same, and for pages without a text layer from what the installed program `tesseract` reads
+    /// The same; for pages without a text layer, what the installed `tesseract` reads
     Tesseract,
-    /// No guesses
+    /// No drafts
     Off,
 }
 
-/// `--retry`: which pages of earlier runs are read again.
+/// `--retry`: which pages of earlier runs to read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum RetryChoice {
     /// Pages that failed
     Failed,
-    /// Pages whose content the token budget ended; --max-new-tokens may be larger then
+    /// Pages cut off by --max-new-tokens, which may be larger now
     Truncated,
-    /// Pages whose content ran in a loop
+    /// Pages whose answer repeats itself
     Repetition,
 }
 
 /// `--lock`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum LockChoice {
-    /// A lock of the operating system, which ends with the process
+    /// An operating system lock, released when the process ends
     #[default]
     Os,
-    /// A file beside the output, for file systems without locks
+    /// A lock file beside the output, for file systems without locks
     File,
 }
 
@@ -192,7 +192,7 @@ pub enum LockChoice {
 pub enum ProgressChoice {
     /// A bar on a terminal, else plain
     Auto,
-    /// A bar that moves
+    /// A moving bar
     Bar,
     /// A line every 30 seconds
     Plain,
@@ -209,6 +209,6 @@ pub enum Verbosity {
     Normal,
     /// Also a line for each page.
     Pages,
-    /// Also what happens inside.
+    /// Also debug messages.
     Debug,
 }
