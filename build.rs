@@ -108,7 +108,7 @@ fn provide(folder: &Path) -> Result<(), String> {
                 given.display()
             )
         })?;
-        return keep(&destination, &library);
+        return write_if_changed(&destination, &library);
     }
     let target = format!(
         "{}-{}",
@@ -138,7 +138,7 @@ fn provide(folder: &Path) -> Result<(), String> {
             )
         })
     })?;
-    keep(&destination, &library)?;
+    write_if_changed(&destination, &library)?;
     // What is left there is only clutter.
     let _ = fs::remove_dir_all(&scratch);
     Ok(())
@@ -259,7 +259,7 @@ fn empty(folder: &Path) -> Result<(), String> {
 }
 
 /// Writes the library unless the same bytes are there already, so that nothing is built again for nothing.
-fn keep(destination: &Path, library: &[u8]) -> Result<(), String> {
+fn write_if_changed(destination: &Path, library: &[u8]) -> Result<(), String> {
     if fs::read(destination).is_ok_and(|there| there == library) {
         return Ok(());
     }

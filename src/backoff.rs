@@ -44,8 +44,8 @@ impl Backoff {
     }
 }
 
-/// Does `work`, and again up to `retries` times as long as it ends in an error that [may pass](PageError::may_pass) and
-/// nobody cancels. Returns how it ended, and how often it was tried.
+/// Runs `work`, and retries it up to `retries` times while it fails with an error that [may pass](PageError::may_pass),
+/// unless cancelled. Returns the last result and the number of attempts.
 pub fn retry<T>(
     retries: u32,
     cancel: &Cancel,
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_pass_is_tried_again_after_a_pause_and_nothing_else_is() {
+    fn retry_repeats_transient_errors_only() {
         use ErrorKind::{Crashed, Encrypted, OutOfMemory, Server, Timeout};
         let begin = Instant::now();
         assert_eq!(after(&[Server, Crashed], 2), (Ok(()), 3));
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn who_cancels_ends_the_pauses() {
+    fn cancel_ends_backoff_pauses() {
         let cancel = Cancel::default();
         cancel.cancel(Reason::Stopped);
         let (result, attempts) = retry(9, &cancel, || -> Result<(), _> {
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_grow_by_two_have_jitter_and_an_end() {
+    fn backoff_doubles_with_jitter_up_to_a_maximum() {
         let draw = |_| {
             let mut backoff = Backoff::default();
             (0..12).map(|_| backoff.pause()).collect()

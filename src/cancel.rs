@@ -159,7 +159,7 @@ impl Cancel {
     /// # Errors
     /// Cancelled meanwhile, with the child still running; or the system has no status of it.
     pub fn wait_child(&self, child: &mut Child) -> io::Result<Result<ExitStatus, Reason>> {
-        const LONGEST: Duration = Duration::from_millis(50);
+        const MAX_PAUSE: Duration = Duration::from_millis(50);
         let mut pause = Duration::from_micros(200);
         loop {
             if let Some(status) = child.try_wait()? {
@@ -168,7 +168,7 @@ impl Cancel {
             if let Err(reason) = self.sleep(pause) {
                 return Ok(Err(reason));
             }
-            pause = (pause * 2).min(LONGEST);
+            pause = (pause * 2).min(MAX_PAUSE);
         }
     }
 
@@ -212,7 +212,7 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(20);
 
     #[test]
-    fn a_wait_ends_at_once_when_it_is_cancelled_whoever_cancels() {
+    fn cancel_ends_a_wait_at_once() {
         let run = Cancel::default();
         let part = run.child();
         let (_sender, nothing) = unbounded::<()>();
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_cancelled_without_the_whole() {
+    fn cancelling_a_child_token_leaves_its_parent() {
         let run = Cancel::default();
         let part = run.child();
         part.cancel(Reason::Stopped);
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_ends_waits_and_what_is_there_is_received_all_the_same() {
+    fn deadline_ends_waits_but_ready_messages_are_received() {
         let late = Cancel::default().until(Instant::now() + SHORT);
         assert_eq!(late.reason(), None);
         assert_eq!(late.sleep(LONG), Err(Reason::Deadline));
@@ -261,7 +261,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_child_is_waited_for_until_it_ends_or_there_is_no_more_time() {
+    fn waiting_for_a_child_ends_with_it_or_at_the_deadline() {
         let start = |command: &str| {
             let mut shell = std::process::Command::new("sh");
             shell.args(["-c", command]).spawn().unwrap()

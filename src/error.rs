@@ -1,7 +1,7 @@
-//! The error of one page: typed, recorded, never the end of a run.
+//! The error of one page: typed, recorded, never fatal to the run.
 //!
-//! What ends a run is an [`anyhow::Error`] with context; what costs one page or one document is a [`PageError`],
-//! which becomes the `error` field of that page's record.
+//! An [`anyhow::Error`] with context ends a run. A [`PageError`] costs one page or one document, and becomes the
+//! `error` field of its record.
 
 use std::{
     fmt,
@@ -14,15 +14,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
-    /// The file is missing, empty, damaged or may not be read.
+    /// The file is missing, empty, damaged or not readable.
     Unreadable,
-    /// The PDF wants a password.
+    /// The PDF needs a password.
     Encrypted,
     /// The file is not a PDF or an image of a known format.
     Unsupported,
-    /// The page or image is larger than can be decoded safely.
+    /// The page or image is too large to decode safely.
     TooLarge,
-    /// The page could not be turned into pixels.
+    /// The page could not be rendered.
     Render,
     /// A deadline passed.
     Timeout,
@@ -36,7 +36,7 @@ pub enum ErrorKind {
     Crashed,
 }
 
-/// Where in the data flow a page failed.
+/// The stage in which a page failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
@@ -54,14 +54,14 @@ pub enum Stage {
 pub struct PageError {
     /// The kind, for programs.
     pub kind: ErrorKind,
-    /// What happened and what to do, for people; names no path, since the record does.
+    /// What happened and what to do, for people; without the path, which the record has.
     pub message: String,
-    /// Where it happened.
+    /// The stage.
     pub stage: Stage,
 }
 
 impl PageError {
-    /// An error of `kind` at `stage`, with a message for a person.
+    /// An error of `kind` at `stage`.
     pub fn new(kind: ErrorKind, stage: Stage, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -72,15 +72,15 @@ impl PageError {
 }
 
 impl PageError {
-    /// Whether the same again may end better: what is wrong may not be the page. (When memory runs out, it takes something
-    /// else than the same again.)
+    /// Whether the same attempt may succeed later, since the page may not be the cause. (Running out of memory needs a
+    /// different attempt.)
     #[must_use]
     pub fn may_pass(&self) -> bool {
         matches!(self.kind, ErrorKind::Server | ErrorKind::Crashed)
     }
 }
 
-/// Makes a panic in `work` the error of one page; `what` it is that panics is for the message.
+/// Turns a panic in `work` into the error of one page; the message names `what` failed.
 pub fn guard<T>(
     stage: Stage,
     what: &str,

@@ -1,4 +1,4 @@
-//! The exit codes, and the one place where an error that ends the program is shown.
+//! The exit codes, and the report of a fatal error.
 
 use std::{fmt::Display, process::ExitCode};
 
@@ -6,27 +6,27 @@ use anyhow::Error;
 
 use crate::terminal::{self, Colour, paint, printable};
 
-/// How the program ends, for scripts.
+/// The exit status of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// Every page was read, now or before.
+    /// Every requested page was read, now or in an earlier run.
     Ok,
-    /// Nothing more could be done.
+    /// A fatal error.
     Fatal,
-    /// The command line or the environment can't be meant as given.
+    /// A usage error in the command line or environment.
     Usage,
-    /// The run finished, and some pages failed.
+    /// The run finished; some requested pages failed, now or in an earlier run.
     SomeFailed,
     /// The output was written with other settings.
     SettingsDiffer,
     /// Another run is writing to the output.
     Locked,
-    /// This signal asked the run to end.
+    /// This signal interrupted the run.
     Interrupted(u8),
 }
 
 impl Exit {
-    /// The number that the system sees.
+    /// The exit code.
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
@@ -47,7 +47,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// A command line that parses and still can't be meant; the message names the flag and what would be right.
+/// A usage error that parsing does not catch; the message names the flag and a valid value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageError(pub String);
 
@@ -59,7 +59,7 @@ impl Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// Shows the error that ends the program with `exit`, with its causes.
+/// Reports the error that ends the program with `exit`, with its causes.
 pub fn report(error: &Error, exit: Exit) {
     let label = paint("error:", Colour::Red, terminal::has_colours());
     let error = format!("{error:#}");

@@ -49,7 +49,7 @@ pub struct FormatInfo {
     pub mime: &'static str,
     /// What reads it.
     pub decoder: DecoderKind,
-    /// Whether a file that begins like this is of this format.
+    /// Whether a file with this beginning has this format.
     matches: fn(&[u8]) -> bool,
 }
 
@@ -166,7 +166,7 @@ static UNREADABLE_FORMATS: [UnreadableFormat; 5] = [
 const PDF_JUNK: usize = 1024;
 
 impl Format {
-    /// How many bytes from the start of a file [`Format::of`] wants to see.
+    /// Number of leading bytes that [`Format::of`] needs.
     pub const HEAD: usize = PDF_JUNK + 16;
 
     /// The format that a file's first bytes show.
@@ -185,10 +185,10 @@ impl Format {
             let known = UNREADABLE_FORMATS.iter().find(|row| (row.matches)(head));
             let message = match known {
                 Some(UnreadableFormat { name, convert, .. }) => format!(
-                    "the file is {name}, which can't be read; convert it, for example with `{convert}`"
+                    "the file is {name}, which is not supported; convert it, for example with `{convert}`"
                 ),
                 None => format!(
-                    "the content is neither a PDF nor an image of a known format ({}), whatever the file's name says",
+                    "the content is neither a PDF nor an image of a known format ({}), regardless of the file's name",
                     image_names().join(", ")
                 ),
             };
@@ -291,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_format_has_one_row_and_the_name_of_records() {
+    fn each_format_has_one_row_and_its_record_name() {
         use Format::{Bmp, Gif, Jpeg, Pdf, Png, Tiff, Webp};
         for format in [Pdf, Png, Jpeg, Webp, Bmp, Gif, Tiff] {
             let info = format.info();
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pdf_is_found_behind_junk_and_without_its_dash() {
+    fn pdf_header_is_found_behind_junk_and_without_dash() {
         let junk = |length: usize, header: &[u8]| [&vec![b'x'; length][..], header].concat();
         for head in [
             b"%PDF-1.4".to_vec(),
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_format_that_cannot_be_read_is_named_with_what_converts_it() {
+    fn unsupported_format_names_a_converter() {
         for (head, name, program) in [
             (
                 &b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"[..],

@@ -27,10 +27,10 @@ pub const INDEX: &str = "model.safetensors.index.json";
 /// The weights, where they are in one file.
 pub const WEIGHTS: &str = "model.safetensors";
 
-/// Reads `folder/name`; an error names the file and, where it can, the place in it.
+/// Reads `folder/name`; errors name the file and, if possible, the position.
 pub fn read_json<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<T> {
     let path = folder.join(name);
-    let bytes = fs::read(&path).with_context(|| format!("can't read {}", path.display()))?;
+    let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     serde_json::from_slice(&bytes).with_context(|| format!("cannot parse {}", path.display()))
 }
 
@@ -59,7 +59,7 @@ pub fn weight_names(folder: &Path) -> Result<BTreeSet<String>> {
     let names: BTreeSet<String> = weight_map.into_values().collect();
     if let Some(odd) = names.iter().find(|name| !is_plain(name)) {
         bail!(
-            "{} names the odd file {odd:?}",
+            "{} names an invalid file {odd:?}",
             folder.join(INDEX).display()
         );
     }
@@ -87,12 +87,12 @@ pub fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// What a model's files are where they are not what is read; none if that can't be told.
+/// What unsupported model files are; `None` if unknown.
 pub fn describe_instead<'a>(mut names: impl Iterator<Item = &'a str>) -> Option<&'static str> {
     const KINDS: [(&str, &str); 3] = [
         (
             ".gguf",
-            "its weights are GGUF files, which llama.cpp reads; take the checkpoint that they were made from",
+            "its weights are GGUF files, for llama.cpp; use the checkpoint that they were made from",
         ),
         (
             "adapter_model",
@@ -133,7 +133,7 @@ pub fn missing(folder: &Path) -> Result<Vec<String>> {
         .collect())
 }
 
-/// Whether `name` can stand in a URL and in a path as it is, and stays where it is put.
+/// Whether `name` is safe in a URL and in a path.
 #[must_use]
 pub fn is_plain(name: &str) -> bool {
     !name.is_empty()

@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 /// Default of `--max-new-tokens`.
 pub const MAX_NEW_TOKENS: usize = 4096;
-/// The model that is read with on a CUDA device, unless `--model` says otherwise.
+/// The default model on CUDA.
 pub const CUDA_MODEL: &str = "Qwen/Qwen3-VL-8B-Instruct";
-/// The model that is read with on a CPU, unless `--model` says otherwise.
+/// The default model on a CPU.
 pub const CPU_MODEL: &str = "Qwen/Qwen3-VL-2B-Instruct";
 /// Default of `--dpi`.
 pub const DPI: f64 = 200.0;
-/// What the model's own limit is capped at, unless `--max-pixels` says otherwise.
+/// The cap of the model's own limit, unless `--max-pixels` is given.
 pub const MAX_PIXELS: u64 = 2_097_152;
 /// Default of `--retries`.
 pub const RETRIES: u32 = 2;

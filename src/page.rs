@@ -26,12 +26,12 @@ pub struct Document {
     pub path: PathBuf,
     /// The file's size in bytes, if it could be found out.
     pub size_bytes: Option<u64>,
-    /// SHA-256 of the file's bytes in lower-case hex, as `sha256sum` prints it; none if there are no bytes or they
-    /// can't be read.
+    /// SHA-256 of the file's bytes in lower-case hex, as `sha256sum` prints it; `None` if the file is empty or
+    /// unreadable.
     pub doc_id: Option<String>,
-    /// The format that the content shows; none where it shows none.
+    /// The format, detected by content; `None` if unknown.
     pub format: Option<Format>,
-    /// Number of pages; none if the document can't be opened.
+    /// Number of pages; `None` if the document can't be opened.
     pub page_count: Option<u32>,
 }
 
@@ -57,7 +57,7 @@ pub struct PageText(pub String);
 pub struct PreparedPage {
     /// Handed back with the outcome.
     pub id: PageId,
-    /// u8 RGB at the size that the model sees; none if no engine of this run looks at pixels.
+    /// u8 RGB at the size that the model sees; `None` if no engine of this run needs pixels.
     pub pixels: Option<Arc<RgbImage>>,
     /// (width, height) before the page was brought to that size: those of the image file, or of the PDF page at its
     /// dots per inch.
@@ -66,11 +66,11 @@ pub struct PreparedPage {
     pub blank: bool,
     /// The text layer, if an engine of this run uses it; none where the page has none (an image).
     pub text: Option<PageText>,
-    /// What Tesseract reads on the page, if answers are guessed from that; none where the text layer says enough.
+    /// Tesseract's text of the page, as a source of drafts; `None` if the text layer is enough.
     pub draft: Option<String>,
 }
 
-/// What a run's engine wants prepared.
+/// What a run's engine needs prepared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Needs {
     /// Render the page.
@@ -93,13 +93,13 @@ impl Needs {
 /// What the preparation stage gives out for each page, in input order.
 #[derive(Debug)]
 pub struct Preparation {
-    /// Which page this is.
+    /// The page.
     pub page: PageRef,
     /// The page, or why there is none.
     pub result: Result<PreparedPage, PageError>,
     /// Time spent on this page by the preparing thread.
     pub elapsed: Duration,
-    /// How often the page was tried.
+    /// Number of attempts.
     pub attempts: u32,
     /// Documents before this one in the input that gave no page, so far as is known.
     pub passed_over: u64,
@@ -120,7 +120,7 @@ pub struct PixelBudget {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
-    /// The model said that it was done.
+    /// The model ended the answer.
     Stop,
     /// The token budget was used up.
     Length,
@@ -128,7 +128,7 @@ pub enum FinishReason {
     Repetition,
 }
 
-/// What an engine read on a page, and what it took.
+/// An engine's answer for a page, with its statistics.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PageAnswer {
     /// The page's content in the output format.
@@ -137,13 +137,13 @@ pub struct PageAnswer {
     pub finish_reason: Option<FinishReason>,
     /// Tokens of the whole prompt, image tokens included.
     pub prompt_tokens: Option<usize>,
-    /// Tokens that stand for the image.
+    /// Tokens of the image.
     pub image_tokens: Option<usize>,
     /// Tokens generated, without the end-of-sequence token.
     pub completion_tokens: Option<usize>,
-    /// How often the decoder ran, the prompt included.
+    /// Number of forward passes of the decoder, including the prompt's.
     pub forward_passes: Option<usize>,
-    /// Tokens that were guessed, from the page's text or from the answer so far, before the decoder wrote them.
+    /// Number of accepted draft tokens, from the page's text or from the answer so far.
     pub draft_accepted: Option<usize>,
     /// Vision tower and prompt.
     pub prefill: Duration,
@@ -171,9 +171,9 @@ pub struct PageOutcome {
     pub result: Result<PageAnswer, PageError>,
     /// Who answered, or failed last.
     pub by: EngineInfo,
-    /// How often the page was tried.
+    /// Number of attempts.
     pub attempts: u32,
-    /// (width, height) of the pixels that were read in the end; none if none were looked at.
+    /// (width, height) of the pixels that were finally read; `None` if the engine needs no pixels.
     pub size: Option<(u32, u32)>,
     /// What happened on the way.
     pub warnings: Vec<Warning>,
@@ -190,15 +190,15 @@ pub struct DeviceStats {
     pub pages: usize,
     /// From the run's start to its last page.
     pub time: Duration,
-    /// Whether it broke, so that others went on without it.
+    /// Whether it was lost, and the others went on.
     pub lost: bool,
 }
 
-/// What a reader of a record should know about its content. A closed set.
+/// A warning about a record's content. A closed set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Warning {
-    /// The token budget ended the content.
+    /// The answer was cut off by `--max-new-tokens`.
     Truncated,
     /// The content ran in a loop and was cut there.
     Repetition,

@@ -33,7 +33,7 @@ impl PageSelection {
         self.0.iter().any(|range| range.contains(&page))
     }
 
-    /// How many pages of a document of `page_count` pages are selected.
+    /// Number of selected pages in a document of `page_count` pages.
     #[must_use]
     pub fn count(&self, page_count: u32) -> u32 {
         self.0
@@ -55,7 +55,7 @@ impl FromStr for PageSelection {
             Ok(0) => Err("pages count from 1".to_owned()),
             Ok(page) => Ok(page),
             Err(_) => Err(format!(
-                "'{text}' is not a page number; write pages and ranges like 1-3,7 or 5- or -3"
+                "'{text}' is not a page number; use pages and ranges like 1-3,7 or 5- or -3"
             )),
         };
         let range = |part: &str| {
@@ -70,7 +70,7 @@ impl FromStr for PageSelection {
             };
             if last < first {
                 return Err(format!(
-                    "the range {first}-{last} runs backwards; write {last}-{first}"
+                    "the range {first}-{last} is reversed; use {last}-{first}"
                 ));
             }
             Ok(first..=last)
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_selection_takes_pages_ranges_and_open_ranges() {
+    fn page_selection_parses_pages_and_ranges() {
         let taken = |list: &str| {
             let selection: PageSelection = list.parse().unwrap();
             (1..=9)
@@ -119,9 +119,9 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_selection_is_answered_with_what_would_be_right() {
+    fn invalid_page_selection_suggests_a_valid_one() {
         for (list, hint) in [
-            ("", "write pages and ranges like 1-3,7"),
+            ("", "use pages and ranges like 1-3,7"),
             ("one", "'one' is not a page number"),
             ("0", "count from 1"),
             ("3-1", "write 1-3"),
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_that_touch_are_one() {
+    fn adjacent_ranges_are_merged() {
         let shown = |list: &str| list.parse::<PageSelection>().unwrap().to_string();
         assert_eq!(shown("7, 1-2,3,2-4"), "1-4,7");
         assert_eq!(shown("9-,-3,5-20"), "1-3,5-");
@@ -144,14 +144,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_the_parser_panic_and_what_it_takes_it_prints(text in "[0-9, -]{0,12}|.{0,12}") {
+        fn page_selection_parser_never_panics(text in "[0-9, -]{0,12}|.{0,12}") {
             if let Ok(selection) = text.parse::<PageSelection>() {
                 prop_assert_eq!(selection.to_string().parse::<PageSelection>(), Ok(selection));
             }
         }
 
         #[test]
-        fn a_selection_means_the_same_after_being_printed(ranges in prop::collection::vec((1u32..99, 0u32..99, any::<bool>()), 1..5)) {
+        fn page_selection_round_trips_through_text(ranges in prop::collection::vec((1u32..99, 0u32..99, any::<bool>()), 1..5)) {
             let list: Vec<_> = ranges
                 .iter()
                 .map(|&(first, more, open)| if open { format!("{first}-") } else { format!("{first}-{}", first + more) })

@@ -123,7 +123,7 @@ impl Reader {
     /// As [`open`](Self::open), or the device can't be used.
     pub fn open_with(name: &str, options: &ReaderOptions) -> Result<Self> {
         let hardware = Hardware::open(&options.device, options.dtype)?;
-        let first = hardware.first().context("there is no device to read on")?;
+        let first = hardware.first().context("no device is available")?;
         let folder = hub::model_folder(name, FetchProgress::Off)?;
         let limits = models::pixel_budget(&folder)?;
         let identity = models::identity::identity(&folder, |_| ())?;

@@ -1,4 +1,4 @@
-//! One line of the output: what is known of one page, read or failed.
+//! The record: one line of the output for one page.
 
 mod one_line;
 
@@ -12,16 +12,16 @@ use crate::{
     page::{EngineInfo, FinishReason, Format, PageAnswer, PageOutcome, PageRef, Warning},
 };
 
-/// The version of the record's names and their meaning.
+/// The schema version of a record.
 pub const SCHEMA: u32 = 1;
-/// The versions that an output may be of that is resumed or merged.
+/// The schema versions of outputs that can be resumed or merged.
 pub const READABLE: RangeInclusive<u32> = 1..=2;
 
-/// The side in pixels above which a page is a [`Warning::LargeImage`].
+/// A side above this many pixels is a [`Warning::LargeImage`].
 const LARGE: u32 = 4000;
-/// The side in pixels below which a page is a [`Warning::LowResolution`].
+/// A side below this many pixels is a [`Warning::LowResolution`].
 const LOW: u32 = 600;
-/// The number of words above which an answer is a [`Warning::VeryLongOutput`].
+/// An answer above this many words is a [`Warning::VeryLongOutput`].
 const MANY_WORDS: usize = 5000;
 
 /// How a page ended.
@@ -32,96 +32,96 @@ pub enum Status {
     Ok,
     /// The page, or its document, could not be read; `error` says why.
     Failed,
-    /// There is nothing on the page.
+    /// The page is blank.
     Blank,
 }
 
-/// Where the page's time went, in whole milliseconds.
+/// The page's timings, in whole milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Timings {
-    /// Opening, rendering and resizing, and reading with Tesseract for guesses at the answer.
+    /// Opening, rendering, resizing, and Tesseract's reading for drafts.
     pub prepare: u64,
     /// Vision tower and prompt.
     pub prefill: u64,
     /// Generation.
     pub decode: u64,
-    /// The whole way of the page, without the time that it waited for its turn.
+    /// The sum, without time spent waiting.
     pub total: u64,
 }
 
-/// The record of one page. A field that is not known of a failed page is null.
+/// The record of one page. Fields that are unknown for a failed page are null.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// As given on the command line, or below the folder given there.
+    /// The path as given, or below the given folder.
     pub path: String,
     /// The last part of `path`.
     pub filename: String,
     /// SHA-256 of the file's bytes, in hex.
     pub doc_id: Option<String>,
-    /// What the content shows, whatever the file is called.
+    /// The format, detected by content.
     pub format: Option<Format>,
-    /// The file's size.
+    /// The file's size in bytes.
     pub size_bytes: Option<u64>,
     /// 1-based; 0 for a document that can't be opened.
     pub page: u32,
     /// Pages in the document.
     pub page_count: Option<u32>,
-    /// Width in pixels as the model saw the page.
+    /// Width in pixels that the model saw.
     pub width: Option<u32>,
-    /// Height in pixels as the model saw the page.
+    /// Height in pixels that the model saw.
     pub height: Option<u32>,
-    /// How the page ended.
+    /// The page's status.
     pub status: Status,
-    /// What was read; null if the page failed, empty if it is blank.
+    /// The page's content; null if it failed, empty if it is blank.
     pub content: Option<String>,
-    /// What `content` is written in.
+    /// The format of `content`.
     pub output_format: OutputFormat,
-    /// Unicode scalar values in `content`.
+    /// Number of Unicode scalar values in `content`.
     pub content_length: usize,
-    /// Pieces of `content` between white space.
+    /// Number of words in `content`, split at white space.
     pub word_count: usize,
-    /// Why the engine stopped.
+    /// Why generation stopped.
     pub finish_reason: Option<FinishReason>,
-    /// The engine that answered, or failed last.
+    /// The engine that answered, or the last one that failed.
     pub engine: String,
     /// The model that answered, as the user named it.
     pub model: Option<String>,
-    /// How often the page was tried.
+    /// Number of attempts.
     pub attempts: u32,
     /// Tokens of the prompt, image included.
     pub prompt_tokens: Option<usize>,
-    /// Tokens that stand for the image.
+    /// Tokens of the image.
     pub image_tokens: Option<usize>,
     /// Tokens generated.
     pub completion_tokens: Option<usize>,
-    /// How often the decoder ran, the prompt included.
+    /// Number of forward passes of the decoder, including the prompt's.
     pub forward_passes: Option<usize>,
-    /// Tokens that were guessed before the decoder wrote them.
+    /// Number of accepted draft tokens.
     pub draft_accepted: Option<usize>,
-    /// Where the time went.
+    /// The timings.
     pub timings_ms: Timings,
-    /// What a reader should know about the content.
+    /// The page's warnings.
     pub warnings: Vec<Warning>,
     /// Why the page failed.
     pub error: Option<PageError>,
 }
 
-/// What the pipeline learned about a page outside of its engine.
+/// What is known of a page besides the engine's outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageFacts {
-    /// Which page this is.
+    /// The page.
     pub page: PageRef,
-    /// (width, height) in pixels as prepared; none if it was not rendered.
+    /// (width, height) in pixels as prepared; `None` if not rendered.
     pub size: Option<(u32, u32)>,
     /// (width, height) in pixels before that.
     pub original: Option<(u32, u32)>,
-    /// Time spent on preparing it.
+    /// Preparation time.
     pub prepare: Duration,
-    /// How often its preparation was tried.
+    /// Number of attempts at preparation.
     pub attempts: u32,
 }
 
@@ -182,7 +182,7 @@ impl Record {
         record
     }
 
-    /// The record of a page with nothing on it, which `engine` was not shown.
+    /// The record of a blank page, which is not passed to `engine`.
     #[must_use]
     pub fn blank(facts: &PageFacts, engine: &EngineInfo) -> Self {
         Self {
@@ -191,7 +191,7 @@ impl Record {
         }
     }
 
-    /// The record of a page that could not be read by `engine`, or not even be shown to it.
+    /// The record of a page that failed in `engine` or in preparation.
     #[must_use]
     pub fn failed(facts: &PageFacts, engine: &EngineInfo, error: PageError) -> Self {
         Self {
@@ -200,7 +200,7 @@ impl Record {
         }
     }
 
-    /// What is known of a page before anything has been read on it.
+    /// The record's fields that are known before reading.
     fn new(facts: &PageFacts, engine: &EngineInfo, status: Status) -> Self {
         let document = &facts.page.document;
         Self {
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_written_with_the_names_and_the_order_of_schema_1() {
+    fn record_has_names_and_order_of_schema_1() {
         let record = record(PageAnswer {
             content: "# Größe\n\ntwo  words".to_owned(),
             finish_reason: Some(FinishReason::Stop),
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn content_that_was_cut_has_a_warning() {
+    fn cut_content_has_a_warning() {
         let warnings = |finish_reason| {
             record(PageAnswer {
                 finish_reason,
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_unusual_size_or_length_has_a_warning() {
+    fn unusual_size_or_length_has_a_warning() {
         let of = |original, words: usize| {
             let facts = PageFacts {
                 original: Some(original),
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_page_keeps_what_was_tried_and_a_blank_one_has_no_words() {
+    fn failed_record_keeps_engine_and_blank_has_no_words() {
         let error = PageError::new(ErrorKind::OutOfMemory, Stage::Engine, "out of memory");
         let failed = Record::read(
             &PageFacts {
@@ -410,7 +410,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_content_is_one_line_that_reads_back_as_it_was(content in any::<String>(), path in any::<String>(), page in any::<u32>()) {
+        fn record_round_trips_any_content_on_one_line(content in any::<String>(), path in any::<String>(), page in any::<u32>()) {
             let mut record = record(PageAnswer { content, ..PageAnswer::default() });
             (record.path, record.page) = (path, page);
             let line = String::from_utf8(record.to_line().unwrap()).unwrap();
@@ -419,7 +419,7 @@ mod tests {
         }
 
         #[test]
-        fn no_line_makes_the_reader_of_records_panic(line in any::<String>(), at in any::<prop::sample::Index>()) {
+        fn record_parser_never_panics(line in any::<String>(), at in any::<prop::sample::Index>()) {
             let _ = serde_json::from_str::<Record>(&line);
             let whole = serde_json::to_string(&record(PageAnswer::default())).unwrap();
             let at = at.index(whole.len());

@@ -19,7 +19,7 @@ use crate::{
     source::{Next, PageSource},
 };
 
-/// Reads every page that `preparations` gives and writes its record as soon as it is done, in the order of finishing.
+/// Reads every page of `preparations` and writes its record as soon as it is done.
 ///
 /// Pages that could not be prepared, or that show nothing, are written without the engine seeing them. Once `cancel` asks the
 /// run to end, the engine gets no more pages and finishes those that it has. An `Err` ends the run: the engine or the output
@@ -101,7 +101,7 @@ struct RecordWriter<'a> {
     engine: EngineInfo,
     journal: &'a mut Journal,
     progress: &'a mut Progress,
-    /// What is known of the pages that the engine has.
+    /// The pages that the engine holds.
     in_flight: HashMap<PageId, PageFacts>,
     slow_pages: SlowPageDetector,
 }
@@ -169,11 +169,11 @@ struct SlowPageDetector {
 }
 
 impl SlowPageDetector {
-    /// So many of the latest pages are compared with.
+    /// Number of latest pages in the median.
     const WINDOW: usize = 256;
-    /// From so many on there is something to compare with.
+    /// Minimum number of pages for a median.
     const MIN_PAGES: usize = 8;
-    /// So many times the median is slow.
+    /// A page is slow above this multiple of the median.
     const FACTOR: u32 = 5;
     /// What takes no longer than this is not slow, however fast all else is.
     const MIN_TIME: Duration = Duration::from_secs(1);
@@ -319,15 +319,15 @@ mod tests {
     }
 
     #[test]
-    fn answers_in_any_order_find_their_pages_and_failures_pass_the_engine_by() {
+    fn outcomes_match_pages_in_any_order() {
         let folder = tempfile::tempdir().unwrap();
         let records = run_five_pages(&folder.path().join("out.jsonl"), |_| false).unwrap();
-        let told: Vec<_> = records
+        let outcomes: Vec<_> = records
             .iter()
             .map(|record| (record.page, record.content.as_deref()))
             .collect();
         assert_eq!(
-            told,
+            outcomes,
             [
                 (2, Some("text of 2")),
                 (1, Some("text of 1")),
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_slow_that_takes_five_times_the_running_median_and_a_second() {
+    fn slow_page_takes_five_times_the_median_and_a_second() {
         let seconds = Duration::from_secs;
         let mut slow_pages = SlowPageDetector::default();
         assert!(!slow_pages.is_slow(seconds(60)), "nothing to compare with");
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_that_keeps_a_page_is_found_out() {
+    fn engine_that_drops_a_page_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let error =
             run_five_pages(&folder.path().join("out.jsonl"), |id| id == PageId(4)).unwrap_err();

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-/// Where the key of the server that reads pages is looked for.
+/// The environment variable with the server's key.
 pub const SERVER_API_KEY: &str = "OMNIDOCS_SERVER_API_KEY";
 
 /// Variables whose values no child process may see: keys, tokens and passwords.

@@ -1,14 +1,14 @@
-//! One of several disjoint parts of the documents, for runs that share the work and know nothing of each other.
+//! Shards: disjoint parts of the documents, for independent runs that share the work.
 //!
-//! A document belongs to a part by its bytes alone, so that it stays there when it is renamed, or when others come and
-//! go. The parts have about as many documents each, and so about as many pages.
+//! Documents are assigned to shards by content hash, so renaming or adding files moves none. Shards have about equally
+//! many documents, and so about equally many pages.
 
 use std::{fmt, str::FromStr};
 
-/// The most parts that there can be.
+/// Maximum number of shards.
 const MOST: u32 = 100_000;
 
-/// The `index`-th of `count` parts.
+/// The `index`-th of `count` shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Shard {
     /// At least 1.
@@ -21,42 +21,42 @@ impl Shard {
     /// All documents.
     pub const WHOLE: Self = Self { count: 1, index: 1 };
 
-    /// The `index`-th of `count` parts, counted from 1.
+    /// The `index`-th of `count` shards, counted from 1.
     ///
     /// # Errors
-    /// There is no such part; the message says why.
+    /// There is no such shard; the message says why.
     pub fn new(index: u32, count: u32) -> Result<Self, String> {
         match (index, count) {
-            (_, 0) => Err("there can't be 0 parts".to_owned()),
+            (_, 0) => Err("the number of shards is 0".to_owned()),
             (_, MOST..) if count > MOST => {
-                Err(format!("{count} parts are too many; use {MOST} or less"))
+                Err(format!("{count} shards are too many; use {MAX_SHARDS} or less"))
             }
-            (0, _) => Err("parts count from 1".to_owned()),
-            _ if index > count => Err(format!("there is no part {index} of {count}")),
+            (0, _) => Err("shards count from 1".to_owned()),
+            _ if index > count => Err(format!("there is no shard {index} of {count}")),
             _ => Ok(Self { count, index }),
         }
     }
 
-    /// How many parts there are.
+    /// The number of shards.
     #[must_use]
     pub fn count(self) -> u32 {
         self.count
     }
 
-    /// All parts that there are with this one, itself included.
+    /// All shards of the same count.
     pub fn all(self) -> impl Iterator<Item = Self> {
         let count = self.count;
         (1..=count).map(move |index| Self { count, index })
     }
 
-    /// Whether this part is everything.
+    /// Whether this is the only shard.
     #[must_use]
     pub fn is_whole(self) -> bool {
         self.count == 1
     }
 
-    /// Whether a document is in this part. It goes by the first eight bytes of `key`, the document's SHA-256, as a
-    /// big-endian number modulo the number of parts.
+    /// Whether a document is in this shard: the first eight bytes of `key`, the document's SHA-256, as a big-endian
+    /// number modulo the number of shards.
     #[must_use]
     pub fn has(self, key: &[u8; 16]) -> bool {
         let [a, b, c, d, e, f, g, h, ..] = *key;
@@ -64,7 +64,7 @@ impl Shard {
         number % u64::from(self.count) == u64::from(self.index - 1)
     }
 
-    /// For names of files, which sort as the parts do: `02-of-16`.
+    /// For file names, which sort like the shards: `02-of-16`.
     #[must_use]
     pub fn name(self) -> String {
         let Self { count, index } = self;
@@ -80,7 +80,7 @@ impl FromStr for Shard {
         let numbers = text
             .split_once('/')
             .and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
-        let (index, count) = numbers.ok_or("write the part and the number of parts, like 2/4")?;
+        let (index, count) = numbers.ok_or("use the shard and the number of shards, like 2/4")?;
         Self::new(index, count)
     }
 }
@@ -104,8 +104,8 @@ mod tests {
         key
     }
 
-    /// Pages as office documents have them: half of them 6 or less, 10 on average, one in a thousand more than 130.
-    /// Drawn from a log-normal distribution by the bytes of the key that no part goes by.
+    /// Page counts like those of office documents: half of them 6 or less, 10 on average, one in a thousand above 130.
+    /// Drawn from a log-normal distribution by bytes of the key that don't choose the shard.
     fn pages(key: &[u8; 16]) -> usize {
         let uniform = |bytes: &[u8]| {
             let number = bytes
@@ -118,7 +118,7 @@ mod tests {
         normal.exp().mul_add(6.0, 0.5).clamp(1.0, 1000.0) as usize
     }
 
-    /// By how much of an even share the pages of one part differ from it at most, among `count` parts.
+    /// The largest relative deviation of a shard's pages from an even share, among `count` shards.
     fn imbalance(documents: &[[u8; 16]], count: u32) -> f64 {
         let all: usize = documents.iter().map(pages).sum();
         let even = all as f64 / f64::from(count);

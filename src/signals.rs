@@ -23,7 +23,7 @@ const ENDING: [i32; 3] = [SIGINT, SIGTERM, signal_hook::consts::SIGHUP];
 #[cfg(not(unix))]
 const ENDING: [i32; 2] = [SIGINT, SIGTERM];
 
-/// What a signal means to the people who watch.
+/// A signal that the user should hear about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
     /// The run ends after the pages in hand.
@@ -59,7 +59,7 @@ impl SignalHandlers {
             // Every line that was written is whole; what is torn is cut off by the next run.
             flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&ends_at_once))
                 .and_then(|_| flag::register(signal, Arc::clone(&ends_at_once)))
-                .context("signals can't be handled")?;
+                .context("cannot handle signals")?;
         }
         let cancel = cancel.clone();
         let on_signal = move |signal: i32| {
@@ -70,7 +70,7 @@ impl SignalHandlers {
                 heard(Heard::Status);
             }
         };
-        listen(&ending, on_signal).context("the thread that hears signals can't be started")?;
+        listen(&ending, on_signal).context("cannot start the thread that handles signals")?;
         Ok(Self { ends_at_once })
     }
 
@@ -109,7 +109,7 @@ fn listen(ending: &[i32], on_signal: impl Fn(i32) + Send + 'static) -> io::Resul
     name.spawn(listen).map(drop)
 }
 
-/// The signals that are ignored, bit 0 being signal 1; none where the system does not tell.
+/// The ignored signals, bit 0 is signal 1; 0 if the system does not report them.
 fn ignored_signals() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status

@@ -1,11 +1,11 @@
-//! A source of things that may not be ready yet: whoever waits for the next one can wait for something else at the same time.
+//! A source of items that may not be ready yet, so that a consumer can wait for something else too.
 
 use anyhow::Result;
 use crossbeam_channel::Select;
 
 use crate::page::PreparedPage;
 
-/// What a source has, when it is asked for the next of its items.
+/// The result of polling a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next<T> {
     /// This one.
@@ -24,8 +24,8 @@ pub trait PageSource<T = PreparedPage> {
     /// There will be no further one, and the input has not ended.
     fn poll(&mut self) -> Result<Next<T>>;
 
-    /// Adds what tells that [`poll`](Self::poll) may have something else to say than [`Next::NotYet`] to what `select`
-    /// waits for.
+    /// Adds to `select` the channels that signal when [`poll`](Self::poll) may return something other than
+    /// [`Next::NotYet`].
     fn watch<'a>(&'a self, select: &mut Select<'a>);
 }
 

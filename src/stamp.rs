@@ -1,4 +1,4 @@
-//! What a file is known by, so that it need not be read again to see that it has not changed.
+//! File stamps: detect whether a file has changed without reading it.
 
 use std::{
     fs::Metadata,
@@ -7,8 +7,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// A file that was changed less than this many seconds before it was read may have been changed again since, with the
-/// same times: clocks of file systems tick in up to two seconds.
+/// A file modified less than this many seconds before it was read gets no entry: a later change could have the same
+/// times, since file system clocks tick in up to two seconds.
 const SETTLED: i64 = 2;
 
 /// Device, inode, size, and the times of the last change of content (mtime) and of anything (ctime, which no program can
@@ -23,7 +23,7 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// What a file is known by; none where the times that can be had may be set by any program.
+    /// The stamp of a file; `None` on systems where programs can set all times.
     #[cfg(unix)]
     #[allow(clippy::unnecessary_wraps, reason = "elsewhere there is none")]
     #[must_use]
@@ -40,7 +40,7 @@ impl Stamp {
         })
     }
 
-    /// What a file is known by; none where the times that can be had may be set by any program.
+    /// The stamp of a file; `None` on systems where programs can set all times.
     #[cfg(not(unix))]
     #[must_use]
     pub fn of(_: &Metadata) -> Option<Self> {

@@ -1,7 +1,6 @@
 //! The terminal behind the standard error: one line that changes, and messages above it.
 //!
-//! A message is one write, whatever is drawn at the time, so that no line is torn. A write that fails is no failure of the
-//! program: where nobody reads what is said, the work goes on.
+//! A message is one write, so that no line is torn. A failed write is ignored: the work goes on without a reader.
 
 use std::{
     borrow::Cow,
@@ -20,7 +19,7 @@ const CLEAR_LINE: &str = "\r\x1b[K";
 /// Columns of a terminal that doesn't say how many it has.
 const USUAL_WIDTH: usize = 80;
 
-/// The status line as it is drawn; empty for none.
+/// The current status line; empty for none.
 static STATUS: Mutex<String> = Mutex::new(String::new());
 static IS_TERMINAL: LazyLock<bool> = LazyLock::new(|| io::stderr().is_terminal());
 
@@ -48,7 +47,7 @@ pub fn width() -> usize {
         .max(1)
 }
 
-/// Whether the standard output may end up on the same terminal: it is one, or a pipe to a program that shows what it gets.
+/// Whether stdout may end up on the same terminal: it is one, or a pipe to a program that shows its input.
 #[must_use]
 pub fn stdout_may_be_shown() -> bool {
     let stdout = io::stdout();
@@ -74,7 +73,7 @@ pub enum Colour {
     Bold,
 }
 
-/// `text` in `colour` if `coloured`, else as it is.
+/// `text` in `colour` if `coloured`, else unchanged.
 #[must_use]
 pub fn paint(text: &str, colour: Colour, coloured: bool) -> String {
     let code = match colour {
@@ -163,7 +162,7 @@ pub fn print(lines: &str) {
     }
 }
 
-/// Draws the status line anew; it must be printable but for its colours, and narrower than the terminal.
+/// Redraws the status line, which must be printable except for its colours, and narrower than the terminal.
 pub fn set_status(line: &str) {
     let mut status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
     if *status != line {
@@ -177,7 +176,7 @@ pub fn clear_status() {
     set_status("");
 }
 
-/// A closed, full or broken standard error leaves nobody to tell.
+/// Errors of stderr are ignored.
 fn write_once(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
@@ -223,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn escape_sequences_and_bidi_controls_are_shown_and_all_else_is_left() {
+    fn escape_sequences_and_bidi_controls_are_escaped() {
         for (text, shown) in [
             ("a b/ä 文 ʻ.pdf", "a b/ä 文 ʻ.pdf"),
             ("\u{1b}[31mred\u{7}", "\\u{1b}[31mred\\u{7}"),

@@ -1,4 +1,4 @@
-//! The installed program `tesseract`: found once, then run for one page at a time.
+//! The installed `tesseract`: located once, then run page by page.
 
 use std::{
     io::{self, ErrorKind as Io, Read, Write},
@@ -18,7 +18,7 @@ use crate::{
 
 const PROGRAM: &str = "tesseract";
 
-/// The program, which is there, and has the languages.
+/// The located program, which has the languages.
 #[derive(Debug, Clone)]
 pub struct Tesseract {
     languages: String,
@@ -27,21 +27,21 @@ pub struct Tesseract {
 }
 
 impl Tesseract {
-    /// Finds the program, and in it `languages`, joined by `+`. `flag` is the option that asked for it.
+    /// Locates the program and checks `languages`, joined by `+`. `flag` is the option that asked for it.
     ///
     /// # Errors
     /// The program or a language is not installed.
     pub fn find(flag: &str, languages: &str) -> Result<Self> {
-        let told = |argument: &str| -> Result<String> {
+        let ask = |argument: &str| -> Result<String> {
             let output = withhold(&mut Command::new(PROGRAM))
                 .arg(argument)
                 .output()
                 .map_err(|error| match error.kind() {
                     Io::NotFound => anyhow!(
-                        "{flag} tesseract: there is no program `tesseract` to run; install it (Debian: \
+                        "{flag} tesseract: the program `tesseract` is not installed; install it (Debian: \
                          `apt install tesseract-ocr`, macOS: `brew install tesseract`)"
                     ),
-                    _ => anyhow!("{flag} tesseract: the program `tesseract` can't be run: {error}"),
+                    _ => anyhow!("{flag} tesseract: cannot run the program `tesseract`: {error}"),
                 })?;
             ensure!(
                 output.status.success(),
@@ -53,9 +53,9 @@ impl Tesseract {
             let text = [output.stdout, output.stderr].concat();
             Ok(String::from_utf8_lossy(&text).into_owned())
         };
-        let version = told("--version")?;
+        let version = ask("--version")?;
         let version = version.lines().next().unwrap_or_default();
-        let installed = told("--list-langs")?;
+        let installed = ask("--list-langs")?;
         let installed: Vec<_> = installed.lines().skip(1).map(str::trim).collect();
         for language in languages.split('+') {
             if !installed.contains(&language) {
@@ -73,14 +73,14 @@ impl Tesseract {
         })
     }
 
-    /// As the program tells it: `tesseract 5.3.0`.
+    /// The program's version: `tesseract 5.3.0`.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// For where much else is at work: its threads wait for each other without giving their cores away, and among busy cores
-    /// take several times as long together as one of them does alone.
+    /// Limits it to one thread, for use beside other work: its threads busy-wait for each other, and on busy cores take
+    /// several times as long together as one thread alone.
     #[must_use]
     pub fn on_one_core(self) -> Self {
         Self {
@@ -89,7 +89,7 @@ impl Tesseract {
         }
     }
 
-    /// Reads the text on `image`; none if that was cancelled, or there was no more time.
+    /// Reads the text on `image`; `None` if cancelled or out of time.
     ///
     /// # Errors
     /// The program failed ([`ErrorKind::Engine`]), or a signal ended it ([`ErrorKind::Crashed`]).
@@ -100,7 +100,7 @@ impl Tesseract {
             command.env("OMP_THREAD_LIMIT", "1");
         }
         let ended = run(command, portable_pixmap(image), cancel).map_err(|error| {
-            let message = format!("the program `tesseract` can't be run: {error}");
+            let message = format!("cannot run the program `tesseract`: {error}");
             PageError::new(ErrorKind::Engine, Stage::Engine, message)
         })?;
         let Some(ended) = ended else {
@@ -124,7 +124,7 @@ impl Tesseract {
     }
 }
 
-/// The image as a PPM file (`P6`), which needs no encoder.
+/// Encodes the image as PPM (`P6`).
 fn portable_pixmap(image: &RgbImage) -> Vec<u8> {
     let mut file = format!("P6\n{} {}\n255\n", image.width(), image.height()).into_bytes();
     file.extend_from_slice(image.as_raw());
@@ -137,7 +137,7 @@ struct Ended {
     stderr: Vec<u8>,
 }
 
-/// Runs a command to its end; none if it is cancelled before that.
+/// Runs a command to its end; `None` if cancelled.
 fn run(mut command: Command, input: Vec<u8>, cancel: &Cancel) -> io::Result<Option<Ended>> {
     command
         .stdin(Stdio::piped())
@@ -177,7 +177,7 @@ fn run(mut command: Command, input: Vec<u8>, cancel: &Cancel) -> io::Result<Opti
     })
 }
 
-/// Ends the program, and what it has started: `tesseract` may be a script that starts another one.
+/// Kills the program and its children: `tesseract` may be a script that starts another program.
 fn end(child: &mut Child) {
     #[cfg(unix)]
     let _ = rustix::process::kill_process_group(
@@ -199,5 +199,5 @@ fn read_all(pipe: Option<impl Read>) -> Vec<u8> {
 fn last_line(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     let last = text.lines().rfind(|line| !line.trim().is_empty());
-    last.unwrap_or("it does not say why").to_owned()
+    last.unwrap_or("no reason given").to_owned()
 }

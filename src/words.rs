@@ -42,12 +42,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_told_as_a_person_would() {
-        let told = |milliseconds| human(Duration::from_millis(milliseconds));
+    fn durations_are_human_readable() {
+        let format = |milliseconds| human(Duration::from_millis(milliseconds));
         let shown = [
             0, 190, 999, 1_900, 9_949, 9_999, 59_499, 59_500, 252_000, 3_599_600, 11_100_000,
         ]
-        .map(told);
+        .map(format);
         assert_eq!(
             shown.join(" | "),
             "under 1 ms | 190 ms | 999 ms | 1.9 s | 9.9 s | 10 s | 59 s | 1m 00s | 4m 12s | 1h 00m | 3h 05m"

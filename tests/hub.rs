@@ -11,7 +11,7 @@ use hub_server::{Fault, HubServer};
 use machine::*;
 
 #[test]
-fn a_model_by_name_is_fetched_once_into_the_standard_cache() {
+fn model_is_downloaded_once_into_the_standard_cache() {
     let hub = serve_reader();
     let machine = Machine::new(&hub);
 
@@ -54,7 +54,7 @@ fn revisions_are_branches_tags_and_commits() {
 }
 
 #[test]
-fn weights_in_parts_come_with_their_index_and_nothing_needless_does() {
+fn weights_in_several_files_come_with_their_index() {
     let folder = model_in_parts();
     let hub = HubServer::new(MODEL, folder.path());
     let machine = Machine::new(&hub);
@@ -66,7 +66,7 @@ fn weights_in_parts_come_with_their_index_and_nothing_needless_does() {
     hub.push_commit('2');
     machine
         .fetch(MODEL)
-        .error_with(&["names the odd file", "escape.safetensors"]);
+        .error_with(&["names an invalid file", "escape.safetensors"]);
 
     fs::remove_file(folder.path().join("tokenizer.json")).expect("it was there");
     machine
@@ -75,7 +75,7 @@ fn weights_in_parts_come_with_their_index_and_nothing_needless_does() {
 }
 
 #[test]
-fn weights_in_other_formats_are_named_and_not_fetched() {
+fn weights_in_other_formats_are_refused_by_name() {
     for (file, words) in [
         ("ocr-Q4_K_M.gguf", "its weights are GGUF files"),
         (
@@ -96,7 +96,7 @@ fn weights_in_other_formats_are_named_and_not_fetched() {
 }
 
 #[test]
-fn a_connection_that_breaks_is_taken_up_where_it_broke() {
+fn broken_connection_resumes_the_download() {
     let hub = serve_reader();
     let machine = Machine::new(&hub);
     hub.break_with(Fault::Cut {
@@ -119,7 +119,7 @@ fn a_connection_that_breaks_is_taken_up_where_it_broke() {
 }
 
 #[test]
-fn a_killed_download_is_continued_by_the_next_run() {
+fn killed_download_continues_in_the_next_run() {
     let hub = serve_reader();
     let machine = Machine::new(&hub);
     hub.break_with(Fault::Stall {
@@ -159,7 +159,7 @@ fn a_killed_download_is_continued_by_the_next_run() {
 }
 
 #[test]
-fn a_download_killed_at_its_very_end_is_not_repeated() {
+fn download_killed_at_its_end_is_not_repeated() {
     let hub = serve_reader();
     let machine = Machine::new(&hub);
     let weights = machine.fetch(MODEL).folder().join(WEIGHTS);
@@ -195,7 +195,7 @@ fn two_processes_fetch_once() {
 }
 
 #[test]
-fn a_file_that_another_program_fetches_is_waited_for() {
+fn download_waits_for_another_program() {
     let hub = serve_reader();
     let machine = Machine::new(&hub);
     let weights = machine.fetch(MODEL).folder().join(WEIGHTS);
@@ -214,7 +214,7 @@ fn a_file_that_another_program_fetches_is_waited_for() {
 }
 
 #[test]
-fn another_commit_with_the_same_weights_fetches_only_what_changed() {
+fn new_commit_downloads_only_changed_files() {
     let folder = model_in_parts();
     let hub = HubServer::new(MODEL, folder.path());
     let machine = Machine::new(&hub);
@@ -241,7 +241,7 @@ fn another_commit_with_the_same_weights_fetches_only_what_changed() {
 }
 
 #[test]
-fn without_network_a_whole_snapshot_is_enough() {
+fn cached_snapshot_works_without_network() {
     let hub = serve_reader();
     let machine = Machine::new(&hub);
     let host = hub.url().replace("http://", "");
@@ -254,7 +254,7 @@ fn without_network_a_whole_snapshot_is_enough() {
         assert_eq!(outcome.folder(), folder);
         assert!(outcome.stderr.contains("WARN"), "{}", outcome.stderr);
         assert!(
-            outcome.stderr.contains("as it is in the cache"),
+            outcome.stderr.contains("using the cached"),
             "{}",
             outcome.stderr
         );
@@ -266,7 +266,7 @@ fn without_network_a_whole_snapshot_is_enough() {
 }
 
 #[test]
-fn offline_asks_nobody() {
+fn offline_sends_no_request() {
     let hub = serve_reader();
     let machine = Machine::new(&hub);
     let folder = machine.fetch(MODEL).folder().to_owned();

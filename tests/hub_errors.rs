@@ -12,7 +12,7 @@ use machine::*;
 use omnidocs::hub::{FetchProgress, model_folder};
 
 #[test]
-fn an_existing_folder_is_taken_as_it_is_and_a_missing_one_is_explained() {
+fn missing_model_folder_is_explained() {
     let folder = reader().display().to_string();
     let found = model_folder(&folder, FetchProgress::Off).expect("the folder");
     assert_eq!(found, reader());
@@ -37,7 +37,7 @@ fn an_existing_folder_is_taken_as_it_is_and_a_missing_one_is_explained() {
         assert!(error.contains("config.json"), "{error}");
     }
     let file = format!("{folder}/config.json");
-    assert!(error(&file).contains("is a file: --model takes the folder"));
+    assert!(error(&file).contains("is a file: set --model to its folder"));
     for odd in [
         "org/rea der",
         "org/..",
@@ -55,7 +55,7 @@ fn an_existing_folder_is_taken_as_it_is_and_a_missing_one_is_explained() {
 }
 
 #[test]
-fn a_gated_model_wants_a_token() {
+fn gated_model_asks_for_a_token() {
     let hub = serve_reader();
     hub.require_token("hf_good");
     let licence = format!("accept its licence on {}/org/reader", hub.url());
@@ -82,7 +82,7 @@ fn a_gated_model_wants_a_token() {
 }
 
 #[test]
-fn what_the_hub_does_not_have_is_said() {
+fn missing_model_or_revision_is_reported() {
     let hub = serve_reader();
     let machine = Machine::new(&hub);
     machine
@@ -103,7 +103,7 @@ fn what_the_hub_does_not_have_is_said() {
 }
 
 #[test]
-fn odd_answers_are_errors_and_leave_nothing_behind() {
+fn invalid_hub_answers_are_errors_and_leave_no_file() {
     let hub = serve_reader();
     let machine = Machine::new(&hub);
     hub.break_with(Fault::ListedSize {
@@ -112,20 +112,20 @@ fn odd_answers_are_errors_and_leave_nothing_behind() {
     });
     machine.fetch(MODEL).error_with(&[
         "model.safetensors of org/reader",
-        "15604864 bytes came of 20000000",
+        "received 15604864 bytes of 20000000",
     ]);
     hub.heal();
     hub.break_with(Fault::RedirectToNowhere { file: WEIGHTS });
     let outcome = machine.fetch(MODEL);
     let error = outcome.result.expect_err("no bytes can come");
-    assert!(error.contains("is HF_ENDPOINT right?"), "{error}");
+    assert!(error.contains("check HF_ENDPOINT"), "{error}");
     hub.heal();
     assert_same_files(machine.fetch(MODEL).folder(), &reader());
     assert_eq!(hub.fetches_of(WEIGHTS).len(), 2);
 }
 
 #[test]
-fn a_hub_that_falls_silent_is_given_up() {
+fn silent_hub_times_out() {
     let hub = serve_reader();
     let machine = Machine::new(&hub).with("HF_HUB_DOWNLOAD_TIMEOUT", "2");
     hub.break_with(Fault::Stall {
@@ -133,7 +133,7 @@ fn a_hub_that_falls_silent_is_given_up() {
         after: 1_000_000,
     });
     machine.fetch(MODEL).error_with(&[
-        "sent nothing of model.safetensors of org/reader for 2 s",
+        "sent no data of model.safetensors of org/reader for 2 s",
         "continues",
     ]);
     hub.heal();
@@ -146,7 +146,7 @@ fn a_hub_that_falls_silent_is_given_up() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_and_a_read_only_cache_are_said() {
+fn full_disk_and_read_only_cache_are_reported() {
     let folder = model_in_parts();
     let hub = HubServer::new(MODEL, folder.path());
     let machine = Machine::new(&hub);
@@ -169,6 +169,6 @@ fn a_full_disk_and_a_read_only_cache_are_said() {
     let machine = machine.with("HF_HUB_CACHE", &file.join("hub").display().to_string());
     machine.fetch(MODEL).error_with(&[
         "could not keep",
-        "point HF_HOME to a folder that can be written",
+        "set HF_HOME to a writable folder",
     ]);
 }

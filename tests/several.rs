@@ -145,7 +145,7 @@ fn wait_for(value: &AtomicUsize, wanted: usize) {
 }
 
 #[test]
-fn each_engine_has_a_page_at_the_same_time() {
+fn engines_read_concurrently() {
     let met = Arc::new(AtomicUsize::new(0));
     let engine = || {
         let met = Arc::clone(&met);
@@ -168,7 +168,7 @@ fn each_engine_has_a_page_at_the_same_time() {
 }
 
 #[test]
-fn no_page_is_taken_before_an_engine_is_free_and_the_faster_one_gets_more() {
+fn pages_go_to_the_first_free_engine() {
     let mut engine = several([steady(20), steady(1)]);
     let in_hand = Cell::new(0);
     let pages = (1..=60).map(page).inspect(|_| {
@@ -193,7 +193,7 @@ fn no_page_is_taken_before_an_engine_is_free_and_the_faster_one_gets_more() {
 }
 
 #[test]
-fn a_lost_engine_leaves_its_pages_to_the_others() {
+fn lost_engine_hands_its_pages_to_the_others() {
     // It holds three pages, and is lost over the first of them.
     let lost = scripted(|pages, done| {
         let held: Vec<_> = pages.take(3).collect();
@@ -204,19 +204,19 @@ fn a_lost_engine_leaves_its_pages_to_the_others() {
     let (ended, answered) = run(&mut engine, 40);
     ended.unwrap();
     assert_eq!(answered, (1..=40).collect::<Vec<_>>());
-    let told: Vec<_> = engine
+    let found: Vec<_> = engine
         .device_stats()
         .into_iter()
         .map(|share| (share.device, share.pages, share.lost))
         .collect();
     assert_eq!(
-        told,
+        found,
         [("cuda:0".into(), 1, true), ("cuda:1".into(), 39, false)]
     );
 }
 
 #[test]
-fn an_engine_lost_after_the_others_have_ended_leaves_its_pages_to_them_too() {
+fn engine_lost_last_hands_its_pages_to_ended_ones() {
     let (begun, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (seen, over) = (Arc::clone(&begun), Arc::clone(&ended));
     let lost = scripted(move |pages, _| {
@@ -239,7 +239,7 @@ fn an_engine_lost_after_the_others_have_ended_leaves_its_pages_to_them_too() {
 }
 
 #[test]
-fn a_panic_in_an_engine_is_the_loss_of_it_alone() {
+fn engine_panic_loses_only_that_engine() {
     let lost = scripted(|pages, _| {
         let _held = pages.next();
         panic!("index out of bounds")
@@ -252,7 +252,7 @@ fn a_panic_in_an_engine_is_the_loss_of_it_alone() {
 }
 
 #[test]
-fn when_all_are_lost_the_run_ends_with_the_last_ones_words_and_keeps_what_was_read() {
+fn losing_all_engines_ends_the_run_with_the_last_error() {
     let over = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&over);
     let first = scripted(move |pages, done| {
@@ -278,7 +278,7 @@ fn when_all_are_lost_the_run_ends_with_the_last_ones_words_and_keeps_what_was_re
 }
 
 #[test]
-fn an_output_that_fails_ends_the_run() {
+fn output_failure_ends_the_run() {
     let mut engine = several([steady(1), steady(1)]);
     let mut written = 0;
     let ended = engine.run(&mut Ready((1..).map(page)), &mut |_| {
@@ -293,7 +293,7 @@ fn an_output_that_fails_ends_the_run() {
 }
 
 #[test]
-fn engines_share_the_threads_and_each_works_on_its_own() {
+fn engines_divide_the_threads() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(5).build();
     let counted = Arc::new(AtomicUsize::new(0));
     let engine = || {

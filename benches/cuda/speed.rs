@@ -46,7 +46,7 @@ pub fn measure(
             generator.pipelined = pipelined;
             decode(&mut generator, &page, &prompt, batch, tokens)?;
         }
-        unread(&*model, &page, &prompt, batch, tokens)?;
+        unread_steps(&*model, &page, &prompt, batch, tokens)?;
     }
     Ok(())
 }
@@ -162,7 +162,7 @@ fn decode(
 }
 
 /// How long the host takes to ask for a run of the decoder, and the device to do it, when nothing is read.
-fn unread(
+fn unread_steps(
     model: &dyn VisionLanguageModel,
     page: &RgbImage,
     prompt: &Prompt,

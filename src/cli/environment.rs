@@ -71,9 +71,9 @@ fn unknown(set: impl Iterator<Item = OsString>, known: &BTreeSet<String>) -> Vec
             .min();
         match near {
             Some((distance, option)) if distance <= MAX_DISTANCE => {
-                format!("{name} is no option and is ignored; did you mean {option}?")
+                format!("{name} is not an option and is ignored; did you mean {option}?")
             }
-            _ => format!("{name} is no option and is ignored"),
+            _ => format!("{name} is not an option and is ignored"),
         }
     });
     sentences.collect()
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mistyped_variable_is_told_with_the_nearest_option() {
+    fn mistyped_variable_gets_the_nearest_option() {
         let set = [
             "OMNIDOCS_MAX_TOKENS",
             "OMNIDOCS_OUTPT",
@@ -105,9 +105,9 @@ mod tests {
         assert_eq!(
             unknown(set.into_iter().map(OsString::from), &known()),
             [
-                "OMNIDOCS_MAX_TOKENS is no option and is ignored; did you mean OMNIDOCS_MAX_NEW_TOKENS?",
-                "OMNIDOCS_OUTPT is no option and is ignored; did you mean OMNIDOCS_OUTPUT?",
-                "OMNIDOCS_SOMETHING_ELSE is no option and is ignored",
+                "OMNIDOCS_MAX_TOKENS is not an option and is ignored; did you mean OMNIDOCS_MAX_NEW_TOKENS?",
+                "OMNIDOCS_OUTPT is not an option and is ignored; did you mean OMNIDOCS_OUTPUT?",
+                "OMNIDOCS_SOMETHING_ELSE is not an option and is ignored",
             ]
         );
     }

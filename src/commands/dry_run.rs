@@ -18,7 +18,7 @@ use crate::{
     terminal::printable,
 };
 
-/// Gives the settings that are `unknown` the values that they have in the output at `path`, so that they make no difference.
+/// Sets the `unknown` settings to the values recorded in the output at `path`, so that they don't differ.
 pub(super) fn take_recorded(
     settings: &mut OutputSettings,
     unknown: &[&str],
@@ -37,7 +37,7 @@ pub(super) fn take_recorded(
     Ok(())
 }
 
-/// Lists the documents that would be read on the standard output, with the number of pages, and reads none.
+/// Lists the documents that would be read on stdout, with their number of pages, and reads none.
 pub(super) fn run(
     sources: Vec<Source>,
     preparation: prepare::Settings,
@@ -72,7 +72,7 @@ pub(super) fn run(
         // For programs, a path is as it is.
         let path = if is_shown { printable(&path) } else { path };
         let line = match first.result {
-            Err(error) if first.page.number == 0 => format!("{path}: can't be read: {error}"),
+            Err(error) if first.page.number == 0 => format!("{path}: cannot be read: {error}"),
             _ => {
                 all += count;
                 format!(

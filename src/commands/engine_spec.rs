@@ -1,4 +1,4 @@
-//! The engines that were chosen: what must be known of them before they are there, and how they are made.
+//! The chosen engines: what is known before they are loaded, and how to load them.
 
 use std::path::PathBuf;
 
@@ -36,15 +36,15 @@ const PUBLISHED: PixelBudget = PixelBudget {
     max_pixels: 16_777_216,
 };
 
-/// The engines of a run, which are still to be made.
+/// The engines of a run, not loaded yet.
 pub(super) struct EngineSpecs {
     first: EngineSpec,
-    /// For the pages that the first one failed on.
+    /// The engine for pages that the first one failed on.
     fallback: Option<EngineSpec>,
 }
 
 impl EngineSpecs {
-    /// Finds all that the chosen engines need, fetching it if need be; the weights of a model are not read yet.
+    /// Finds what the engines need, and fetches it if necessary. Does not read a model's weights.
     pub(super) fn new(settings: &Settings, cancel: &Cancel) -> Result<Self> {
         let spec = |flag, choice| EngineSpec::new(flag, choice, settings, cancel);
         Ok(Self {
@@ -56,7 +56,7 @@ impl EngineSpecs {
         })
     }
 
-    /// What the engines look at together.
+    /// What the engines need of a page, together.
     pub(super) fn needs(&self) -> Needs {
         let fallback = self.fallback.as_ref().map(EngineSpec::needs);
         let first = self.first.needs();
@@ -71,15 +71,15 @@ impl EngineSpecs {
         }
     }
 
-    /// What reads pages for guesses at a model's answers.
+    /// The Tesseract that draft tokens come from.
     pub(super) fn draft(&self) -> Option<&Tesseract> {
         let specs = [Some(&self.first), self.fallback.as_ref()];
         specs.into_iter().flatten().find_map(EngineSpec::draft)
     }
 
-    /// Everything that changes what the records of this run say.
+    /// Every setting that changes the records of this run.
     ///
-    /// Not how much trouble is taken over a page that fails: that may be more in the next run.
+    /// Not retries, timeouts or the fallback: the next run may change these.
     pub(super) fn output_settings(
         &self,
         settings: &Settings,
@@ -88,8 +88,7 @@ impl EngineSpecs {
         self.first.output_settings(settings, budget)
     }
 
-    /// The names of those output settings that a dry run can't know, since they are in files of the model that it does
-    /// without.
+    /// The output settings that a dry run can't know, since they depend on model files that it does not fetch.
     pub(super) fn unknown_settings(&self, settings: &Settings) -> Vec<&'static str> {
         let EngineSpec::Qwen(qwen) = &self.first else {
             return Vec::new();
@@ -109,12 +108,12 @@ impl EngineSpecs {
         names.map(|setting| setting.0).collect()
     }
 
-    /// What the first line of a run says.
+    /// The content of the first line of a run.
     pub(super) fn info<'a>(&'a self, documents: usize, output: &'a Target) -> RunInfo<'a> {
         self.first.info(documents, output)
     }
 
-    /// Makes the engine, which may take minutes. The fallback is made when the first page needs it.
+    /// Loads the engine, which may take minutes. The fallback is loaded when the first page needs it.
     pub(super) fn load(self, settings: &Settings, cancel: &Cancel) -> Result<Box<dyn Engine>> {
         let first = self.first.load(settings, cancel)?;
         let Some(fallback) = self.fallback else {
@@ -126,13 +125,13 @@ impl EngineSpecs {
     }
 }
 
-/// An engine that is still to be made.
+/// An engine that is not loaded yet.
 enum EngineSpec {
     TextLayer,
     Tesseract(Tesseract),
     Server {
         server: Server,
-        /// As the server calls it.
+        /// The server's name for the model.
         model: String,
     },
     Qwen(Box<QwenSpec>),
@@ -140,21 +139,21 @@ enum EngineSpec {
 
 /// A model that runs in this process.
 struct QwenSpec {
-    /// As the user named it.
+    /// The model as the user named it.
     name: String,
-    /// None in a dry run, which does without the weights.
+    /// `None` in a dry run, which does not need the weights.
     files: Option<ModelFiles>,
     hardware: Vec<Hardware>,
-    /// None in a dry run that can't reach the files that tell them.
+    /// `None` in a dry run that can't reach the configuration files.
     limits: Option<PixelBudget>,
     drafts: bool,
     draft: Option<Tesseract>,
 }
 
-/// What a model is read from.
+/// A model's files.
 struct ModelFiles {
     folder: PathBuf,
-    /// Differs where the files differ.
+    /// The identity of the files: it differs if they do.
     identity: String,
 }
 
@@ -233,7 +232,7 @@ impl EngineSpec {
         named
     }
 
-    /// As records name it.
+    /// The engine's name in records.
     fn name(&self) -> &'static str {
         match self {
             Self::TextLayer => TextLayer::NAME,
@@ -293,7 +292,7 @@ impl QwenSpec {
             pool.build_global()?;
         }
         let hardware = Hardware::open(&settings.device, settings.dtype)?;
-        let first = hardware.first().context("there is no device to read on")?;
+        let first = hardware.first().context("no device is available")?;
         let default = if first.is_cuda() {
             CUDA_MODEL
         } else {
@@ -330,13 +329,13 @@ impl QwenSpec {
     /// Loads the model onto each device.
     fn load(self, settings: &Settings, policy: Policy) -> Result<Box<dyn Engine>> {
         let task = task(settings, self.drafts);
-        let files = self.files.context("a dry run reads no page")?;
+        let files = self.files.context("a dry run loads no engine")?;
         let (folder, hardware) = (&files.folder, &self.hardware);
         let readers = QwenEngine::load_all(&self.name, folder, &files.identity, hardware, &task)?;
         let mut engines = readers
             .into_iter()
             .map(|reader| -> Box<dyn Engine> { Box::new(Scheduler::new(reader, policy)) });
-        let first = engines.next().context("there is no device to read on")?;
+        let first = engines.next().context("no device is available")?;
         let others: Vec<_> = engines.collect();
         if others.is_empty() {
             return Ok(first);
@@ -347,11 +346,11 @@ impl QwenSpec {
     }
 }
 
-/// The small files of the model; none in a dry run that can't reach them.
+/// The small files of the model; `None` in a dry run that can't reach them.
 fn small_files(settings: &Settings, name: &str) -> Result<Option<SmallFiles>> {
     match hub::small_files(name, fetch_progress(settings)) {
         Err(error) if settings.dry_run && error.is::<Unreachable>() => {
-            tracing::warn!("nothing is known of the files of {name}: {error:#}");
+            tracing::warn!("cannot check the files of {name}: {error:#}");
             Ok(None)
         }
         found => found.map(Some),

@@ -1,4 +1,4 @@
-//! `omnidocs extract`: every page of the inputs, one record each.
+//! `omnidocs extract`: one record for every page of the inputs.
 
 use anyhow::Result;
 
@@ -18,7 +18,7 @@ use crate::{
     terminal,
 };
 
-/// Runs the command. Whatever can be known to be wrong is found before a model is loaded.
+/// Runs the command. Checks everything it can before loading a model.
 pub fn run(typed: cli::Extract) -> Result<Exit> {
     let settings = Settings::new(typed)?;
     let records_on_terminal = settings.output == Target::Stdout && terminal::stdout_may_be_shown();
@@ -92,7 +92,7 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
             Err(error) if error.is::<Closed>() => return Ok(Exit::Ok),
             Err(error) => return Err(error),
         }
-        progress.tally().shares = engine.device_stats();
+        progress.tally().device_stats = engine.device_stats();
     }
     if cancel.signal().is_none() {
         journal.finish()?;

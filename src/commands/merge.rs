@@ -1,4 +1,4 @@
-//! `omnidocs merge`: one file of the outputs of several runs.
+//! `omnidocs merge`: merges the outputs of several runs into one file.
 
 use std::{
     fs,
@@ -17,10 +17,10 @@ use crate::{
     terminal,
 };
 
-/// So many documents that lack pages are named.
+/// Maximum number of incomplete documents that are named.
 const SHOWN: usize = 20;
 
-/// Runs the command. Nothing is written before all files have been read and found to fit.
+/// Runs the command. Writes nothing before all files are read and checked.
 pub fn run(typed: &cli::Merge) -> Result<Exit> {
     let output = match typed.output.to_str() {
         Some("-") => Target::Stdout,
@@ -33,7 +33,7 @@ pub fn run(typed: &cli::Merge) -> Result<Exit> {
     for (path, bytes) in merge.torn() {
         let path = path.display();
         terminal::print_line(format_args!(
-            "{path} ends in {bytes} bytes of an unfinished line, which are left out"
+            "{path} ends in an unfinished line of {bytes} bytes, which is left out"
         ));
     }
     let gaps = merge.gaps(typed.pages.as_ref());
@@ -61,7 +61,7 @@ pub fn run(typed: &cli::Merge) -> Result<Exit> {
     })
 }
 
-/// Like `cp` and unlike `sort`: a file that is read is never written to, and another one only if that was said.
+/// Like `cp`, unlike `sort`: never writes to an input, and to another existing file only with `--force`.
 fn check_output(typed: &cli::Merge, output: &Target) -> Result<(), UsageError> {
     let Target::File(path) = output else {
         return Ok(());
@@ -72,18 +72,18 @@ fn check_output(typed: &cli::Merge, output: &Target) -> Result<(), UsageError> {
         |input: &&std::path::PathBuf| identity(input).is_some_and(|it| Some(it) == identity(path));
     if typed.inputs.iter().any(|input| is_input(&input)) {
         return Err(UsageError(format!(
-            "--output {shown} is also a file to merge; name another one, or a pattern that leaves it out"
+            "--output {shown} is also an input; name another file, or use a pattern that excludes it"
         )));
     }
     if path.exists() && !output.is_stream() && !typed.force {
         return Err(UsageError(format!(
-            "--output {shown} is there already; name another one, or replace it with --force"
+            "--output {shown} exists already; name another file, or replace it with --force"
         )));
     }
     Ok(())
 }
 
-/// Writes the file; a signal that ends this first leaves nothing behind.
+/// Writes the file; a signal stops it and leaves nothing behind.
 fn write_file(merge: &Merge, path: &Path, is_complete: bool) -> Result<Option<u8>> {
     let cancel = Cancel::default();
     SignalHandlers::install(&cancel, |_| {})?.pages_in_hand();
@@ -99,7 +99,7 @@ fn write_file(merge: &Merge, path: &Path, is_complete: bool) -> Result<Option<u8
     }
 }
 
-/// Lets the program have as many files open at a time as it may, if that is needed.
+/// Raises the limit of open files, if there are many inputs.
 #[cfg(unix)]
 fn raise_file_limit(files: usize) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -130,7 +130,7 @@ fn is_closed(error: &anyhow::Error) -> bool {
     error.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }
 
-/// Reports what was written, and what it lacks.
+/// Reports what was written and what is missing.
 fn report(gaps: &Gaps, output: &Target) {
     let Gaps {
         documents,
@@ -147,7 +147,7 @@ fn report(gaps: &Gaps, output: &Target) {
     for path in &gaps.unfinished {
         let path = path.display();
         terminal::print_line(format_args!(
-            "missing   what the run that wrote {path} did not come to; its command goes on"
+            "missing   the rest of the interrupted run of {path}; run its command again to resume"
         ));
     }
     for (path, there, wanted) in gaps.incomplete.iter().take(SHOWN) {

@@ -14,7 +14,7 @@ use crate::{
     prepare::worker,
 };
 
-/// Does what was typed. An `Err` is what ended the program, for [`exit_of`] and [`crate::exit::report`].
+/// Runs the subcommand. An `Err` ends the program: see [`exit_of`] and [`crate::exit::report`].
 pub fn run(cli: Cli) -> Result<Exit> {
     match cli.command {
         Command::Extract(typed) => extract::run(*typed),
@@ -23,7 +23,7 @@ pub fn run(cli: Cli) -> Result<Exit> {
     }
 }
 
-/// How the program ends that an error has ended.
+/// The exit code for an error.
 #[must_use]
 pub fn exit_of(error: &Error) -> Exit {
     if error.is::<UsageError>() {

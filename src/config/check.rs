@@ -1,21 +1,21 @@
-//! Numbers and names that make no sense, told by the flag that they were typed with.
+//! Range checks of options; errors name the flag.
 
 use super::usage::usage_error;
 use crate::{cli, exit::UsageError, options::CPU_MODEL};
 
-const MOST_RETRIES: u32 = 100;
-/// Of any time that is typed, in seconds: a year.
-pub(super) const LONGEST_TIMEOUT: f64 = 31_536_000.0;
+const MAX_RETRIES: u32 = 100;
+/// Maximum of any time option, in seconds: a year.
+pub(super) const MAX_TIMEOUT: f64 = 31_536_000.0;
 const DPI_RANGE: (f64, f64) = (1.0, 2400.0);
-const MOST_THREADS: usize = 1024;
-const MOST_TOGETHER: usize = 256;
-/// Far above the limit of any model, far below what fills a machine's memory.
-const MOST_PIXELS: u64 = 1 << 28;
+const MAX_THREADS: usize = 1024;
+const MAX_BATCH_SIZE: usize = 256;
+/// Far above any model's limit, far below what fills a machine's memory.
+const MAX_PIXELS: u64 = 1 << 28;
 
 pub(super) fn model(model: &cli::ModelArgs) -> Result<(), UsageError> {
     let cli::ModelArgs { temperature, .. } = model;
     if model.max_new_tokens == 0 {
-        return usage_error("--max-new-tokens 0 leaves no room for an answer; use 1 or more");
+        return usage_error("--max-new-tokens 0 allows no answer; use 1 or more");
     }
     if !(1..=MOST_TOGETHER).contains(&model.batch_size) {
         return usage_error(format!(
@@ -24,7 +24,7 @@ pub(super) fn model(model: &cli::ModelArgs) -> Result<(), UsageError> {
         ));
     }
     if let Some(threads) = model.threads
-        && !(1..=MOST_THREADS).contains(&threads)
+        && !(1..=MAX_THREADS).contains(&threads)
     {
         return usage_error(format!(
             "--threads {threads} is not between 1 and {MOST_THREADS}"
@@ -34,18 +34,18 @@ pub(super) fn model(model: &cli::ModelArgs) -> Result<(), UsageError> {
         && fallback == model.engine
     {
         return usage_error(
-            "--fallback names the engine that --engine names too; leave one of them out",
+            "--fallback and --engine name the same engine; change or omit one of them",
         );
     }
     if model.tesseract_lang.split('+').any(str::is_empty) {
         return usage_error(format!(
-            "--tesseract-lang {:?} is no list of languages; write one like eng or eng+deu",
+            "--tesseract-lang {:?} is not a list of languages; use one like eng or eng+deu",
             model.tesseract_lang
         ));
     }
     if !(temperature.is_finite() && *temperature >= 0.0) {
         return usage_error(format!(
-            "--temperature {temperature} makes no sense; use 0 or more, like 0.7"
+            "--temperature {temperature} is out of range; use 0 or more, like 0.7"
         ));
     }
     if model
@@ -73,7 +73,7 @@ pub(super) fn run(run: &cli::RunArgs) -> Result<(), UsageError> {
     }
     if !(*page_timeout > 0.0 && *page_timeout <= LONGEST_TIMEOUT) {
         return usage_error(format!(
-            "--page-timeout {page_timeout} makes no sense; use a number of seconds above 0, like 600"
+            "--page-timeout {page_timeout} is out of range; use a number of seconds above 0, like 600"
         ));
     }
     Ok(())
@@ -93,7 +93,7 @@ pub(super) fn pages(pages: &cli::PageArgs) -> Result<(), UsageError> {
     ] {
         if let Some(pixels) = pixels.filter(|&pixels| pixels > MOST_PIXELS) {
             return usage_error(format!(
-                "{flag} {pixels} is more than any model can see; use {MOST_PIXELS} or less"
+                "{flag} {pixels} is too large for any model; use {MOST_PIXELS} or less"
             ));
         }
     }

@@ -1,4 +1,4 @@
-//! What was typed or set in the environment → what is meant. Every error names its flag and says what would be right.
+//! Options and environment → validated settings. Every error names the flag and a valid value.
 
 mod check;
 mod prompt;

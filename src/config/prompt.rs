@@ -1,11 +1,11 @@
-//! What the model is asked.
+//! The model's prompt.
 
 use std::{fs, path::Path};
 
 use super::usage::usage_error;
 use crate::{exit::UsageError, options::OutputFormat};
 
-/// The prompt that was typed, or else the one of the format.
+/// The given prompt, else that of the format.
 pub fn prompt(
     format: OutputFormat,
     text: Option<String>,
@@ -23,7 +23,7 @@ pub fn prompt(
             ),
             Err(error) => {
                 return usage_error(format!(
-                    "--prompt-file {}: it can't be read: {error}",
+                    "cannot read --prompt-file {}: {error}",
                     file.display()
                 ));
             }

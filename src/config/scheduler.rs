@@ -1,23 +1,23 @@
-//! Which part of the documents this run is for, as a scheduler's own variables tell it.
+//! The shard, from `--shard` or the variables of a scheduler.
 
 use std::env;
 
 use super::usage::usage_error;
 use crate::{exit::UsageError, shard::Shard};
 
-/// How many parts there are, where the scheduler doesn't say.
+/// The number of shards, for schedulers that don't set it.
 const SHARDS: &str = "OMNIDOCS_SHARDS";
 
-/// A part, and why it is that one.
+/// A shard, and its origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assigned {
-    /// The part.
+    /// The shard.
     pub shard: Shard,
-    /// What says so: `--shard`, or the variables of a scheduler.
+    /// Its origin: `--shard`, or the variables of a scheduler.
     pub by: String,
 }
 
-/// The part that was typed, or else that of the scheduler's array; none if there is neither.
+/// The given shard, else that of the scheduler's array, else `None`.
 pub(super) fn shard(typed: Option<Shard>) -> Result<Option<Assigned>, UsageError> {
     match typed {
         Some(shard) => Ok(Some(Assigned {
@@ -41,17 +41,17 @@ fn of_scheduler(get: Variables) -> Result<Option<Assigned>, UsageError> {
         counted_from_zero(get, aws, &["AWS_BATCH_JOB_ARRAY_SIZE", SHARDS]).map(Some)
     } else if let Some(count) = get(SHARDS) {
         usage_error(format!(
-            "{SHARDS}={count} says how many parts there are, but nothing says which of them this is; give --shard I/{count}"
+            "{SHARDS}={count} sets the number of shards, but nothing says which shard this is; add --shard I/{count}"
         ))
     } else {
         Ok(None)
     }
 }
 
-/// An array of Slurm: `0-3`, `1-4`, `10-40:10`.
+/// A Slurm array: `0-3`, `1-4`, `10-40:10`.
 ///
-/// A list with gaps, or one task alone, is no array that can be divided by: it is more likely what is left of a larger
-/// one, and each of its tasks would then read what others have read.
+/// A list with gaps or a single task can't be mapped to shards: it is more likely the rest of a larger array, whose
+/// other tasks have read other shards.
 fn slurm(get: Variables) -> Result<Assigned, UsageError> {
     let names = ["ID", "MIN", "MAX", "COUNT"].map(|name| format!("SLURM_ARRAY_TASK_{name}"));
     let [task, first, last, count] = [
@@ -63,7 +63,7 @@ fn slurm(get: Variables) -> Result<Assigned, UsageError> {
     let by = format!("SLURM_ARRAY_TASK_ID={task} of {count} from {first} to {last}");
     if count < 2 {
         return usage_error(format!(
-            "{by}: one task alone does not tell how many parts there are; give --shard I/N, or --shard 1/1 to read all"
+            "{by}: a single task does not show the number of shards; add --shard I/N, or --shard 1/1 to read everything"
         ));
     }
     let tasks = count - 1;
@@ -74,17 +74,17 @@ fn slurm(get: Variables) -> Result<Assigned, UsageError> {
             assigned(place, count, by)
         }
         _ => usage_error(format!(
-            "{by}: these tasks are not evenly spaced, so they may be what is left of a larger array; give --shard I/N"
+            "{by}: the task ids are not evenly spaced, so they may be the rest of a larger array; add --shard I/N"
         )),
     }
 }
 
-/// A part that is counted from 0 in `index`, of as many as the first of `counts` that is there says.
+/// The shard with the 0-based `index`, of the number in the first variable of `counts` that is set.
 fn counted_from_zero(get: Variables, index: &str, counts: &[&str]) -> Result<Assigned, UsageError> {
     let place = number(get, index)?;
     let Some(name) = counts.iter().find(|name| get(name).is_some()) else {
         return usage_error(format!(
-            "{index}={place} says which part this is, but not of how many; set {SHARDS}, or give --shard I/N"
+            "{index}={place} sets the shard, but not the number of shards; set {SHARDS}, or add --shard I/N"
         ));
     };
     let count = number(get, name)?;
@@ -94,7 +94,7 @@ fn counted_from_zero(get: Variables, index: &str, counts: &[&str]) -> Result<Ass
 fn assigned(place: u32, count: u32, by: String) -> Result<Assigned, UsageError> {
     match Shard::new(place.saturating_add(1), count) {
         Ok(shard) => Ok(Assigned { shard, by }),
-        Err(error) => usage_error(format!("{by}: {error}; give --shard I/N")),
+        Err(error) => usage_error(format!("{by}: {error}; add --shard I/N")),
     }
 }
 
@@ -103,9 +103,9 @@ fn number(get: Variables, name: &str) -> Result<u32, UsageError> {
     match value.parse() {
         Ok(number) => Ok(number),
         Err(_) if value.is_empty() => usage_error(format!(
-            "{name} is not set, though other variables of its scheduler are; give --shard I/N"
+            "{name} is not set, but other variables of its scheduler are; add --shard I/N"
         )),
-        Err(_) => usage_error(format!("{name}={value} is not a number; give --shard I/N")),
+        Err(_) => usage_error(format!("{name}={value} is not a number; add --shard I/N")),
     }
 }
 
@@ -113,8 +113,8 @@ fn number(get: Variables, name: &str) -> Result<u32, UsageError> {
 mod tests {
     use super::*;
 
-    /// The part that `NAME=value …` stand for, or what is said to them.
-    fn told(variables: &str) -> Result<String, String> {
+    /// The shard for `NAME=value …`, or the error.
+    fn detect(variables: &str) -> Result<String, String> {
         let get = |name: &str| {
             let mut set = variables.split(' ').filter_map(|set| set.split_once('='));
             set.find(|set| set.0 == name).map(|set| set.1.to_owned())
@@ -126,13 +126,13 @@ mod tests {
     }
 
     fn slurm(task: u32, first: u32, last: u32, count: u32) -> Result<String, String> {
-        told(&format!(
+        detect(&format!(
             "SLURM_ARRAY_TASK_ID={task} SLURM_ARRAY_TASK_MIN={first} SLURM_ARRAY_TASK_MAX={last} SLURM_ARRAY_TASK_COUNT={count}"
         ))
     }
 
     #[test]
-    fn arrays_start_where_they_like_and_may_have_a_step() {
+    fn slurm_arrays_may_have_any_start_and_step() {
         for (task, first, last, count, part) in [
             (0, 0, 3, 4, "1/4"),
             (3, 0, 3, 4, "4/4"),
@@ -161,14 +161,14 @@ mod tests {
             ),
             ("AWS_BATCH_JOB_ARRAY_INDEX=4 OMNIDOCS_SHARDS=6", "5/6"),
         ] {
-            assert_eq!(told(variables).as_deref(), Ok(part), "{variables}");
+            assert_eq!(detect(variables).as_deref(), Ok(part), "{variables}");
         }
     }
 
     #[test]
-    fn variables_that_make_no_sense_are_named() {
-        for (told, name, hint) in [
-            (slurm(5, 5, 5, 1), "SLURM_ARRAY_TASK_ID=5", "one task alone"),
+    fn invalid_scheduler_variables_are_named() {
+        for (error, name, hint) in [
+            (slurm(5, 5, 5, 1), "SLURM_ARRAY_TASK_ID=5", "a single task"),
             (
                 slurm(2, 1, 7, 3),
                 "SLURM_ARRAY_TASK_ID=2",
@@ -179,7 +179,7 @@ mod tests {
                 "SLURM_ARRAY_TASK_ID=1",
                 "not evenly spaced",
             ),
-            (slurm(9, 1, 4, 4), "SLURM_ARRAY_TASK_ID=9", "no part 9 of 4"),
+            (slurm(9, 1, 4, 4), "SLURM_ARRAY_TASK_ID=9", "no shard 9 of 4"),
             (
                 slurm(0, 1, 4, 4),
                 "SLURM_ARRAY_TASK_ID=0",
@@ -191,38 +191,38 @@ mod tests {
                 "not evenly spaced",
             ),
             (
-                told("SLURM_ARRAY_TASK_ID=x"),
+                detect("SLURM_ARRAY_TASK_ID=x"),
                 "SLURM_ARRAY_TASK_ID=x",
                 "not a number",
             ),
             (
-                told("SLURM_ARRAY_TASK_ID=1"),
+                detect("SLURM_ARRAY_TASK_ID=1"),
                 "SLURM_ARRAY_TASK_MIN",
                 "not set",
             ),
             (
-                told("JOB_COMPLETION_INDEX=1"),
+                detect("JOB_COMPLETION_INDEX=1"),
                 "JOB_COMPLETION_INDEX=1",
                 "set OMNIDOCS_SHARDS",
             ),
             (
-                told("JOB_COMPLETION_INDEX=4 OMNIDOCS_SHARDS=4"),
+                detect("JOB_COMPLETION_INDEX=4 OMNIDOCS_SHARDS=4"),
                 "JOB_COMPLETION_INDEX=4",
-                "no part 5 of 4",
+                "no shard 5 of 4",
             ),
             (
-                told("AWS_BATCH_JOB_ARRAY_INDEX=-1 OMNIDOCS_SHARDS=4"),
+                detect("AWS_BATCH_JOB_ARRAY_INDEX=-1 OMNIDOCS_SHARDS=4"),
                 "AWS_BATCH_JOB_ARRAY_INDEX=-1",
                 "not a number",
             ),
             (
-                told("OMNIDOCS_SHARDS=4"),
+                detect("OMNIDOCS_SHARDS=4"),
                 "OMNIDOCS_SHARDS=4",
-                "give --shard I/4",
+                "add --shard I/4",
             ),
         ] {
-            let told = told.unwrap_err();
-            assert!(told.contains(name) && told.contains(hint), "{told}");
+            let error = error.unwrap_err();
+            assert!(error.contains(name) && error.contains(hint), "{error}");
         }
     }
 }

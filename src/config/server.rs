@@ -1,4 +1,4 @@
-//! The server that reads, and how hard it is tried.
+//! The server's options.
 
 use std::{env, time::Duration};
 
@@ -11,9 +11,9 @@ use crate::{
     exit::UsageError,
 };
 
-const MOST_REQUESTS: usize = 4096;
+const MAX_REQUESTS: usize = 4096;
 
-/// Checks what was typed; none if there is no URL.
+/// Validates the options; `None` without a URL.
 pub(super) fn server(typed: &cli::ServerArgs) -> Result<Option<Server>, UsageError> {
     let Some(url) = &typed.server_url else {
         return Ok(None);
@@ -30,7 +30,7 @@ pub(super) fn server(typed: &cli::ServerArgs) -> Result<Option<Server>, UsageErr
     }
     if !(0.0..=super::check::LONGEST_TIMEOUT).contains(&server_wait) {
         return usage_error(format!(
-            "--server-wait {server_wait} makes no sense; use a number of seconds, like 600"
+            "--server-wait {server_wait} is out of range; use a number of seconds, like 600"
         ));
     }
     Ok(Some(Server {
@@ -41,7 +41,7 @@ pub(super) fn server(typed: &cli::ServerArgs) -> Result<Option<Server>, UsageErr
     }))
 }
 
-/// The URL in its usual form; one without a path gets the one that all servers have.
+/// The normalized URL; without a path it gets `/v1`.
 fn base(typed: &str) -> Result<String, UsageError> {
     let uri: Option<Uri> = typed.trim().parse().ok();
     let parts = uri.as_ref().and_then(|uri| {
@@ -53,17 +53,17 @@ fn base(typed: &str) -> Result<String, UsageError> {
     // Anywhere: a password with a slash in it looks like a path.
     if typed.contains('@') {
         return usage_error(format!(
-            "--server-url has a name or a password in it; put the server's key into {API_KEY} instead"
+            "--server-url contains a user name or password; put the server's key into {API_KEY} instead"
         ));
     }
     if typed.contains(['?', '#']) {
         return usage_error(format!(
-            "--server-url ends at its path, without a ? or #; if the server wants a key, put that into {API_KEY}"
+            "--server-url contains a ? or #; remove it, and put the server's key, if it needs one, into {API_KEY}"
         ));
     }
     let Some((scheme, authority, path)) = parts else {
         return usage_error(format!(
-            "--server-url {typed:?} is no address of a server; write one like http://host:8000/v1"
+            "--server-url {typed:?} is not a URL; use one like http://host:8000/v1"
         ));
     };
     let path = if path.is_empty() { "/v1" } else { path };
@@ -78,7 +78,7 @@ fn key() -> Result<Option<ApiKey>, UsageError> {
     let key = ApiKey::new(key);
     if HeaderValue::from_str(&key.header()).is_err() {
         return usage_error(format!(
-            "{API_KEY} has characters that no key has; is it a file's whole content?"
+            "{API_KEY} contains characters that no key has; check that it holds only the key"
         ));
     }
     Ok(Some(key))
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_gets_its_usual_form_or_is_refused() {
+    fn server_urls_are_normalized_or_refused() {
         for (typed, taken) in [
             ("http://host:8000/v1", "http://host:8000/v1"),
             ("http://host:8000/v1/ ", "http://host:8000/v1"),

@@ -30,7 +30,7 @@ use crate::{
 
 const MOST_WORKERS: usize = 1024;
 
-/// All that a run of `extract` needs to know, checked.
+/// The validated settings of `extract`.
 #[derive(Debug, Clone)]
 #[allow(missing_docs)]
 pub struct Settings {
@@ -41,10 +41,10 @@ pub struct Settings {
     pub prompt: String,
     pub engine: EngineChoice,
     pub fallback: Option<EngineChoice>,
-    /// None unless it was typed; always there for [`EngineChoice::Server`].
+    /// `None` unless given; always present for [`EngineChoice::Server`].
     pub server: Option<Server>,
     pub tesseract_lang: String,
-    /// As typed; none for the default of the device.
+    /// As given; `None` for the device's default.
     pub model: Option<String>,
     pub device: DeviceChoice,
     pub dtype: DTypeChoice,
@@ -53,12 +53,12 @@ pub struct Settings {
     pub seed: u64,
     pub draft: DraftChoice,
     pub batch_size: usize,
-    /// None for one for each core.
+    /// `None` for one per core.
     pub threads: Option<usize>,
     pub dpi: f64,
-    /// As typed; [`Settings::pixel_budget`] settles them.
+    /// As given; see [`Settings::pixel_budget`].
     pub min_pixels: Option<u64>,
-    /// As typed.
+    /// As given.
     pub max_pixels: Option<u64>,
     pub workers: usize,
     pub prefetch: usize,
@@ -66,7 +66,7 @@ pub struct Settings {
     pub retry: Retry,
     pub lock: LockChoice,
     pub dry_run: bool,
-    /// None for all documents.
+    /// `None` for all documents.
     pub shard: Option<Assigned>,
     pub retries: u32,
     pub page_timeout: Duration,
@@ -75,7 +75,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Checks what was typed and fills in what was not.
+    /// Validates the options and fills in defaults.
     pub fn new(typed: cli::Extract) -> Result<Self, UsageError> {
         let cli::Extract {
             input,
@@ -113,7 +113,7 @@ impl Settings {
         let shard = scheduler::shard(run.shard)?;
         let prefetch = run.prefetch.unwrap_or(2 * workers);
         if prefetch == 0 {
-            return usage_error("--prefetch 0 would prepare nothing; use 1 or more");
+            return usage_error("--prefetch 0 prepares nothing; use 1 or more");
         }
         Ok(Self {
             inputs: Inputs {
@@ -160,14 +160,14 @@ impl Settings {
         })
     }
 
-    /// The part of the documents that is read.
+    /// The shard to read.
     #[must_use]
     pub fn shard(&self) -> Shard {
         let assigned = self.shard.as_ref();
         assigned.map_or(Shard::WHOLE, |assigned| assigned.shard)
     }
 
-    /// The pixel budget of a page for a model with limits of its own.
+    /// The pixel budget of a page, from the model's limits and the options.
     ///
     /// The model's upper limit is capped at [`options::MAX_PIXELS`]; what the user asks for replaces the model's limit, and the
     /// other limit gives way to it.
@@ -194,7 +194,7 @@ impl Settings {
     }
 }
 
-/// Where the records go: `{shard}` in the name of a file stands for the part that they are of.
+/// The output target; `{shard}` in a file name is replaced by the shard.
 fn target(typed: PathBuf, assigned: Option<&Assigned>) -> Result<Target, UsageError> {
     const PLACE: &str = "{shard}";
     if typed == Path::new("-") {
@@ -206,7 +206,7 @@ fn target(typed: PathBuf, assigned: Option<&Assigned>) -> Result<Target, UsageEr
             Ok(Target::File(name.into()))
         }
         (Some(name), None) if name.contains(PLACE) => usage_error(format!(
-            "--output {name} names a part, but nothing says which part this is; give --shard I/N, or --shard 1/1 to read all"
+            "--output {name} contains {{shard}}, but no shard is set; add --shard I/N, or --shard 1/1 to read everything"
         )),
         _ => Ok(Target::File(typed)),
     }
@@ -215,14 +215,14 @@ fn target(typed: PathBuf, assigned: Option<&Assigned>) -> Result<Target, UsageEr
 fn verbosity(display: &cli::DisplayArgs) -> Result<Verbosity, UsageError> {
     match (display.quiet, display.verbose) {
         (true, 0) => Ok(Verbosity::Quiet),
-        (true, _) => usage_error("--quiet and --verbose contradict each other; use one of them"),
+        (true, _) => usage_error("--quiet and --verbose exclude each other; use one of them"),
         (false, 0) => Ok(Verbosity::Normal),
         (false, 1) => Ok(Verbosity::Pages),
         (false, _) => Ok(Verbosity::Debug),
     }
 }
 
-/// Globs typed one per flag; if there are none, those of the environment variable, separated by commas.
+/// Globs, one per flag; if none, those of the environment variable, separated by commas.
 fn globs(flag: &str, variable: &str, typed: Vec<String>) -> Result<Option<Globs>, UsageError> {
     let (origin, globs) = if typed.is_empty() {
         let listed = env::var(variable).unwrap_or_default();
@@ -247,7 +247,7 @@ fn globs(flag: &str, variable: &str, typed: Vec<String>) -> Result<Option<Globs>
     }
 }
 
-/// Splits at commas that do not stand in `{a,b}` or `[,]`.
+/// Splits at commas outside `{a,b}` and `[,]`.
 fn split_globs(list: &str) -> Vec<&str> {
     let mut depth = 0_usize;
     let parts = list.split(|character| {
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_typed_has_its_default() {
+    fn omitted_options_have_defaults() {
         let settings = settings("");
         assert_eq!(settings.output, Target::Stdout);
         assert_eq!(
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn each_format_has_its_prompt_and_a_typed_one_replaces_it() {
+    fn prompt_option_replaces_the_prompt_of_the_format() {
         for (format, word) in [
             ("markdown", "Markdown"),
             ("html", "HTML"),
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pixel_budget_is_the_models_own_until_the_user_says_otherwise() {
+    fn pixel_options_replace_the_limits_of_the_model() {
         let published = PixelBudget {
             factor: 32,
             min_pixels: 65_536,
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_globs_is_split_where_no_bracket_is_open() {
+    fn glob_lists_split_at_commas_outside_brackets() {
         assert_eq!(
             split_globs("*.pdf, {a,b}.png,x[,]y,"),
             ["*.pdf", "{a,b}.png", "x[,]y"]

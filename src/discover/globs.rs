@@ -1,10 +1,10 @@
-//! Which files of a folder are meant.
+//! Globs that select files in folders.
 
 use std::path::Path;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-/// Globs, of which one must match: with a `/` against the path below the folder given, else against the name.
+/// A set of globs. A glob with a `/` is matched against the path below the given folder, one without against the name.
 #[derive(Debug, Clone)]
 pub struct Globs {
     names: GlobSet,
@@ -12,7 +12,7 @@ pub struct Globs {
 }
 
 impl Globs {
-    /// Compiles globs in which `*` stops at `/`, `**` does not, and `{a,b}` is either.
+    /// Compiles globs: `*` stops at `/`, `**` does not, `{a,b}` is an alternative.
     pub fn new<S: AsRef<str>>(globs: &[S]) -> Result<Self, globset::Error> {
         let (mut names, mut paths) = (GlobSetBuilder::new(), GlobSetBuilder::new());
         for glob in globs.iter().map(AsRef::as_ref) {
@@ -33,7 +33,7 @@ impl Globs {
         })
     }
 
-    /// Whether `path`, which lies below `folder`, is meant.
+    /// Whether a glob matches `path`, which is below `folder`.
     #[must_use]
     pub fn match_below(&self, folder: &Path, path: &Path) -> bool {
         self.paths

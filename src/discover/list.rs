@@ -1,4 +1,4 @@
-//! Lists of inputs, as other programs write them.
+//! `--files-from` lists.
 
 use std::{
     ffi::OsStr,
@@ -9,17 +9,17 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// The paths of a `--files-from` list: one a line, or separated by NUL if there is one.
+/// The paths of a `--files-from` list: one per line, or separated by NUL if the list contains any.
 pub fn read(list: &Path) -> Result<Vec<PathBuf>> {
     let mut content = Vec::new();
     if list == Path::new("-") {
         io::stdin()
             .lock()
             .read_to_end(&mut content)
-            .context("can't read the list of --files-from from the standard input")?;
+            .context("cannot read the list of --files-from from stdin")?;
     } else {
         content = fs::read(list)
-            .with_context(|| format!("can't read the list of --files-from: {}", list.display()))?;
+            .with_context(|| format!("cannot read the list of --files-from: {}", list.display()))?;
     }
     let separator = if content.contains(&0) { 0 } else { b'\n' };
     let paths = content.split(|&byte| byte == separator);

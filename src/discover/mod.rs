@@ -1,4 +1,4 @@
-//! Inputs → the sorted list of files to read. What can't be read stays in the list with its reason.
+//! Inputs → the sorted list of files to read. Unreadable files stay in the list with their error.
 
 mod globs;
 mod list;
@@ -21,16 +21,16 @@ use crate::{
     page::Source,
 };
 
-/// What the user wants read.
+/// The inputs as the user gave them.
 #[derive(Debug, Clone, Default)]
 pub struct Inputs {
-    /// Files and folders, in the order in which they are read.
+    /// Files and folders, in reading order.
     pub paths: Vec<PathBuf>,
-    /// A list of more of them, read after `paths`; `-` is standard input.
+    /// A list of further inputs, read after `paths`; `-` is stdin.
     pub files_from: Option<PathBuf>,
-    /// What to take from folders; everything if none.
+    /// Selects files in folders; all if `None`.
     pub include: Option<Globs>,
-    /// What to leave out of folders.
+    /// Excludes files and folders in folders.
     pub exclude: Option<Globs>,
 }
 
@@ -39,7 +39,7 @@ pub struct Inputs {
 pub struct Found {
     /// In the order of the inputs, sorted bytewise by path within a folder, each path once.
     pub sources: Vec<Source>,
-    /// What stood in the folders and is nothing that can be read.
+    /// Files in folders that are of no known format.
     pub ignored: Ignored,
 }
 
@@ -71,11 +71,11 @@ impl fmt::Display for Ignored {
     }
 }
 
-/// Lists every file that the inputs stand for.
+/// Lists the files to read.
 ///
-/// Files named by the user are taken whatever they are called; from folders, what has a known extension, or no
-/// extension and the first bytes of a known format. Hidden files in folders are skipped. A missing path or a folder
-/// that can't be listed is a source with an error; it is an error of the run if there is nothing else.
+/// Files named by the user are always listed. In folders, files with a known extension are listed, and files without
+/// one whose first bytes match a known format; hidden files are skipped. A missing path or an unreadable folder is a
+/// source with an error; if there is nothing else, the run fails.
 pub fn discover(inputs: &Inputs) -> Result<Found> {
     let mut paths = inputs.paths.clone();
     if let Some(list) = &inputs.files_from {
@@ -110,14 +110,14 @@ struct Listing<'a> {
     found: Found,
     /// The [`identity`] of each source.
     seen: HashSet<PathBuf>,
-    /// Files that a glob left out.
+    /// Number of files excluded by globs.
     left_out: usize,
 }
 
 impl Listing<'_> {
     fn add(&mut self, path: PathBuf, identity: &Path, size: Result<u64, &io::Error>) {
         if !self.seen.insert(identity.to_owned()) {
-            tracing::info!("{} is met again; it is read once", path.display());
+            tracing::info!("{} is listed twice; it is read once", path.display());
             return;
         }
         let failed = |error| PageError::new(ErrorKind::Unreadable, Stage::Open, reason(error));
@@ -135,7 +135,7 @@ impl Listing<'_> {
             .standard_filters(false)
             .hidden(true)
             .follow_links(true)
-            // A folder left out is not entered; files are counted in `keep`.
+            // A folder left out is not entered; files are counted in `selects`.
             .filter_entry(move |entry| !(is_folder(entry) && excluded(entry.path())))
             .build();
         let mut files: Vec<(PathBuf, Result<u64, io::Error>)> = Vec::new();
@@ -145,7 +145,7 @@ impl Listing<'_> {
                 Ok(entry) => {
                     has_links |= entry.path_is_symlink();
                     let regular = entry.file_type().is_some_and(|kind| kind.is_file());
-                    if !is_folder(&entry) && self.keep(folder, entry.path(), regular) {
+                    if !is_folder(&entry) && self.selects(folder, entry.path(), regular) {
                         let size = entry.metadata().map(|metadata| metadata.len());
                         files.push((entry.into_path(), size.map_err(into_io)));
                     }
@@ -156,7 +156,7 @@ impl Listing<'_> {
                     };
                     // A link to nowhere is what it is called; anything else is a folder that can't be listed.
                     let dangling = path.is_symlink() && fs::metadata(&path).is_err();
-                    if !dangling || self.keep(folder, &path, true) {
+                    if !dangling || self.selects(folder, &path, true) {
                         files.push((path, Err(error)));
                     }
                 }
@@ -173,8 +173,8 @@ impl Listing<'_> {
         }
     }
 
-    /// Whether a file met in a folder is one to read.
-    fn keep(&mut self, folder: &Path, path: &Path, is_regular: bool) -> bool {
+    /// Whether to read this file, found in a folder.
+    fn selects(&mut self, folder: &Path, path: &Path, is_regular: bool) -> bool {
         let Inputs {
             include, exclude, ..
         } = self.inputs;
@@ -201,7 +201,7 @@ impl Listing<'_> {
     }
 }
 
-/// What two paths of the same file have in common, and for a path to nothing its absolute form.
+/// The identity of a file: equal for two paths of the same file; for a missing file its absolute path.
 fn identity(path: &Path) -> PathBuf {
     fs::canonicalize(path)
         .or_else(|_| path::absolute(path))
@@ -227,8 +227,8 @@ fn shows_known_format(path: &Path) -> bool {
     read.is_ok() && Format::of(&head).is_some()
 }
 
-/// The path and the reason of what the walker ran into; none for a link back into its own folders, since everything
-/// there is met on the direct way.
+/// The path and the reason of a walker's error; `None` for a link back into the walked folders, whose content is listed
+/// anyway.
 fn failure(error: ignore::Error, folder: &Path) -> Option<(PathBuf, io::Error)> {
     let (mut path, mut inner) = (folder.to_owned(), error);
     loop {
@@ -237,7 +237,7 @@ fn failure(error: ignore::Error, folder: &Path) -> Option<(PathBuf, io::Error)> 
             ignore::Error::WithDepth { err, .. } => inner = *err,
             ignore::Error::Loop { child, ancestor } => {
                 tracing::info!(
-                    "{} leads back to {}; not entered again",
+                    "{} links back to {}; skipped",
                     child.display(),
                     ancestor.display()
                 );
@@ -255,16 +255,16 @@ fn into_io(error: ignore::Error) -> io::Error {
         .unwrap_or_else(|| io::Error::other(text))
 }
 
-/// A reason that names no path, since the record does.
+/// The reason without the path, which the record has.
 fn reason(error: &io::Error) -> String {
     match error.kind() {
         IoErrorKind::NotFound => "there is no such file or folder".to_owned(),
         IoErrorKind::PermissionDenied => "no permission to read it".to_owned(),
-        _ => format!("it can't be read: {error}"),
+        _ => format!("it cannot be read: {error}"),
     }
 }
 
-/// One sentence: what was looked for, where, and what else was there.
+/// The error for no documents: what was looked for, where, and what else was there.
 fn nothing_found(paths: &[PathBuf], listing: &Listing) -> String {
     let failed = &listing.found.sources;
     let searched: Vec<_> = paths
@@ -287,7 +287,7 @@ fn nothing_found(paths: &[PathBuf], listing: &Listing) -> String {
     }
     if listing.left_out > 0 {
         parts.push(format!(
-            "--include and --exclude left out {}",
+            "--include and --exclude excluded {}",
             listing.left_out
         ));
     }
@@ -326,7 +326,7 @@ mod tests {
 
     /// Set `OMNIDOCS_LONG_TESTS` for this one: it makes 100,000 files.
     #[test]
-    fn a_hundred_thousand_files_are_listed_in_two_seconds() {
+    fn discover_lists_100_000_files_in_two_seconds() {
         if std::env::var_os("OMNIDOCS_LONG_TESTS").is_none() {
             return;
         }

@@ -1,4 +1,4 @@
-//! An engine on a thread of its own: it asks for pages and sends outcomes through channels.
+//! An engine on a separate thread: it requests pages and sends outcomes through channels.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -14,7 +14,7 @@ use crate::{
     source::{Next, PageSource},
 };
 
-/// What an engine tells whoever deals pages to it.
+/// An event from an engine to the dispatcher.
 pub(super) enum EngineEvent {
     /// It has room for a page.
     Free,
@@ -23,7 +23,7 @@ pub(super) enum EngineEvent {
     Ended(Result<()>),
 }
 
-/// What an engine is sent when it has told that it is free.
+/// The reply to an engine that is free.
 enum Delivery {
     Page(Box<PreparedPage>),
     /// There are no more pages.
@@ -72,7 +72,7 @@ pub(super) fn start<'scope>(
     thread::Builder::new()
         .name(name.to_owned())
         .spawn_scoped(scope, work)
-        .context("no thread can be started for an engine")?;
+        .context("cannot start a thread for an engine")?;
     Ok(PageSender(page_tx))
 }
 
@@ -81,7 +81,7 @@ pub(super) struct EngineEnd {
     place: usize,
     events: Sender<(usize, EngineEvent)>,
     page_rx: Receiver<Delivery>,
-    /// Whether it has told that it is free, and has not got a page since.
+    /// Whether it is free and has not received a page since.
     has_asked: bool,
     has_ended: bool,
 }
@@ -91,7 +91,7 @@ impl EngineEnd {
     pub(super) fn drive(mut self, engine: &mut dyn Engine) -> Result<()> {
         let (place, events) = (self.place, self.events.clone());
         engine.run(&mut self, &mut |outcome| {
-            tell(&events, place, EngineEvent::Done(Box::new(outcome)))
+            send(&events, place, EngineEvent::Done(Box::new(outcome)))
         })
     }
 }
@@ -102,7 +102,7 @@ impl PageSource for EngineEnd {
             return Ok(Next::End);
         }
         if !self.has_asked {
-            tell(&self.events, self.place, EngineEvent::Free)?;
+            send(&self.events, self.place, EngineEvent::Free)?;
             self.has_asked = true;
         }
         match self.page_rx.try_recv() {
@@ -124,7 +124,7 @@ impl PageSource for EngineEnd {
     }
 }
 
-fn tell(events: &Sender<(usize, EngineEvent)>, place: usize, event: EngineEvent) -> Result<()> {
-    let told = events.send((place, event));
-    told.map_err(|_| anyhow!("the run has ended"))
+fn send(events: &Sender<(usize, EngineEvent)>, place: usize, event: EngineEvent) -> Result<()> {
+    let sent = events.send((place, event));
+    sent.map_err(|_| anyhow!("the run has ended"))
 }

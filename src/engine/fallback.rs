@@ -18,7 +18,7 @@ use crate::{
     source::{Next, PageSource},
 };
 
-/// So many pages wait for the second engine at most; then the first one gets no more.
+/// Maximum number of pages waiting for the second engine; beyond it the first one gets no more.
 const MAX_WAITING: usize = 8;
 const FIRST: usize = 0;
 const SECOND: usize = 1;
@@ -73,7 +73,7 @@ struct Router<'p, 'd> {
     with_first: HashMap<PageId, PreparedPage>,
     /// What the first engine failed on, and how.
     failed: VecDeque<(PreparedPage, PageOutcome)>,
-    /// What the first engine said of the pages that the second one has.
+    /// The first engine's errors for the pages that the second one has.
     with_second: HashMap<PageId, PageOutcome>,
     /// Whether they can take a page.
     is_free: [bool; 2],
@@ -237,7 +237,7 @@ fn merge(first: PageOutcome, second: PageOutcome) -> PageOutcome {
     };
     let engine = second.by.engine;
     let result = first.result.map_err(|error| {
-        let message = format!("{}; {engine} did not help: {why}", error.message);
+        let message = format!("{}; fallback {engine} failed too: {why}", error.message);
         PageError { message, ..error }
     });
     PageOutcome {

@@ -1,4 +1,4 @@
-//! Several engines as one: each reads on a thread of its own, and a page goes to the first that is free for it.
+//! Several engines as one: each reads on a separate thread, and a page goes to the first free one.
 //!
 //! No page is taken before an engine is free, so that none waits at one device while another idles. An engine that ends
 //! with an error, like one whose GPU is lost, leaves the pages that it has not answered for to the others; the run ends with
@@ -54,7 +54,7 @@ impl EnginePool {
             let threads = ThreadPoolBuilder::new().num_threads(threads).build();
             Ok(Member {
                 engine,
-                threads: threads.context("no threads can be started for an engine")?,
+                threads: threads.context("cannot start threads for an engine")?,
                 stats: DeviceStats {
                     device,
                     pages: 0,
@@ -64,7 +64,7 @@ impl EnginePool {
             })
         });
         let members: Vec<_> = members.collect::<Result<_>>()?;
-        let first = members.first().context("there is no engine to read with")?;
+        let first = members.first().context("no engine is available")?;
         Ok(Self {
             info: first.engine.info().clone(),
             needs: first.engine.needs(),
@@ -81,7 +81,7 @@ struct Dispatcher<'p, 'd> {
     started: Instant,
     /// The pages that are with an engine, and the place of that.
     dealt: HashMap<PageId, (usize, PreparedPage)>,
-    /// Those that an engine left.
+    /// Pages of lost engines.
     left: VecDeque<PreparedPage>,
 }
 

@@ -23,7 +23,7 @@ use crate::{
     page::{EngineInfo, FinishReason, Needs, PageAnswer, PageId, PreparedPage},
 };
 
-/// What is asked of the model.
+/// The prompt and sampling for the model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
     /// The instruction that goes with each page.
@@ -32,9 +32,9 @@ pub struct Task {
     pub output_format: OutputFormat,
     /// How the answer is written.
     pub sampling: Sampling,
-    /// Whether answers are guessed from what the pages are known to say and from themselves.
+    /// Whether to draft from the page's text and from the answer so far.
     pub drafts: bool,
-    /// How many pages are read at a time.
+    /// Number of pages decoded together.
     pub batch_size: usize,
 }
 
@@ -45,11 +45,11 @@ pub struct QwenEngine {
     prompt: Prompt,
     sampling: Sampling,
     drafts: bool,
-    /// Pages that are read at a time.
+    /// Pages decoded together.
     slots: usize,
-    /// Those that are on their way.
+    /// Pages in flight.
     held: Vec<(PageId, Sequence)>,
-    /// Why the device is of no use any more.
+    /// Why the device is lost.
     lost: Option<String>,
 }
 
@@ -57,7 +57,7 @@ impl QwenEngine {
     /// Its name in records.
     pub const NAME: &str = "qwen";
 
-    /// What it looks at; the text layer only where answers are guessed.
+    /// What it needs of a page; the text layer only for drafts.
     #[must_use]
     pub fn needs_of(drafts: bool) -> Needs {
         Needs {
@@ -74,11 +74,11 @@ impl QwenEngine {
     pub fn load_all(
         name: &str,
         folder: &Path,
-        fingerprint: &str,
+        identity: &str,
         hardware: &[Hardware],
         task: &Task,
     ) -> Result<Vec<Self>> {
-        let load = |hardware: &Hardware| Self::load(name, folder, fingerprint, hardware, task);
+        let load = |hardware: &Hardware| Self::load(name, folder, identity, hardware, task);
         if let [first, others @ ..] = hardware
             && !first.is_cuda()
         {
@@ -95,28 +95,28 @@ impl QwenEngine {
                 let loaded = thread.join();
                 loaded
                     .unwrap_or_else(|_| bail!("the thread that loads it failed; this is a bug"))
-                    .with_context(|| format!("--device {} can't be used", on.name()))
+                    .with_context(|| format!("cannot use --device {}", on.name()))
             });
             loaded.collect()
         })
     }
 
-    /// Loads the model in `folder`, which records call `name`; takes from seconds to minutes. `fingerprint` is its
-    /// [`identity`](crate::models::identity::identity).
+    /// Loads the model in `folder`, which records call `name`; takes from seconds to minutes. `identity` is that of its
+    /// [files](crate::models::identity).
     ///
     /// # Errors
     /// The model's files are missing, damaged or don't fit each other.
     pub fn load(
         name: &str,
         folder: &Path,
-        fingerprint: &str,
+        identity: &str,
         hardware: &Hardware,
         task: &Task,
     ) -> Result<Self> {
-        let generator = models::load_on(folder, fingerprint, hardware)
+        let generator = models::load_on(folder, identity, hardware)
             .and_then(Generator::new)
             .map_err(too_large)
-            .with_context(|| format!("can't load the model {name}"))?;
+            .with_context(|| format!("cannot load the model {name}"))?;
         let prompt = generator.tokenizer().prompt(&task.prompt)?;
         tracing::debug!(model = name, ?hardware, "model loaded");
         Ok(Self {
@@ -191,7 +191,7 @@ impl QwenEngine {
         })
     }
 
-    /// What a page's record says of an error, which may also be the end of all.
+    /// The page error for an error that may also be fatal.
     fn failed(&mut self, error: &anyhow::Error) -> PageError {
         let error = page_error(error);
         if DeviceFault::classify(&error.message) == Some(DeviceFault::Lost) {
@@ -255,7 +255,7 @@ impl BatchReader for QwenEngine {
     fn lost(&self) -> Option<String> {
         let error = self.lost.as_ref()?;
         Some(format!(
-            "the GPU can't be used any more: {error}. The same command goes on with the pages that are left; if it ends \
+            "the GPU failed: {error}. Run the same command again to resume; if it ends \
              here again, `nvidia-smi` and the system's log (look for Xid) may say why"
         ))
     }
@@ -265,7 +265,7 @@ impl BatchReader for QwenEngine {
 fn too_large(error: anyhow::Error) -> anyhow::Error {
     match DeviceFault::classify(&fault::message(&error)) {
         Some(DeviceFault::OutOfMemory) => error.context(
-            "it does not fit into the GPU's free memory; take a smaller one, or see with `nvidia-smi` what else is there",
+            "it does not fit into the GPU's free memory; use a smaller model, or check with `nvidia-smi` what else uses the GPU",
         ),
         _ => error,
     }

@@ -14,15 +14,15 @@ use crate::{
     page::{FinishReason, PageAnswer, Warning},
 };
 
-/// What a page keeps of its pixels each time that memory runs out over it, and how often.
+/// The factor by which a page's pixels shrink when memory runs out, and the maximum number of times.
 const SHRINK: [f64; 2] = [0.7, 0.7];
 
 /// What has happened to a page so far.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct History {
-    /// How often it was tried.
+    /// Number of attempts.
     pub attempts: u32,
-    /// How often it was made smaller.
+    /// Number of reductions.
     pub shrunk: usize,
     /// Tries since then that ended in a failure that may pass.
     passing_failures: u32,
@@ -30,7 +30,7 @@ pub struct History {
     best: Option<PageAnswer>,
 }
 
-/// What is done next.
+/// The next step.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// This is what becomes of the page.
@@ -73,7 +73,7 @@ impl History {
         }
     }
 
-    /// What a reader of the record should know of this.
+    /// The warnings for the record.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
         let shrunk = (self.shrunk > 0).then_some(Warning::DownscaledAfterOom);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happened_decides_what_is_done_next() {
+    fn recovery_policy_chooses_the_next_step() {
         for (retries, happened, done) in [
             (2, "stop", "keep stop"),
             (2, "wrong", "fail wrong"),

@@ -29,8 +29,7 @@ use crate::{
 /// How much trouble is taken over a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// How often a page is tried again after what may pass, and whether an answer that looped or was cut off is sampled
-    /// anew.
+    /// Maximum number of retries after transient errors; with 1 or more, a looped or cut answer is also resampled.
     pub retries: u32,
     /// All tries at a page together may take this long.
     pub page_timeout: Duration,
@@ -55,7 +54,7 @@ struct Job {
     deadline: Option<Instant>,
     /// Whether another answer than the one before is wanted.
     resample: bool,
-    /// Whether it is read without others, so that it is seen whose fault a failure is.
+    /// Whether it is read alone, to see which page causes a failure.
     alone: bool,
     /// Whether no other page is begun before it.
     first: bool,
@@ -145,7 +144,7 @@ impl<R: BatchReader> Scheduler<R> {
                     Ok(())
                 });
                 if let Err(error) = cleared {
-                    bail!("the engine can't go on: {error}");
+                    bail!("the engine failed: {error}");
                 }
                 self.take_failure(batch, error, done)
             }
@@ -315,7 +314,7 @@ impl Batch {
 
     fn read_fewer(&mut self, slots: usize) {
         self.slots = slots;
-        tracing::warn!("out of memory: reading {slots} pages at a time from now on");
+        tracing::warn!("out of memory: decoding {slots} pages together from now on");
     }
 
     /// The next page of those that wait, if it may be begun now.

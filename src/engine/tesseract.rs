@@ -61,7 +61,7 @@ impl SingleReader for TesseractEngine {
         let text = self
             .program
             .read(image, &Cancel::default().until(attempt.deadline))?;
-        let late = "tesseract took too long; give it more time with --page-timeout";
+        let late = "tesseract took too long; raise --page-timeout";
         Ok(PageAnswer {
             content: text.ok_or_else(|| failed(ErrorKind::Timeout, late))?,
             decode: begin.elapsed(),

@@ -7,7 +7,7 @@ use crate::{
     page::{EngineInfo, Needs, PageAnswer, PreparedPage},
 };
 
-/// A layer in which more than one in so many characters has no meaning is not to be trusted.
+/// A layer with more than one unusable character in this many is rejected.
 const MAX_MEANINGLESS: usize = 5;
 
 /// Reads the text layer as `PDFium` gives it. Pages without one (images, scans) fail as `unsupported`, so that a fallback
@@ -52,10 +52,10 @@ impl SingleReader for TextLayer {
         let why = match &page.text {
             None => "an image has no text layer",
             Some(text) if text.0.trim().is_empty() => {
-                "the page's text layer is empty, as that of a scan is"
+                "the page's text layer is empty, like that of a scan"
             }
             Some(text) if !is_meaningful(&text.0) => {
-                "the characters of the page's text layer have no meaning: its fonts don't say which they are"
+                "the page's text layer has no usable characters: its fonts don't map them to Unicode"
             }
             Some(text) => {
                 return Ok(PageAnswer {
@@ -64,7 +64,7 @@ impl SingleReader for TextLayer {
                 });
             }
         };
-        let message = format!("{why}; --engine qwen reads it from its pixels");
+        let message = format!("{why}; use --engine qwen to read");
         Err(PageError::new(
             ErrorKind::Unsupported,
             Stage::Engine,
@@ -111,11 +111,11 @@ mod tests {
     }
 
     #[test]
-    fn a_layer_that_is_empty_or_has_no_meaning_fails_as_unsupported() {
+    fn empty_or_unmapped_text_layer_fails_as_unsupported() {
         for (text, words) in [
             (None, "an image has no text layer"),
             (Some(" \n\t"), "is empty"),
-            (Some("\u{FFFD}\u{FFFD} \u{E001}b"), "have no meaning"),
+            (Some("\u{FFFD}\u{FFFD} \u{E001}b"), "has no usable characters"),
         ] {
             let error = read(text).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Unsupported);

@@ -18,7 +18,7 @@ pub trait Engine: Send {
     /// What this engine looks at.
     fn needs(&self) -> Needs;
 
-    /// Takes pages until there are none and hands each outcome to `done`, as soon as it is there.
+    /// Takes pages until there are none, and passes each outcome to `done` as soon as it is ready.
     ///
     /// A page that fails is an outcome. An `Err` means that no further page can be read, that there is none though the
     /// input has not ended, or that `done` failed.
@@ -39,11 +39,11 @@ pub trait Engine: Send {
 pub struct Attempt {
     /// When there is no more time.
     pub deadline: Instant,
-    /// Whether the page was read before, and the answer looped or was cut off. Then the same answer again is of no use.
+    /// Whether an earlier answer for the page looped or was cut off. The same answer again would be useless.
     pub resample: bool,
 }
 
-/// What came of a try at a page.
+/// The result of an attempt at a page.
 pub type PageResult = Result<PageAnswer, PageError>;
 
 /// Reads pages in this process, one in each of its slots. A page that is done makes room for another while the others go
@@ -55,7 +55,7 @@ pub trait BatchReader: Send {
     /// What this reader looks at.
     fn needs(&self) -> Needs;
 
-    /// How many pages it holds at most, at least one.
+    /// Maximum number of pages that it holds, at least one.
     fn slots(&self) -> usize {
         1
     }
@@ -63,13 +63,13 @@ pub trait BatchReader: Send {
     /// Takes a page into a free slot.
     ///
     /// # Errors
-    /// The page can't be read, as it is or at all, or not beside so many others. Those are as they were.
+    /// The page can't be read at all, at this size, or in a batch of this size. The other pages are unchanged.
     fn begin(&mut self, page: &PreparedPage, attempt: Attempt) -> Result<(), PageError>;
 
     /// Goes on with all pages; gives those that are done, whose slots are free then.
     ///
     /// # Errors
-    /// It could not go on; what it holds is of no use and is to be [cleared](Self::clear).
+    /// The reader failed; [clear](Self::clear) the pages that it holds.
     fn step(&mut self) -> Result<Vec<(PageId, PageResult)>, PageError>;
 
     /// Lets go of all pages.
@@ -81,7 +81,7 @@ pub trait BatchReader: Send {
     }
 }
 
-/// Reads one page at a time, whole, when it is given one.
+/// Reads one page at a time.
 pub trait SingleReader: Send {
     /// Who answers.
     fn info(&self) -> &EngineInfo;
@@ -92,7 +92,7 @@ pub trait SingleReader: Send {
     /// Reads a page.
     ///
     /// # Errors
-    /// The page can't be read, as it is or at all.
+    /// The page can't be read at all, or at this size.
     fn read(&mut self, page: &PreparedPage, attempt: Attempt) -> PageResult;
 }
 

@@ -111,7 +111,7 @@ fn read_template(folder: &Path) -> Result<Option<String>> {
     if jinja.exists() {
         return fs::read_to_string(&jinja)
             .map(Some)
-            .with_context(|| format!("can't read {}", jinja.display()));
+            .with_context(|| format!("cannot read {}", jinja.display()));
     }
     for name in ["chat_template.json", "tokenizer_config.json"] {
         if folder.join(name).exists() {

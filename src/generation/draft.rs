@@ -184,13 +184,13 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_the_answer_is_written_in_a_few_passes() {
+    fn draft_equal_to_the_answer_takes_few_passes() {
         let text: Vec<u32> = (0..500).map(|i| i % 97 + i / 97).collect();
         assert!(passes(&text, &text) <= 25, "{}", passes(&text, &text));
     }
 
     #[test]
-    fn markup_between_the_lines_costs_a_few_passes_each() {
+    fn draft_recovers_after_markup_in_a_few_passes() {
         let line = |i: u32| (10 * i..10 * i + 10).collect::<Vec<u32>>();
         let source: Vec<u32> = (0..30).flat_map(line).collect();
         let marked: Vec<u32> = (0..30)
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_repeats_in_the_answer_is_drafted_from_the_answer() {
+    fn repeated_text_is_drafted_from_the_answer() {
         let row: Vec<u32> = (0..12).collect();
         let table: Vec<u32> = (0..30)
             .flat_map(|i| [row.clone(), vec![5000 + i]].concat())
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_dots_is_drafted_to_go_on() {
+    fn draft_continues_a_line_of_dots() {
         let dots = [vec![1, 2, 3], vec![7; 60]].concat();
         assert!(passes(&[], &dots) <= 12, "{}", passes(&[], &dots));
         let rule = [8, 9].repeat(60);
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn useless_drafts_are_given_up() {
+    fn rejected_drafts_stop_drafting() {
         // Every token stands in the source, always before another one.
         let source: Vec<u32> = (0..400).rev().collect();
         let truth: Vec<u32> = (0..400).collect();
@@ -237,7 +237,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_draft_is_longer_than_there_is_room(source in prop::collection::vec(0_u32..6, 0..60), answer in prop::collection::vec(0_u32..6, 0..60), room in 0_usize..40) {
+        fn draft_fits_into_the_room_left(source in prop::collection::vec(0_u32..6, 0..60), answer in prop::collection::vec(0_u32..6, 0..60), room in 0_usize..40) {
             prop_assert!(Drafter::new(source).draft(&answer, room).len() <= room);
         }
 

@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_all_new_comes_back_as_it_is_and_what_is_kept_in_the_caches_type() {
+    fn kv_cache_returns_new_keys_and_keeps_its_dtype() {
         let mut cache = KvCache::new(1, 2, 64, &Device::Cpu, DType::F16);
         cache.reset(5).unwrap();
         let shape = |tokens| (2, tokens, 64);

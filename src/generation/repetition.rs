@@ -101,7 +101,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_endless_loop_is_noticed_within_512_tokens_and_trimmed_to_one_unit(
+        fn endless_loop_is_cut_within_512_tokens_to_one_unit(
             lead in 0_usize..300, unit in prop::collection::vec(0_u32..50, 1..=MAX_UNIT),
         ) {
             let tokens = [prose(lead), repeat(&unit, 2000)].concat();
@@ -113,7 +113,7 @@ mod tests {
         }
 
         #[test]
-        fn what_repeats_for_less_than_512_tokens_is_never_touched(
+        fn repetition_below_512_tokens_is_kept(
             lead in 0_usize..300, unit in prop::collection::vec(0_u32..50, 1..=MAX_UNIT), length in 0..SPAN,
         ) {
             prop_assert_eq!(watch(&[prose(lead), repeat(&unit, length), prose(200)].concat()), None);

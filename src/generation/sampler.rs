@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_resample_is_one_step_hotter_with_another_seed() {
+    fn resample_raises_temperature_and_changes_seed() {
         let higher = |temperature| {
             let sampling = Sampling {
                 max_new_tokens: 9,
@@ -144,7 +144,7 @@ mod tests {
     const INFINITY: f32 = f32::INFINITY;
 
     #[test]
-    fn rows_whose_largest_logit_is_not_finite_have_no_token() {
+    fn argmax_fails_on_non_finite_logits() {
         let rows = [
             [1.0_f32, 5.0, -3.0],
             [NAN, NAN, NAN],
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn no_token_is_drawn_from_a_row_that_is_not_finite() {
+    fn sampling_fails_on_non_finite_logits() {
         // The first of these temperatures is so low that the likeliest token is taken.
         for temperature in [1e-9, 0.7] {
             let sampling = Sampling {

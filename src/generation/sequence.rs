@@ -38,7 +38,7 @@ pub struct Generated {
     pub prompt_tokens: usize,
     /// Tokens of the image.
     pub image_tokens: usize,
-    /// How often the decoder ran, the prompt included.
+    /// Number of forward passes of the decoder, including the prompt's.
     pub forward_passes: usize,
     /// Tokens that were drafted before the decoder wrote them.
     pub draft_accepted: usize,
@@ -54,7 +54,7 @@ pub struct OutOfTime;
 
 impl fmt::Display for OutOfTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the model took too long; give it more time with --page-timeout")
+        f.write_str("the model took too long; raise --page-timeout")
     }
 }
 

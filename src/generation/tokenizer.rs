@@ -62,7 +62,7 @@ impl ChatTokenizer {
     pub fn open(folder: &Path, tokens: ModelTokens) -> Result<Self> {
         let path = folder.join("tokenizer.json");
         let tokenizer = Tokenizer::from_file(&path)
-            .map_err(|error| anyhow!("can't read {}: {error}", path.display()))?;
+            .map_err(|error| anyhow!("cannot read {}: {error}", path.display()))?;
         check_ids(&tokenizer, tokens)
             .with_context(|| format!("{} does not fit config.json", path.display()))?;
         Ok(Self {
@@ -87,7 +87,7 @@ impl ChatTokenizer {
                 after: after.to_vec(),
             }),
             _ => Err(anyhow!(
-                "the model's chat template must leave one place for the image; it gave {text:?}"
+                "the model's chat template must have exactly one place for the image; it gave {text:?}"
             )),
         }
     }
@@ -111,7 +111,7 @@ impl ChatTokenizer {
     pub fn decode(&self, tokens: &[u32]) -> Result<String> {
         self.tokenizer
             .decode(tokens, true)
-            .map_err(|error| anyhow!("can't decode the answer: {error}"))
+            .map_err(|error| anyhow!("cannot decode the answer: {error}"))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Why something could not be had from the hub, sorted by what can be done about it.
+//! Failures of the hub, by what can be done about them.
 
 use std::{
     fmt,
@@ -15,13 +15,13 @@ pub(super) enum Failure {
     Network(String),
     /// The hub answered with this HTTP status.
     Status(u16),
-    /// No byte came for so long.
+    /// No data for this long.
     Stalled(Duration),
     /// The cache can't be written.
     Disk(io::Error),
     /// Another program holds the file's lock.
     Busy,
-    /// The answer is not a hub's.
+    /// The answer is not that of a hub.
     Answer(String),
 }
 
@@ -94,7 +94,7 @@ fn is_network(error: &io::Error) -> bool {
         )
 }
 
-/// Whether there is no room left for the file.
+/// Whether the disk is full.
 pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -102,7 +102,7 @@ pub(super) fn is_full(error: &io::Error) -> bool {
     )
 }
 
-/// The hub can't be asked now, and the cache does not have what was asked for.
+/// The hub can't be reached, and the cache lacks the files.
 #[derive(Debug)]
 pub struct Unreachable(pub(super) String);
 

@@ -1,4 +1,4 @@
-//! Brings one snapshot into the cache: the hub is asked once what there is, then each file that is missing is fetched.
+//! Downloads one snapshot into the cache: lists its files once, then fetches the missing ones.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -19,17 +19,17 @@ use crate::model_files::{
     INDEX, OPTIONAL, REQUIRED, WEIGHTS, describe_instead, is_plain, weight_names,
 };
 
-/// How long the hub has to say what a model's files are.
+/// Timeout of listing a model's files.
 const LISTING_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a model holds at one commit, as the hub's `/api/models/…/revision/…?blobs=true` gives it.
+/// A model's files at one commit, from the hub's `/api/models/…/revision/…?blobs=true`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Listing {
     sha: String,
     siblings: Vec<Sibling>,
 }
 
-/// One file; mirrors may leave out all but its name.
+/// One file; mirrors may omit everything but its name.
 #[derive(Debug, Deserialize)]
 struct Sibling {
     #[serde(rename = "rfilename")]
@@ -72,20 +72,20 @@ impl Listing {
 }
 
 impl Sibling {
-    /// The name of this file's blob in the cache: what the hub sends as its `ETag`.
+    /// The name of this file's blob in the cache: the hub's `ETag`.
     fn blob(&self) -> Option<&str> {
         let lfs = self.lfs.as_ref().map(|lfs| lfs.sha256.as_str());
         lfs.or(self.blob_id.as_deref())
             .filter(|name| is_plain(name))
     }
 
-    /// Whether `path` is this file, as far as its size tells.
+    /// Whether `path` has this file's size.
     fn is_at(&self, path: &Path) -> bool {
         length(path).is_some_and(|length| self.size.is_none_or(|size| size == length))
     }
 }
 
-/// One snapshot on its way into the cache.
+/// The download of one snapshot.
 #[derive(Debug)]
 pub(super) struct Fetch {
     hub: Hub,
@@ -97,10 +97,10 @@ pub(super) struct Fetch {
     transfer: Transfer,
     /// The snapshot.
     folder: PathBuf,
-    /// Held from the first missing file on; a whole snapshot in a read-only cache needs none.
+    /// Held from the first missing file on; a complete snapshot in a read-only cache needs no lock.
     lock: Option<File>,
-    /// Whether the user knows that another process is at it.
-    told: bool,
+    /// Whether waiting for another process has been reported.
+    reported: bool,
 }
 
 impl Fetch {
@@ -129,16 +129,16 @@ impl Fetch {
             cache,
             transfer,
             lock: None,
-            told: false,
+            reported: false,
         })
     }
 
-    /// Where the snapshot is.
+    /// The snapshot's folder.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Brings the small files that are missing, of a model that has all that it needs.
+    /// Fetches the missing small files, of a model that is complete on the hub.
     pub(super) fn small_files(&mut self) -> Result<()> {
         let listing = Rc::clone(&self.listing);
         for name in REQUIRED {
@@ -155,7 +155,7 @@ impl Fetch {
         Ok(())
     }
 
-    /// Brings the weights that are missing, after the small files.
+    /// Fetches the missing weights, after the small files.
     pub(super) fn weights(&mut self) -> Result<()> {
         let listing = Rc::clone(&self.listing);
         if listing.file(INDEX).is_some() {
@@ -169,21 +169,21 @@ impl Fetch {
         self.point_revision_here()
     }
 
-    /// The file `name`, which the model must have.
+    /// The required file `name`.
     fn known<'a>(&self, listing: &'a Listing, name: &str) -> Result<&'a Sibling> {
         listing.file(name).with_context(|| {
             let names = listing.siblings.iter().map(|file| file.name.as_str());
             let instead =
                 describe_instead(names).map_or_else(String::new, |what| format!(" ({what})"));
             format!(
-                "{} on {} has no {name}: it is not a model that omnidocs can run{instead}",
+                "{} on {} has no {name}: omnidocs cannot run this model{instead}",
                 self.model,
                 self.hub.host()
             )
         })
     }
 
-    /// Brings one file into the snapshot, unless it is there.
+    /// Fetches one file into the snapshot, unless it is there.
     fn bring(&mut self, file: &Sibling) -> Result<PathBuf> {
         let pointer = self.folder.join(&file.name);
         while !file.is_at(&pointer) {
@@ -211,8 +211,8 @@ impl Fetch {
         Ok(pointer)
     }
 
-    /// Links the file into the snapshot if its bytes are in the cache already, from another revision or from a
-    /// download that was killed at its very end. Clears what would be in a download's way.
+    /// Links the file into the snapshot if its blob is in the cache already, from another revision or a download killed
+    /// at its end. Removes leftovers that would block a download.
     fn adopt(&self, file: &Sibling, blob: Option<&Path>, pointer: &Path) -> io::Result<bool> {
         // A link whose blob is gone, or a file that was cut short.
         if pointer.symlink_metadata().is_ok() {
@@ -237,23 +237,23 @@ impl Fetch {
         Ok(true)
     }
 
-    /// Takes a download of the wrong size out of the cache again.
+    /// Removes a download of the wrong size from the cache.
     fn discard(&self, file: &Sibling, pointer: &Path) -> anyhow::Error {
         let length = length(pointer).unwrap_or_default();
         // The error below is the one to tell.
         let _ = fs::canonicalize(pointer).and_then(fs::remove_file);
         let _ = fs::remove_file(pointer);
-        let cause = format!("{length} bytes came of {}", file.size.unwrap_or_default());
+        let cause = format!("received {length} bytes of {}", file.size.unwrap_or_default());
         self.explain(file, Failure::Answer(cause))
     }
 
-    /// The lock of this model: of several processes that want it, one fetches.
+    /// Takes the lock of this model, so that only one process fetches it.
     fn lock_path(&self) -> PathBuf {
         let name = format!("{}.omnidocs.lock", self.transfer.repo.folder_name());
         self.hub.cache.path().join(".locks").join(name)
     }
 
-    /// Takes the lock at `path`, however long that takes. It is free again when the file is dropped.
+    /// Takes the lock at `path`, however long that takes. Dropping the file releases it.
     fn wait_for(&mut self, path: &Path) -> Result<File> {
         let mut lock = || {
             if let Some(folder) = path.parent() {
@@ -276,9 +276,9 @@ impl Fetch {
         })
     }
 
-    /// Says once why nothing moves.
+    /// Reports once that it waits for another process.
     fn say_waiting(&mut self) {
-        if !std::mem::replace(&mut self.told, true) {
+        if !std::mem::replace(&mut self.reported, true) {
             self.progress.say(&format!(
                 "another process is fetching {}: waiting for it",
                 self.model
@@ -286,7 +286,7 @@ impl Fetch {
         }
     }
 
-    /// Notes the commit of a branch or a tag, now that it is whole, for runs without network.
+    /// Records the commit of a branch or tag once the snapshot is complete, for runs without network.
     fn point_revision_here(&self) -> Result<()> {
         let named = self.hub.cache.repo(self.model.repo(&self.model.revision));
         if named.get(REQUIRED[0]) == Some(self.folder.join(REQUIRED[0])) {
@@ -309,7 +309,7 @@ fn length(path: &Path) -> Option<u64> {
     fs::metadata(path).ok().map(|metadata| metadata.len())
 }
 
-/// A relative link as the cache has it, from a snapshot's top to a blob; where there are none, another name.
+/// A relative link, as the cache has it, from a snapshot to a blob; a hard link on systems without links.
 fn link(blob: &Path, pointer: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {

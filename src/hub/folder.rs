@@ -12,32 +12,32 @@ use super::{
     progress::FetchProgress,
 };
 
-/// A model whose small files are here; its weights may not be yet.
+/// A model whose small files are local; its weights may not be.
 #[derive(Debug)]
 pub struct SmallFiles {
     folder: PathBuf,
     weights: Weights,
 }
 
-/// Where a model's weights are.
+/// The location of a model's weights.
 #[derive(Debug)]
 enum Weights {
-    /// In its folder, or nowhere.
+    /// In the folder, or missing.
     Here,
-    /// On the hub, as far as they are not in the folder.
+    /// On the hub, or partly in the folder.
     OnHub(Box<Fetch>),
-    /// On the hub, out of reach.
+    /// On the hub, which can't be reached.
     OutOfReach(anyhow::Error),
 }
 
 impl SmallFiles {
-    /// The folder that holds them.
+    /// The folder of the small files.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Fetches what is missing of the weights, and returns the folder.
+    /// Fetches the missing weights and returns the folder.
     ///
     /// # Errors
     /// As [`model_folder`].
@@ -53,20 +53,20 @@ impl SmallFiles {
 
 /// The folder of `model`: an existing folder as it is, or the snapshot of `owner/name[@revision]` in the hub's cache.
 ///
-/// What the cache lacks is fetched; an interrupted download continues; of several processes that ask for the same
-/// model at once, one fetches and the others wait. If the hub can't be reached and the cache holds the whole
-/// snapshot, that is used, with a warning.
+/// Missing files are fetched, and an interrupted download is continued. If several processes request the same model,
+/// one fetches and the others wait. If the hub can't be reached and the cache holds the complete snapshot, that is
+/// used, with a warning.
 ///
 /// # Errors
-/// No such folder or model, no network, no permission, no space: each says what to do.
+/// No such folder or model, no network, no permission, no space: each message says what to do.
 pub fn model_folder(model: &str, progress: FetchProgress) -> Result<PathBuf> {
     small_files(model, progress)?.fetch_weights()
 }
 
-/// The small files of `model`, by which it can be refused before its weights are fetched. Otherwise as [`model_folder`].
+/// The small files of `model`, enough to refuse it before its weights are fetched. Otherwise as [`model_folder`].
 ///
 /// # Errors
-/// As there; [`Unreachable`] if the hub can't be asked and the cache does not have them.
+/// As [`model_folder`]; [`Unreachable`] if the hub can't be reached and the cache lacks the files.
 pub fn small_files(model: &str, progress: FetchProgress) -> Result<SmallFiles> {
     if Path::new(model).is_dir() {
         return Ok(SmallFiles {
@@ -79,7 +79,7 @@ pub fn small_files(model: &str, progress: FetchProgress) -> Result<SmallFiles> {
     if hub.offline {
         let unreachable = |error| {
             anyhow::Error::new(Unreachable(format!(
-                "HF_HUB_OFFLINE is set and the cache can't give {model}: run once without it, or pass a folder with --model DIR: {error:#}"
+                "HF_HUB_OFFLINE is set and the cache lacks {model}: run once without it, or use a folder with --model DIR: {error:#}"
             )))
         };
         let folder = hub.cached(&model).map_err(unreachable)?;
@@ -104,7 +104,7 @@ pub fn small_files(model: &str, progress: FetchProgress) -> Result<SmallFiles> {
             };
             let weights = if Hub::check_whole(&folder).is_ok() {
                 tracing::warn!(
-                    "{}: {failure}; using {model} as it is in the cache",
+                    "{}: {failure}; using the cached {model}",
                     hub.host()
                 );
                 Weights::Here

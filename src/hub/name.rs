@@ -1,4 +1,4 @@
-//! The name of a model on the hub, told apart from a folder that isn't there.
+//! The name of a model on the hub, distinguished from a missing folder.
 
 use std::{
     fmt, fs,
@@ -10,7 +10,7 @@ use hf_hub::{Repo, RepoType};
 
 use crate::model_files::{REQUIRED, WEIGHTS, is_plain};
 
-/// A folder whose name differs in more places is not what was meant.
+/// Maximum edit distance of a suggested folder.
 const MAX_TYPOS: usize = 2;
 
 /// `owner/name[@revision]`; every part is safe in a URL and in a path.
@@ -23,10 +23,10 @@ pub(super) struct ModelName {
 }
 
 impl ModelName {
-    /// Reads `model`, which is known not to be a folder.
+    /// Parses `model`, which is known not to be a folder.
     pub(super) fn parse(model: &str) -> Result<Self> {
         if Path::new(model).exists() {
-            bail!("the model {model} is a file: --model takes the folder that holds it");
+            bail!("the model {model} is a file: set --model to its folder");
         }
         let (id, revision) = model.split_once('@').unwrap_or((model, "main"));
         let path_like = model.starts_with(['.', '/', '~'])
@@ -59,14 +59,14 @@ impl ModelName {
         })
     }
 
-    /// The model at `revision`, as `hf-hub` has it.
+    /// The `hf-hub` repository at `revision`.
     pub(super) fn repo(&self, revision: &str) -> Repo {
         Repo::with_revision(self.id.clone(), RepoType::Model, revision.to_owned())
     }
 }
 
-/// The folder beside the missing one at `path` whose name is nearly the same: with the same digits, since
-/// other sizes and versions are other models.
+/// The folder beside the missing `path` with nearly the same name. Its digits must be equal, since other sizes and
+/// versions are other models.
 fn similar_folder(path: &Path) -> Option<PathBuf> {
     let (folder, wanted) = (path.parent()?, path.file_name()?.to_str()?);
     let folder_or_here = if folder.as_os_str().is_empty() {

@@ -1,4 +1,4 @@
-//! Where models come from and where they are kept.
+//! The hub and its cache.
 
 use std::{
     env, fs,
@@ -18,28 +18,28 @@ use super::{
 };
 use crate::model_files;
 
-/// Where models come from and where they are kept.
+/// The hub and its cache.
 #[derive(Debug)]
 pub(super) struct Hub {
-    /// `https://huggingface.co`, or a mirror; no slash at its end.
+    /// `https://huggingface.co` or a mirror, without a trailing slash.
     endpoint: String,
     pub(super) cache: Cache,
     token: Option<String>,
-    /// Only the cache may be used.
+    /// Whether to use only the cache.
     pub(super) offline: bool,
-    /// How long a download may go without a byte.
+    /// Timeout of a download without data.
     pub(super) patience: Duration,
 }
 
 impl Hub {
-    /// The cache is found as `huggingface_hub` finds it: `HF_HUB_CACHE`, `HF_HOME/hub`, `XDG_CACHE_HOME/huggingface/hub`,
+    /// Finds the cache like `huggingface_hub`: `HF_HUB_CACHE`, `HF_HOME/hub`, `XDG_CACHE_HOME/huggingface/hub`,
     /// `~/.cache/huggingface/hub`.
     pub(super) fn from_env() -> Result<Self> {
         let home = match (variable("HF_HOME"), variable("XDG_CACHE_HOME")) {
             (Some(home), _) => PathBuf::from(home),
             (None, Some(caches)) => PathBuf::from(caches).join("huggingface"),
             (None, None) => env::home_dir()
-                .context("no home folder for the model cache: set HF_HOME to a folder")?
+                .context("no home folder for the model cache: set HF_HOME")?
                 .join(".cache/huggingface"),
         };
         let cache = variable("HF_HUB_CACHE").map_or_else(|| home.join("hub"), PathBuf::from);
@@ -77,14 +77,14 @@ impl Hub {
             .build()?)
     }
 
-    /// The endpoint as people call it.
+    /// The endpoint's name in messages.
     pub(super) fn host(&self) -> &str {
         self.endpoint
             .split_once("://")
             .map_or(self.endpoint.as_str(), |(_, host)| host)
     }
 
-    /// The snapshot of `model` in the cache, if that has its small files.
+    /// The snapshot of `model` in the cache, if its small files are there.
     pub(super) fn cached(&self, model: &ModelName) -> Result<PathBuf> {
         let repo = self.cache.repo(model.repo(&model.revision));
         // A commit names its snapshot; a branch or a tag has a file that names the commit.
@@ -106,7 +106,7 @@ impl Hub {
         Ok(folder)
     }
 
-    /// Refuses a snapshot that lacks anything.
+    /// Refuses an incomplete snapshot.
     pub(super) fn check_whole(folder: &Path) -> Result<()> {
         let missing = model_files::missing(folder)?;
         if !missing.is_empty() {
@@ -115,7 +115,7 @@ impl Hub {
         Ok(())
     }
 
-    /// The failure of `what` (a file, or the model itself) as a sentence for the person who has to act.
+    /// The error message for the failure of `what` (a file, or the model itself).
     pub(super) fn explain(&self, model: &ModelName, what: &str, failure: Failure) -> anyhow::Error {
         let (host, cache) = (self.host(), self.cache.path().display());
         let elsewhere = format!(
@@ -134,7 +134,7 @@ impl Hub {
                     None => "set HF_TOKEN to a token that may read it",
                 };
                 format!(
-                    "{host} does not give out {what} (HTTP {code}): check the name, which is no folder here either; \
+                    "{host} denies access to {what} (HTTP {code}): check the name (there is no folder of that name either); \
                      if the model is private or gated, accept its licence on {}/{} and {token}",
                     self.endpoint, model.id
                 )
@@ -147,7 +147,7 @@ impl Hub {
                 format!("{host} answered HTTP {code} for {what}: try again later, or {elsewhere}")
             }
             Failure::Stalled(patience) => format!(
-                "{host} sent nothing of {what} for {} s; what has come is kept, and the same command continues",
+                "{host} sent no data of {what} for {} s; run the same command again to continue the download",
                 patience.as_secs()
             ),
             Failure::Disk(error) if is_full(&error) => format!(
@@ -155,13 +155,13 @@ impl Hub {
                  which continues, or point HF_HOME to a larger disk"
             ),
             Failure::Disk(error) => format!(
-                "could not keep {what} in the model cache {cache} ({error}): point HF_HOME to a folder that can be written"
+                "could not keep {what} in the model cache {cache} ({error}): set HF_HOME to a writable folder"
             ),
             Failure::Busy => {
-                format!("another program keeps the lock on {what} in the model cache {cache}")
+                format!("another program holds the lock on {what} in the model cache {cache}")
             }
             Failure::Answer(cause) => format!(
-                "{host} answered for {what} as no model hub does ({cause}): is HF_ENDPOINT right?"
+                "{host} is not a model hub: cannot parse its answer for {what} ({cause}); check HF_ENDPOINT"
             ),
         };
         if unreachable {
@@ -172,7 +172,7 @@ impl Hub {
     }
 }
 
-/// An environment variable that is set and not empty.
+/// The value of a non-empty environment variable.
 fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }

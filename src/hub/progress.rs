@@ -2,19 +2,19 @@
 
 use crate::terminal;
 
-/// What is shown on stderr while files are fetched.
+/// Progress on stderr while files are fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FetchProgress {
-    /// A status line per file with bytes, speed and the time left.
+    /// A status line per file: bytes, speed, time left.
     Bar,
-    /// A line when a file begins, and one every 30 s.
+    /// A line when a file starts, and every 30 s.
     Plain,
     /// Nothing.
     Off,
 }
 
 impl FetchProgress {
-    /// [`Self::Bar`] if a line on stderr can be drawn over, else [`Self::Plain`].
+    /// [`Self::Bar`] if stderr is a terminal, else [`Self::Plain`].
     #[must_use]
     pub fn auto() -> Self {
         if terminal::can_redraw() {
@@ -24,7 +24,7 @@ impl FetchProgress {
         }
     }
 
-    /// Says a line in every mode but [`Self::Off`].
+    /// Prints a line in every mode but [`Self::Off`].
     pub fn say(self, line: &str) {
         if self != Self::Off {
             terminal::log_line(line);

@@ -1,4 +1,4 @@
-//! The download of one file: shown while it runs, continued when it breaks, given up when it stalls.
+//! The download of one file: shows progress, resumes when the connection breaks, gives up when it stalls.
 
 use std::{
     sync::mpsc::{self, RecvTimeoutError, Sender},
@@ -18,11 +18,11 @@ use crate::{
     words::human,
 };
 
-/// How often a broken download is tried again without a byte gained.
+/// Maximum number of retries without progress.
 const RETRIES: u32 = 4;
-/// Between two lines of [`FetchProgress::Plain`] on one file.
+/// Interval of the lines of [`FetchProgress::Plain`].
 const LINE_EVERY: Duration = Duration::from_secs(30);
-/// How often the status of [`FetchProgress::Bar`] is drawn anew.
+/// Interval of redrawing [`FetchProgress::Bar`].
 const DRAW_EVERY: Duration = Duration::from_millis(120);
 
 /// Downloads files of one commit.
@@ -30,13 +30,13 @@ const DRAW_EVERY: Duration = Duration::from_millis(120);
 pub(super) struct Transfer {
     pub(super) api: Api,
     pub(super) repo: Repo,
-    /// How long to wait for a byte.
+    /// Timeout without data.
     pub(super) patience: Duration,
     pub(super) progress: FetchProgress,
 }
 
 impl Transfer {
-    /// Brings `file` into the cache. A connection that breaks is taken up again, as long as that gains something.
+    /// Fetches `file` into the cache. Resumes a broken connection as long as there is progress.
     pub(super) fn download(&self, file: &str) -> Result<(), Failure> {
         let mut failures = 0;
         loop {
@@ -57,8 +57,8 @@ impl Transfer {
         }
     }
 
-    /// One download, in a thread of its own: `hf-hub` sets no time limit and panics on some odd answers.
-    /// A thread that stalls is left behind, with its lock; only the end of the process frees both.
+    /// One download, in a separate thread: `hf-hub` has no timeout and panics on some odd answers. A stalled thread is
+    /// abandoned with its lock; both end with the process.
     fn attempt(&self, file: &str, meter: &mut Meter) -> Result<(), Failure> {
         let (events, received) = mpsc::channel();
         let (repo, name) = (self.api.repo(self.repo.clone()), file.to_owned());
@@ -77,21 +77,21 @@ impl Transfer {
         }
         match worker.join() {
             Ok(result) => Ok(result.map(drop)?),
-            Err(_) => Err(Failure::Answer("a redirect to nowhere".to_owned())),
+            Err(_) => Err(Failure::Answer("a redirect without a location".to_owned())),
         }
     }
 }
 
-/// What the downloading thread tells.
+/// Events of the downloading thread.
 #[derive(Debug)]
 enum Event {
-    /// The body begins: the file's size, and the bytes of it that are here already.
+    /// The body starts: the file's size, and the bytes present already.
     Start { total: u64, at: u64 },
-    /// So many bytes more.
+    /// This many bytes arrived.
     Bytes(u64),
 }
 
-/// Turns `hf-hub`'s calls into [`Event`]s: its first update is the position that the download starts from.
+/// Turns `hf-hub`'s calls into [`Event`]s. Its first update is the position from which the download starts.
 #[derive(Debug)]
 struct Reporter {
     events: Sender<Event>,
@@ -116,19 +116,19 @@ impl Progress for Reporter {
     fn finish(&mut self) {}
 }
 
-/// Shows how far a download is.
+/// Shows the progress of a download.
 #[derive(Debug)]
 struct Meter {
     progress: FetchProgress,
     file: String,
-    /// Bytes of the whole file, of those that are here, and of those that were here at first.
+    /// Bytes: total, present, and present at the start.
     total: u64,
     at: u64,
     began_at: u64,
     began: Instant,
-    /// Bytes that came in this attempt.
+    /// Bytes received in this attempt.
     received: u64,
-    /// When the last line was written, or the status drawn.
+    /// When progress was last shown.
     shown: Instant,
 }
 

@@ -1,10 +1,10 @@
-//! `results.jsonl.hashes`: the checksums of files that were read before, so that a run over a large archive need not read
-//! all of it again to see that nothing has changed.
+//! `results.jsonl.hashes`: a cache of file checksums, so that a resume over a large archive need not hash every file
+//! again.
 //!
-//! There is one entry for each path. It holds as long as the file at that path has the same device, inode, size, and times
-//! of its last change of content (mtime) and of anything (ctime, which no program can set). An entry only ever spares the
-//! reading of a document that is done: what is still to be read is read, and hashed, as if there were no entry. The file
-//! may be deleted at any time. At the end of a run it is written anew, without the lines that others have replaced.
+//! One entry per path. An entry is valid while the file at its path keeps its device, inode, size, mtime and ctime
+//! (which no program can set). An entry only spares hashing documents whose pages are all done: a document with pages
+//! left to read is hashed regardless. The file may be deleted at any time. The end of a run rewrites it without
+//! outdated lines.
 
 use std::{
     collections::HashMap,
@@ -19,13 +19,13 @@ use sha2::{Digest, Sha256};
 
 use super::place::{beside, put_whole};
 
-/// A file that was changed less than this many seconds before it was read may have been changed again since, with the
-/// same times: clocks of file systems tick in up to two seconds.
+/// A file modified less than this many seconds before it was read gets no entry: a later change could have the same
+/// times, since file system clocks tick in up to two seconds.
 const SETTLED: i64 = 2;
-/// A longer line is none of ours; paths are shorter.
+/// Maximum length of a line; longer ones are not ours.
 const MAX_LINE: u64 = 1 << 16;
 
-/// What a file is known by.
+/// A file's identity and times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Stamp {
     device: u64,
@@ -51,7 +51,7 @@ impl Stamp {
         })
     }
 
-    /// Elsewhere the times that can be had may be set by any program.
+    /// Not supported elsewhere: programs can set all the times there.
     #[cfg(not(unix))]
     fn of(_: &Metadata) -> Option<Self> {
         None
@@ -90,32 +90,32 @@ struct Entry {
     sha256: String,
 }
 
-/// What is kept in memory of a line.
+/// The part of a line that is kept in memory.
 #[derive(Debug, Clone, Copy)]
 struct Known {
     path: [u8; 16],
     stamp: [u8; 16],
     sha256: [u8; 32],
-    /// Where the line stands in the file.
+    /// Byte offset of the line in the file.
     start: u64,
 }
 
-/// The checksums of files. All failures to keep them are ignored: they only cost time.
+/// The cache of checksums. Errors in reading or writing it are ignored: they only cost time.
 #[derive(Debug, Default)]
 pub(super) struct Hashes {
-    /// Those of earlier runs, by path.
+    /// Entries of earlier runs, by path.
     known: Vec<Known>,
-    /// Those of this run: stamp and checksum by path.
+    /// Entries of this run: stamp and checksum by path.
     added: HashMap<[u8; 16], ([u8; 16], [u8; 32])>,
     kept: Option<Kept>,
 }
 
-/// Where they are kept.
+/// The cache file.
 #[derive(Debug)]
 struct Kept {
     path: PathBuf,
     file: File,
-    /// Lines that others have replaced, or that are none.
+    /// Outdated or invalid lines.
     stale: usize,
 }
 
@@ -124,7 +124,7 @@ impl Hashes {
         beside(journal, ".hashes")
     }
 
-    /// Those that are kept beside `journal`, to which others are added.
+    /// Opens the cache beside `journal` for reading and appending.
     pub(super) fn open(journal: &Path) -> Self {
         let path = Self::path(journal);
         let mut options = OpenOptions::new();
@@ -144,7 +144,7 @@ impl Hashes {
         }
     }
 
-    /// Those that are kept beside `journal`, which is not touched.
+    /// Opens the cache beside `journal` read-only.
     pub(super) fn read_only(journal: &Path) -> Self {
         let file = File::open(Self::path(journal));
         Self {
@@ -153,7 +153,7 @@ impl Hashes {
         }
     }
 
-    /// The checksum of the file at `path`, if it has not changed since that was taken.
+    /// The cached checksum of the file at `path`; `None` if the file has changed since.
     pub(super) fn get(&self, path: &Path, file: &Metadata) -> Option<String> {
         let stamp = Stamp::of(file)?.digest();
         let path = key_of(path.to_str()?);
@@ -165,7 +165,7 @@ impl Hashes {
         (known == stamp).then(|| sha256.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// Keeps the checksum of the file at `path` that was like this `at` the time when its reading began.
+    /// Caches the checksum of the file at `path`; `at` is the file's state when reading it began.
     pub(super) fn add(&mut self, path: &Path, file: &Metadata, at: SystemTime, sha256: &str) {
         let stamp = Stamp::of(file).filter(|stamp| stamp.is_settled(at));
         // Others are read each time.
@@ -194,7 +194,7 @@ impl Hashes {
         kept.stale += usize::from(replaces || known.is_ok());
     }
 
-    /// Writes the file anew, if it has lines that are of no use any more.
+    /// Rewrites the file if it has outdated lines.
     pub(super) fn tidy(&mut self) {
         let Some(kept) = self.kept.take().filter(|kept| kept.stale > 0) else {
             return;
@@ -236,10 +236,10 @@ fn bytes_of(sha256: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
-/// What is in a file of checksums.
+/// The content of a cache file.
 #[derive(Default)]
 struct Found {
-    /// The last whole line of each path, by path.
+    /// The last complete line of each path, by path.
     known: Vec<Known>,
     lines: usize,
     is_torn: bool,
@@ -275,16 +275,16 @@ fn read(file: &mut File) -> Found {
         }
         start += length;
         if found.known.len() >= enough {
-            keep_last(&mut found.known);
+            dedup_paths(&mut found.known);
             enough = found.known.len() * 2 + (1 << 16);
         }
     }
-    keep_last(&mut found.known);
+    dedup_paths(&mut found.known);
     found
 }
 
-/// Of each path the last one.
-fn keep_last(known: &mut Vec<Known>) {
+/// Keeps the last entry of each path.
+fn dedup_paths(known: &mut Vec<Known>) {
     known.sort_unstable_by_key(|known| (known.path, known.start));
     known.dedup_by(|later, kept| {
         let is_same = later.path == kept.path;
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checksum_is_kept_until_the_file_changes_in_any_way() {
+    fn cached_checksum_is_valid_until_the_file_changes() {
         let folder = tempfile::tempdir().unwrap();
         let (journal, document) = (folder.path().join("out.jsonl"), folder.path().join("a.pdf"));
         fs::write(&document, "one").unwrap();
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_keeps_one_line_for_each_path_however_often_its_device_changes() {
+    fn checksum_cache_keeps_one_line_per_path() {
         let folder = tempfile::tempdir().unwrap();
         let journal = folder.path().join("out.jsonl");
         let document = |number: u32| folder.path().join(format!("{number}.pdf"));
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_file_to_keep_them_in_there_are_no_checksums_and_no_error() {
+    fn unwritable_checksum_cache_is_ignored() {
         let mut hashes = Hashes::open(Path::new("/nowhere/at/all.jsonl"));
         let here = fs::metadata(".").unwrap();
         hashes.add(Path::new("."), &here, in_seconds(10), &sha('c'));

@@ -1,7 +1,7 @@
-//! The one reader of records: which pages a journal has, where their records stand, and how they ended.
+//! The one reader of records: which pages a journal has, where their records are, and their status.
 //!
-//! Of several records of a page the newest counts; the records of several journals are compared as [`merge`](super::Merge)
-//! says. A record takes 48 bytes of memory, whatever is in it.
+//! The newest record of a page wins. [`merge`](super::Merge) defines what is newer across journals. An entry takes 48
+//! bytes of memory.
 
 use std::{fs::File, io, slice};
 
@@ -16,20 +16,20 @@ use super::{
 };
 use crate::{page_selection::PageSelection, record::Status};
 
-/// Where the record of a page stands, and what is to be known of it without reading it again.
+/// The position of a page's record, and what is known without reading it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
     pub(super) document: [u8; 16],
     pub(super) start: u64,
     pub(super) length: u32,
     page: u32,
-    /// As `page`, but where a record speaks of several pages.
+    /// Equal to `page`, unless the record covers a range of pages.
     last_page: u32,
-    /// 0 where it is not known.
+    /// 0 if unknown.
     page_count: u32,
-    /// What the one who reads wants to remember of the path.
+    /// The number that the reader's `note` gave the path.
     pub(super) path: u32,
-    /// The number of the journal, in the order in which they were read.
+    /// The number of the journal, in reading order.
     pub(super) input: u16,
     /// [`PageState`].
     bits: u8,
@@ -56,7 +56,7 @@ impl Entry {
         })
     }
 
-    /// What the record is known by.
+    /// The record's key.
     #[must_use]
     pub fn key(&self) -> PageKey {
         PageKey {
@@ -65,7 +65,7 @@ impl Entry {
         }
     }
 
-    /// How the page ended.
+    /// The page's status.
     #[must_use]
     pub fn state(&self) -> PageState {
         PageState {
@@ -75,7 +75,7 @@ impl Entry {
         }
     }
 
-    /// How many of the `selected` pages, or of all, the record speaks of; of page 0 none.
+    /// The number of `selected` pages (all if `None`) that the record covers; 0 for page 0.
     #[must_use]
     pub fn pages(&self, selected: Option<&PageSelection>) -> u32 {
         match (self.page, selected) {
@@ -100,13 +100,13 @@ impl Entry {
     }
 }
 
-/// Fills `bytes` with what stands at `start`.
+/// Fills `bytes` from offset `start`.
 #[cfg(unix)]
 pub(super) fn read_at(file: &File, bytes: &mut [u8], start: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, bytes, start)
 }
 
-/// Fills `bytes` with what stands at `start`.
+/// Fills `bytes` from offset `start`.
 #[cfg(not(unix))]
 pub(super) fn read_at(mut file: &File, bytes: &mut [u8], start: u64) -> io::Result<()> {
     use std::io::{Read, Seek, SeekFrom};
@@ -115,25 +115,25 @@ pub(super) fn read_at(mut file: &File, bytes: &mut [u8], start: u64) -> io::Resu
     file.read_exact(bytes)
 }
 
-/// The pages that journals have records of, by document and page: of each the record that counts.
+/// The newest record of each page, by document and page.
 #[derive(Debug, Default)]
 pub struct Index {
     entries: Vec<Entry>,
 }
 
 impl Index {
-    /// Reads a journal from its start, in bounded memory but for what is kept of each page.
+    /// Reads a journal from its start. Memory is bounded, apart from one entry per page.
     ///
     /// # Errors
-    /// The file can't be read, [`NotAnOutput`](super::NotAnOutput), or a whole line is not a record: then the error names the
-    /// line's number.
+    /// The file can't be read, [`NotAnOutput`](super::NotAnOutput), or a complete line is not a record (the error names
+    /// its number).
     pub(super) fn read(file: &mut File) -> Result<(Self, Extent)> {
         let mut builder = Builder::default();
         let extent = builder.add(file, |_| Ok(0))?;
         Ok((builder.finish(), extent))
     }
 
-    /// How the newest record of a page says that it ended.
+    /// The state in the newest record of a page.
     #[must_use]
     pub fn state(&self, key: &PageKey) -> Option<PageState> {
         let after = self.entries.partition_point(|entry| entry.key() <= *key);
@@ -142,7 +142,7 @@ impl Index {
         covers.then(|| entry.state())
     }
 
-    /// All records of the document that the page of `key` is of, by page.
+    /// The records of the document of `key`, by page.
     #[must_use]
     pub fn document(&self, key: &PageKey) -> &[Entry] {
         let start = self
@@ -156,37 +156,37 @@ impl Index {
         &rest[..length]
     }
 
-    /// The number of pages of the document that the page of `key` is of.
+    /// The number of pages of the document of `key`.
     #[must_use]
     pub fn page_count(&self, key: &PageKey) -> Option<u32> {
         page_count(self.document(key))
     }
 
-    /// The record that counts of each page, by document and page.
+    /// The newest record of each page, by document and page.
     pub fn records(&self) -> slice::Iter<'_, Entry> {
         self.entries.iter()
     }
 
-    /// The same, all records of a document at a time.
+    /// The same, grouped by document.
     pub fn documents(&self) -> impl Iterator<Item = &[Entry]> {
         self.entries
             .chunk_by(|one, other| one.document == other.document)
     }
 
-    /// Number of records that count.
+    /// The number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is none.
+    /// Whether there is no entry.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 }
 
-/// What the newest record that knows it says of the number of pages of a document.
+/// The page count in the newest record that has one.
 pub(super) fn page_count(document: &[Entry]) -> Option<u32> {
     let known = document.iter().filter(|entry| entry.page_count > 0);
     known
@@ -194,7 +194,7 @@ pub(super) fn page_count(document: &[Entry]) -> Option<u32> {
         .map(|entry| entry.page_count)
 }
 
-/// Reads one journal after the other.
+/// Builds an index from several journals.
 #[derive(Default)]
 pub(super) struct Builder {
     entries: Vec<Entry>,
@@ -202,7 +202,8 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    /// Reads a journal, whose records count as newer than those of the ones before. `note` says what to remember of a path.
+    /// Adds a journal. Its records are newer than those of the journals before. `note` maps a path to the number kept
+    /// in its entries.
     pub(super) fn add(
         &mut self,
         file: &mut File,
@@ -216,7 +217,7 @@ impl Builder {
                 .push(Entry::new(&line, place.start, length, path, input)?);
             Ok(())
         })?;
-        ensure!(input < u16::MAX, "there are more than {input} files");
+        ensure!(input < u16::MAX, "more than {input} files");
         self.inputs += 1;
         Ok(extent)
     }
@@ -275,12 +276,12 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_small() {
+    fn index_entry_takes_48_bytes() {
         assert_eq!(size_of::<Entry>(), 48);
     }
 
     #[test]
-    fn the_newest_record_of_a_page_counts_and_a_range_covers_its_pages() {
+    fn newest_record_wins_and_a_range_covers_its_pages() {
         use Status::{Blank, Failed, Ok};
         let found = index(vec![
             entry(1, 7, 0, 500, Failed),
@@ -317,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_journals_one_that_was_read_counts_before_one_that_failed() {
+    fn read_page_wins_over_failed_page_across_journals() {
         use Status::{Failed, Ok};
         let place = |entries| {
             let found = index(entries);

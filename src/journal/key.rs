@@ -1,10 +1,10 @@
-//! What a page is known by.
+//! The key of a page.
 
 use sha2::{Digest, Sha256};
 
-/// What a page of a journal is known by: the first half of its document's SHA-256 and its number.
+/// The key of a page: the first half of its document's SHA-256, and the page number.
 ///
-/// A document without bytes that can be read has no checksum; the one failed record that it has goes by its path.
+/// An unreadable document has no checksum; its one failed record is keyed by its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PageKey {
     pub(super) document: [u8; 16],
@@ -12,7 +12,7 @@ pub struct PageKey {
 }
 
 impl PageKey {
-    /// The key of `page` in the document `doc_id`, or in the unreadable file whose path has these bytes.
+    /// The key of `page` in the document `doc_id`, or in the unreadable file at the path with these bytes.
     #[must_use]
     pub fn of_bytes(doc_id: Option<&str>, path: &[u8], page: u32) -> Self {
         let document = doc_id
@@ -21,7 +21,7 @@ impl PageKey {
         Self { document, page }
     }
 
-    /// The key of `page` in the file at `path`, which has the bytes of a document that was read at another path.
+    /// The key of `page` in the file at `path`, a copy of a document that was read at another path.
     #[must_use]
     pub fn of_copy(doc_id: Option<&str>, path: &[u8], page: u32) -> Self {
         let original = Self::of_bytes(doc_id, path, page).document;
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_checksum_is_read_in_either_case_and_anything_else_goes_by_the_path() {
+    fn key_parses_hex_in_either_case_else_uses_the_path() {
         let hex = "0123456789abcdef0123456789ABCDEF99";
         let key = PageKey::of_bytes(Some(hex), b"a", 1);
         assert_eq!(key.document[..8], 0x0123_4567_89ab_cdef_u64.to_be_bytes());

@@ -1,7 +1,8 @@
-//! What a line of a journal says of its page, without the content.
+//! Parses a journal line without its content.
 //!
-//! Lines are written without white space between their parts. Such a line is walked through by hand, which is several
-//! times faster than a general parser; every other line goes to `serde_json`. Both give the same, or the one by hand gives nothing.
+//! Lines are written without white space between tokens. A hand-written parser reads such lines, several times faster
+//! than a general one; every other line goes to `serde_json`. Both give the same result, or the hand-written one gives
+//! `None`.
 
 use std::{borrow::Cow, fmt};
 
@@ -13,15 +14,15 @@ use serde::Deserialize;
 use super::key::PageKey;
 use crate::record::{READABLE, Status};
 
-/// What all lines begin with; the number of the schema and [`PATH`] follow.
+/// The start of every line; the schema number and [`PATH`] follow.
 const SCHEMA: &[u8] = b"{\"schema\":";
 const PATH: &[u8] = b",\"path\":\"";
-/// Numbers that count something have no more digits.
+/// Maximum number of digits of a count.
 const MAX_DIGITS: usize = 9;
-/// Objects and lists are not nested deeper in what is walked through by hand.
+/// Maximum nesting of objects and lists in the hand-written parser.
 const MAX_DEPTH: usize = 8;
 
-/// Whether `bytes` begin as a line that omnidocs wrote, as far as they go.
+/// Whether `bytes`, possibly cut off, begin like a line of omnidocs.
 pub(super) fn begins_like_a_record(bytes: &[u8]) -> bool {
     let begins = |bytes: &[u8], with: &[u8]| {
         let common = bytes.len().min(with.len());
@@ -35,12 +36,12 @@ pub(super) fn begins_like_a_record(bytes: &[u8]) -> bool {
     rest.is_empty() || digits(rest) > 0 && begins(after, PATH)
 }
 
-/// Whether a whole line has the beginning of one that omnidocs wrote.
+/// Whether a complete line begins like one of omnidocs.
 pub(super) fn has_head_of_a_record(line: &[u8]) -> bool {
     line.len() > SCHEMA.len() + PATH.len() && begins_like_a_record(line)
 }
 
-/// A newer omnidocs wrote this, with that schema.
+/// The line has a newer schema than this program knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Newer(pub(super) u32);
 
@@ -57,32 +58,32 @@ impl fmt::Display for Newer {
 
 impl std::error::Error for Newer {}
 
-/// How a page ended, and what a new try might mend.
+/// The status of a page, and what `--retry` selects by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageState {
-    /// How it ended.
+    /// The status.
     pub status: Status,
-    /// The token budget ended the content.
+    /// The answer was cut off by `--max-new-tokens`.
     pub truncated: bool,
-    /// The content ran in a loop.
+    /// The answer repeats itself.
     pub repetition: bool,
 }
 
-/// What is kept of a line.
+/// The parsed fields of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Line<'a> {
     pub(super) key: PageKey,
     pub(super) path: Cow<'a, str>,
-    /// The last page that it speaks of, if that is not the one of its key.
+    /// The last page of the range that it covers, if there is a range.
     pub(super) last_page: Option<u32>,
     pub(super) page_count: Option<u32>,
     pub(super) state: PageState,
 }
 
-/// Reads a whole line, without its end.
+/// Parses a complete line, without its newline.
 ///
 /// # Errors
-/// It is no record, or a newer omnidocs wrote it.
+/// The line is not a record, or has a newer schema.
 pub(super) fn read_line(line: &[u8]) -> Result<Line<'_>> {
     match by_hand(line) {
         Some(head) => Ok(head.into_line()),
@@ -90,7 +91,7 @@ pub(super) fn read_line(line: &[u8]) -> Result<Line<'_>> {
     }
 }
 
-/// The part of a record that says which page it is of, and how that ended.
+/// The fields of a record that name its page and status.
 #[derive(Debug, PartialEq, Deserialize)]
 struct Head<'a> {
     schema: u32,
@@ -161,8 +162,8 @@ fn by_serde(line: &[u8]) -> Result<Head<'_>> {
     }
 }
 
-/// Reads a line that has no white space between its parts, no name twice and no escapes in what is looked at; none if it is
-/// another one.
+/// Parses a line without white space between tokens, duplicate names, or escapes in the fields that matter; `None` for
+/// any other line.
 fn by_hand(line: &[u8]) -> Option<Head<'_>> {
     // In JSON they may stand between its parts alone.
     let smallest = line.iter().fold(u8::MAX, |least, &byte| least.min(byte));
@@ -227,10 +228,10 @@ fn put<T>(place: &mut Option<T>, value: T) -> Option<()> {
     is_new.then_some(())
 }
 
-/// A value that is there, and may be null.
+/// A value that is present, and may be null.
 struct Nullable<T>(Option<T>);
 
-/// A walk through the bytes of a line; it ends with `None` at what it does not know.
+/// A parser over the bytes of a line; `None` at anything unknown.
 struct Walk<'a> {
     bytes: &'a [u8],
     text: &'a str,
@@ -320,7 +321,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Passes over any value.
+    /// Skips any value.
     fn skip(&mut self, depth: usize) -> Option<()> {
         match self.peek()? {
             b'"' => self.skip_text(),

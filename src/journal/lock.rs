@@ -1,6 +1,6 @@
-//! Who may write to a journal, and what becomes of one that is begun anew.
+//! Locking a journal, and backing up one that is restarted.
 //!
-//! The lock is the operating system's, and dies with its process. Where a file system has none, `--lock file` uses a
+//! The lock is the operating system's: it ends with its process. For file systems without locks, `--lock file` uses a
 //! [`LockFile`].
 
 use std::{
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::options::LockChoice;
 
-/// Opens the file and locks it for as long as it stays open, or as the lock file is held.
+/// Opens the file and locks it until the file is closed, or the lock file dropped.
 pub(super) fn lock(path: &Path, choice: LockChoice) -> Result<(File, Option<LockFile>)> {
     match choice {
         LockChoice::File => {
@@ -37,12 +37,12 @@ pub(super) fn lock(path: &Path, choice: LockChoice) -> Result<(File, Option<Lock
     }
 }
 
-/// Opens a file to be read or replaced, to which nobody may write for as long as it stays open. Where files can't be locked, no
-/// run has been able to do it either.
+/// Opens a file to read or replace it, with a shared lock against writers. On file systems without locks it stays
+/// unlocked: no run could have locked it either.
 pub(super) fn lock_shared(path: &Path) -> Result<File> {
     LockFile::require_none(path)?;
     until_it_is_there(path, || {
-        let file = File::open(path).with_context(|| format!("can't read {}", path.display()))?;
+        let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
         match patiently(|| file.try_lock_shared()) {
             Err(TryLockError::WouldBlock) => Err(Locked::of(path).into()),
             _ => Ok(file),
@@ -50,11 +50,11 @@ pub(super) fn lock_shared(path: &Path) -> Result<File> {
     })
 }
 
-/// How long the lock of a run that was killed may outlive it: the process that it was just starting holds all its files until
-/// it has become another program.
+/// How long a killed run's lock may outlive it: a child process that is just being started holds the parent's files
+/// until `exec`.
 const LOCK_GRACE: Duration = Duration::from_millis(500);
 
-/// Tries to lock until a lock that is only left over must be gone.
+/// Retries the lock for [`LOCK_GRACE`].
 fn patiently(try_lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), TryLockError> {
     let begun = Instant::now();
     loop {
@@ -67,11 +67,11 @@ fn patiently(try_lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), TryL
     }
 }
 
-/// A file that was replaced between its opening and its locking is opened again so often at most. It takes luck to hit that
-/// once; where it never ends, the file system tells no truth about which file is which.
+/// Maximum number of attempts to open a file that is replaced between opening and locking. Hitting that once is rare;
+/// if it never ends, the file system reports unreliable inodes.
 const OPENINGS: usize = 10;
 
-/// Opens and locks until the file is still the one at its path.
+/// Opens and locks the file, again if the path names another file by then.
 fn until_it_is_there(path: &Path, open: impl Fn() -> Result<File>) -> Result<File> {
     for _ in 1..OPENINGS {
         let file = open()?;
@@ -82,7 +82,7 @@ fn until_it_is_there(path: &Path, open: impl Fn() -> Result<File>) -> Result<Fil
     open()
 }
 
-/// Whether the open file is the one that has this path now.
+/// Whether the open file is the one at this path now.
 #[cfg(unix)]
 pub(super) fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -93,20 +93,20 @@ pub(super) fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
-/// Elsewhere an open file keeps its path.
+/// On other systems an open file keeps its path.
 #[cfg(not(unix))]
 pub(super) fn is_at(_: &File, _: &Path) -> bool {
     true
 }
 
-/// Opens the file to write at its end.
+/// Opens the file for appending.
 pub(super) fn open(path: &Path) -> Result<File> {
     OpenOptions::new()
         .create(true)
         .read(true)
         .append(true)
         .open(path)
-        .with_context(|| format!("can't write to --output {}", path.display()))
+        .with_context(|| format!("cannot write to --output {}", path.display()))
 }
 
 fn open_locked(path: &Path) -> Result<File> {
@@ -119,7 +119,7 @@ fn open_locked(path: &Path) -> Result<File> {
         Err(TryLockError::Error(error)) => {
             return Err(error).with_context(|| {
                 format!(
-                    "can't lock --output {}: its file system has no locks; use --lock file, which keeps a lock file beside it",
+                    "cannot lock --output {}: its file system has no locks; use --lock file, which creates a lock file beside it",
                     path.display()
                 )
             });
@@ -129,13 +129,13 @@ fn open_locked(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// Makes a new file survive a power cut.
+/// Syncs the folder, so that a new file survives a power cut.
 fn sync(path: &Path) -> Result<()> {
     sync_folder(folder_of(path))
-        .with_context(|| format!("can't write to the folder of --output {}", path.display()))
+        .with_context(|| format!("cannot write to the folder of --output {}", path.display()))
 }
 
-/// Moves a journal and its settings out of the way, to the first free of `.bak`, `.bak2`, …
+/// Renames a journal and its settings to the first free of `.bak`, `.bak2`, …
 pub(super) fn back_up(path: &Path) -> Result<PathBuf> {
     let suffixes = (1..=u32::MAX).map(|i| {
         if i == 1 {
@@ -147,12 +147,12 @@ pub(super) fn back_up(path: &Path) -> Result<PathBuf> {
     let free = suffixes
         .map(|suffix| beside(path, &suffix))
         .find(|name| !name.exists());
-    let kept = free.context("no name is free to keep the old file under")?;
+    let kept = free.context("no free name for the backup of the old file")?;
     fs::rename(path, &kept)
-        .with_context(|| format!("can't keep {} as {}", path.display(), kept.display()))?;
+        .with_context(|| format!("cannot rename {} to {}", path.display(), kept.display()))?;
     match fs::rename(Meta::path(path), Meta::path(&kept)) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("can't keep {}", Meta::path(path).display()))
+            Err(error).with_context(|| format!("cannot rename {}", Meta::path(path).display()))
         }
         _ => Ok(kept),
     }
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_a_killed_run_leaves_for_a_moment_is_waited_for_and_another_one_is_an_error() {
+    fn lock_waits_for_a_killed_run_then_fails() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.jsonl");
         let held = lock(&path, LockChoice::Os).unwrap();
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_is_on_the_file_that_has_the_path_also_where_others_replace_it() {
+    fn lock_is_on_the_current_file_when_replaced() {
         assert_eq!(locked_while_replaced(0), ("0".to_owned(), 1));
         assert_eq!(locked_while_replaced(2), ("2".to_owned(), 3));
         assert_eq!(locked_while_replaced(usize::MAX).1, OPENINGS);

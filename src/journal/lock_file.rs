@@ -1,6 +1,6 @@
-//! `results.jsonl.lock`: who writes, on file systems that have no locks.
+//! `results.jsonl.lock`: the lock file of `--lock file`, for file systems without locks.
 //!
-//! A run that is killed leaves the file behind. It is stale if it is of this host and no process has its number.
+//! A killed run leaves the file behind. It is stale if it names this host and no process has its id.
 
 use std::{
     fs::{self, OpenOptions},
@@ -17,14 +17,14 @@ use super::{
     place::{beside, resolve},
 };
 
-/// So often is a stale file taken away, and another run's own found in its place.
+/// Maximum number of attempts to replace a stale file by one's own.
 const MAX_TRIES: usize = 10;
 
-/// The file; it is removed when this is dropped.
+/// A held lock file; dropping it removes the file.
 #[derive(Debug)]
 pub struct LockFile(PathBuf);
 
-/// What is in it.
+/// The content of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Holder {
     host: String,
@@ -53,7 +53,7 @@ impl LockFile {
         beside(&resolve(journal), ".lock")
     }
 
-    /// Fails if another run holds one, as far as can be told.
+    /// Fails if another run holds a lock file that is not known to be stale.
     pub(super) fn require_none(journal: &Path) -> Result<(), Locked> {
         let path = Self::path(journal);
         let holder = Holder::read(&path);
@@ -63,10 +63,10 @@ impl LockFile {
         Err(locked(journal, &path, holder))
     }
 
-    /// Makes the file, which says who holds it.
+    /// Creates the lock file, which names its holder.
     ///
     /// # Errors
-    /// Another run has made it, or the folder can't be written to.
+    /// Another run holds it, or the folder is not writable.
     pub(super) fn take(journal: &Path) -> Result<Self> {
         let path = Self::path(journal);
         let shown = path.display();
@@ -78,11 +78,11 @@ impl LockFile {
                         .map_err(Into::into)
                         .and_then(|holder| file.write_all(&holder))
                         .and_then(|()| file.sync_all());
-                    written.with_context(|| format!("can't write {shown}"))?;
+                    written.with_context(|| format!("cannot write {shown}"))?;
                     return Ok(lock);
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error).with_context(|| format!("can't make {shown}")),
+                Err(error) => return Err(error).with_context(|| format!("cannot create {shown}")),
             }
             let Some(holder) = Holder::read(&path).filter(Holder::is_gone) else {
                 break;
@@ -95,7 +95,7 @@ impl LockFile {
 
 fn locked(journal: &Path, path: &Path, holder: Option<Holder>) -> Locked {
     let holder = holder.map_or_else(
-        || "nobody knows which process".to_owned(),
+        || "unknown process".to_owned(),
         |Holder { host, pid }| format!("process {pid} on {host}"),
     );
     Locked::by_file(journal, path, &holder)
@@ -109,7 +109,7 @@ impl Drop for LockFile {
     }
 }
 
-/// Removes a stale file, and no other one that has taken its place meanwhile.
+/// Removes a stale file, but not one that has replaced it meanwhile.
 fn take_away(path: &Path, stale: &Holder) {
     let aside = beside(path, &format!(".{}", process::id()));
     if fs::rename(path, &aside).is_err() {
@@ -133,7 +133,7 @@ fn is_alive(pid: u32) -> bool {
     pid.is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
 }
 
-/// Elsewhere nobody can be asked.
+/// Unknown on other systems.
 #[cfg(not(unix))]
 fn is_alive(_: u32) -> bool {
     true
@@ -144,15 +144,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_file_keeps_others_away_until_it_is_dropped_or_its_process_is_gone() {
+    fn lock_file_holds_until_dropped_or_its_process_is_gone() {
         let folder = tempfile::tempdir().unwrap();
         let journal = folder.path().join("out.jsonl");
         let held = LockFile::take(&journal).unwrap();
         assert!(LockFile::require_none(&journal).is_err());
-        let told = format!("{:#}", LockFile::take(&journal).unwrap_err());
+        let message = format!("{:#}", LockFile::take(&journal).unwrap_err());
         assert!(
-            told.contains(&format!("process {}", process::id())) && told.contains(".lock"),
-            "{told}"
+            message.contains(&format!("process {}", process::id())) && message.contains(".lock"),
+            "{message}"
         );
         drop(held);
         LockFile::require_none(&journal).unwrap();

@@ -1,4 +1,4 @@
-//! The error that another run writes to the same journal.
+//! The error for a journal that another run is writing to.
 
 use std::{
     fmt,
@@ -7,7 +7,7 @@ use std::{
 
 use super::meta::Meta;
 
-/// Another run writes to the same journal.
+/// Another run is writing to the journal.
 #[derive(Debug)]
 pub struct Locked {
     journal: PathBuf,
@@ -15,13 +15,13 @@ pub struct Locked {
 }
 
 impl Locked {
-    /// The journal at `path` is locked by `holder`, who made the file at `lock`.
+    /// The journal at `path` is locked by `holder`, with the lock file at `lock`.
     pub(super) fn by_file(path: &Path, lock: &Path, holder: &str) -> Self {
         let shown = lock.display();
         Self {
             journal: path.to_owned(),
             holder: Some(format!(
-                "{holder}; if it is not running any more, remove {shown}"
+                "{holder}; if it is not running any more, delete {shown}"
             )),
         }
     }

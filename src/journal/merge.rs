@@ -1,6 +1,6 @@
-//! Several journals as one: the shards of a job, or what was written bit by bit.
+//! Merging journals: the shards of a job, or outputs written bit by bit.
 //!
-//! Which record of a page counts does not depend on the order in which the files are given:
+//! The record that wins does not depend on the order of the files:
 //!
 //! 1. In one file, the last one.
 //! 2. Of different files, a page that was read (or found blank) before one that failed: the settings agree, so nothing is
@@ -8,8 +8,8 @@
 //! 3. Else the one in the file whose last run began later; and of two that began in the same second, the one whose path
 //!    sorts last.
 //!
-//! The files are read twice: once to see which pages they have, once to copy the records that count, by path and page. In
-//! between, a record takes 48 bytes of memory, and a document its path.
+//! The files are read twice: once to index their pages, once to copy the winning records by path and page. In between,
+//! an entry takes 48 bytes of memory, and a document its path.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,15 +35,15 @@ use super::{
 };
 use crate::{page_selection::PageSelection, record::Status, shard::Shard};
 
-/// Records that stand one after the other are copied together, up to about this many bytes.
+/// Adjacent records are copied together, up to about this many bytes.
 const PIECE: u64 = 1 << 20;
 
-/// Two journals that were written with different settings.
+/// Two journals have different settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SettingsDisagree {
     /// The journals.
     pub journals: [PathBuf; 2],
-    /// Name, value in the one and in the other; a setting that one does not have is null.
+    /// Name, first value, second value; null for a missing setting.
     pub differing: Vec<(String, Value, Value)>,
 }
 
@@ -54,13 +54,13 @@ impl fmt::Display for SettingsDisagree {
         for (name, in_one, in_other) in &self.differing {
             writeln!(f, "  {name}: {in_one} in {one}, {in_other} in {other}")?;
         }
-        f.write_str("only records that were made alike can be put together")
+        f.write_str("merge only outputs that were written with the same settings")
     }
 }
 
 impl std::error::Error for SettingsDisagree {}
 
-/// The journals, and which of their records count.
+/// The journals, and the index of their winning records.
 pub struct Merge {
     inputs: Vec<Input>,
     settings: OutputSettings,
@@ -68,37 +68,37 @@ pub struct Merge {
     paths: Paths,
 }
 
-/// A journal that is read.
+/// An open input.
 struct Input {
     path: PathBuf,
-    /// Locked against runs that would write to it.
+    /// Locked against writers.
     file: File,
-    /// What was written beside it; without the shard.
+    /// Its settings, without the shard.
     meta: Meta,
     shard: Shard,
     /// Bytes of an unfinished line at the end.
     torn: u64,
 }
 
-/// What the merged file has, and what it lacks.
+/// What the merged file contains, and what is missing.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Gaps {
-    /// Documents that have a record.
+    /// Number of documents.
     pub documents: usize,
-    /// Pages that have a record.
+    /// Number of pages.
     pub pages: usize,
-    /// How many of them failed.
+    /// Number of failed pages.
     pub failed: usize,
-    /// Shards that no file is of.
+    /// Missing shards.
     pub shards: Vec<Shard>,
-    /// Files whose last run did not come to the end of its inputs.
+    /// Files whose last run was interrupted.
     pub unfinished: Vec<PathBuf>,
-    /// Documents that lack pages: path, pages there, pages that should be.
+    /// Documents with missing pages: path, pages present, pages expected.
     pub incomplete: Vec<(String, u32, u32)>,
 }
 
 impl Gaps {
-    /// Whether nothing is lacking.
+    /// Whether nothing is missing.
     #[must_use]
     pub fn is_none(&self) -> bool {
         self.shards.is_empty() && self.unfinished.is_empty() && self.incomplete.is_empty()
@@ -106,10 +106,10 @@ impl Gaps {
 }
 
 impl Merge {
-    /// Reads which pages the journals have.
+    /// Indexes the journals.
     ///
     /// # Errors
-    /// [`SettingsDisagree`], [`Locked`](super::Locked), or a file that can't be read or understood.
+    /// [`SettingsDisagree`], [`Locked`](super::Locked), or a file can't be read or parsed.
     pub fn read(paths: &[PathBuf]) -> Result<Self> {
         let mut inputs: Vec<Input> = paths
             .iter()
@@ -130,7 +130,7 @@ impl Merge {
                     None if error.is::<NotAnOutput>() => {
                         anyhow!("{path} is not an omnidocs output")
                     }
-                    None => error.context(format!("{path} is damaged; repair or remove that line")),
+                    None => error.context(format!("{path} is damaged; repair or delete that line")),
                 })?
                 .torn;
         }
@@ -142,13 +142,13 @@ impl Merge {
         })
     }
 
-    /// The journals whose last line is not whole, and how many bytes of it there are.
+    /// The journals that end in an unfinished line, and its length in bytes.
     pub fn torn(&self) -> impl Iterator<Item = (&Path, u64)> {
         let torn = self.inputs.iter().filter(|input| input.torn > 0);
         torn.map(|input| (input.path.as_path(), input.torn))
     }
 
-    /// What there is and what is lacking, where each document should have the pages that are `selected`, or all.
+    /// What is present and what is missing, if each document should have the `selected` pages (all if `None`).
     #[must_use]
     pub fn gaps(&self, selected: Option<&PageSelection>) -> Gaps {
         let mut gaps = Gaps {
@@ -177,7 +177,7 @@ impl Merge {
         gaps
     }
 
-    /// The shards that no journal is of, unless one is of everything, or one way of dividing is complete.
+    /// The missing shards; none if one journal is unsharded, or the shards of one count are complete.
     fn missing_shards(&self) -> Vec<Shard> {
         let mut there: BTreeMap<u32, BTreeSet<Shard>> = BTreeMap::new();
         for input in &self.inputs {
@@ -199,10 +199,10 @@ impl Merge {
             .collect()
     }
 
-    /// Writes the records that count, by path and page, as long as `go_on` lets it.
+    /// Writes the winning records by path and page, until `go_on` fails.
     ///
     /// # Errors
-    /// A journal can't be read any more, `out` can't be written to, or that of `go_on`.
+    /// A journal can't be read any more, `out` can't be written, or the error of `go_on`.
     pub fn write(&self, out: &mut dyn Write, go_on: &dyn Fn() -> Result<()>) -> Result<()> {
         let documents = self.in_order();
         let mut entries = documents.iter().flat_map(Document::records).peekable();
@@ -219,18 +219,18 @@ impl Merge {
             let input = &self.inputs[usize::from(first.input)];
             bytes.resize((end - first.start) as usize, 0);
             read_at(&input.file, &mut bytes, first.start)
-                .with_context(|| format!("can't read {}", input.path.display()))?;
+                .with_context(|| format!("cannot read {}", input.path.display()))?;
             bytes.push(b'\n');
             out.write_all(&bytes)?;
         }
         Ok(())
     }
 
-    /// Writes the records to a file at one stroke, and beside it the settings that they were made with, so that a run can
-    /// go on with it. `is_complete` says that nothing was lacking.
+    /// Writes the records to a file atomically, with the settings beside it, so that a run can resume into it.
+    /// `is_complete`: nothing is missing.
     ///
     /// # Errors
-    /// As [`Merge::write`], [`Locked`](super::Locked), or the folder can't be written to.
+    /// As [`Merge::write`], [`Locked`](super::Locked), or the folder is not writable.
     pub fn write_file(
         &self,
         path: &Path,
@@ -251,8 +251,8 @@ impl Merge {
         meta.write(&path)
     }
 
-    /// The documents with the records that count, by path. What is known of a document that could not be opened, or of a
-    /// file that could not be read, is of no interest any more once it has been.
+    /// The documents with their winning records, by path. Failures to open a document or read a file are dropped once
+    /// that has succeeded.
     fn in_order(&self) -> Vec<Document<'_>> {
         let mut documents: Vec<_> = self
             .index
@@ -283,7 +283,7 @@ impl Merge {
 /// The records of a document.
 #[derive(Clone, Copy)]
 struct Document<'a> {
-    /// That of its newest record.
+    /// The path in its newest record.
     path: &'a str,
     entries: &'a [Entry],
 }
@@ -293,14 +293,14 @@ impl<'a> Document<'a> {
         self.entries.first().map(Entry::key)
     }
 
-    /// Whether there is more of it than a failure to open it.
+    /// Whether it was opened.
     fn was_opened(&self) -> bool {
         self.entries
             .last()
             .is_some_and(|entry| entry.key().page > 0)
     }
 
-    /// Those that count.
+    /// The winning records.
     fn records(&self) -> &'a [Entry] {
         match self.entries {
             [first, pages @ ..] if first.key().page == 0 && self.was_opened() => pages,
@@ -318,7 +318,7 @@ impl Input {
         let mut meta = Meta::read(&place)?.with_context(|| {
             let beside = Meta::path(&place);
             format!(
-                "{} is not there to tell what the records in {shown} were made with; put it back",
+                "{} is missing, which holds the settings of {shown}; restore it",
                 beside.display()
             )
         })?;
@@ -328,7 +328,7 @@ impl Input {
                 .as_str()
                 .and_then(|shard| shard.parse().ok())
                 .with_context(|| {
-                    format!("{} names no shard: {shard}", Meta::path(&place).display())
+                    format!("{} has an invalid shard: {shard}", Meta::path(&place).display())
                 })?,
         };
         Ok(Self {
@@ -341,7 +341,7 @@ impl Input {
     }
 }
 
-/// The settings of all inputs, but for the shard.
+/// The settings that all inputs share, without the shard.
 fn agreed(inputs: &[Input]) -> Result<OutputSettings, SettingsDisagree> {
     let Some((first, others)) = inputs.split_first() else {
         return Ok(OutputSettings::new());

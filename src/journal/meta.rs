@@ -1,4 +1,4 @@
-//! `results.jsonl.meta.json`: the settings that a journal's records were made with, and who writes to it.
+//! `results.jsonl.meta.json`: the settings of a journal's records, and its last run.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,32 +20,32 @@ use super::{
 };
 use crate::record::{READABLE, SCHEMA};
 
-/// The name of the setting that says which part of the documents the records are of.
+/// Name of the setting for the shard.
 pub const SHARD: &str = "shard";
 
-/// The name of the setting that says how many tokens an answer may have.
+/// Name of the setting for the token budget.
 pub const MAX_NEW_TOKENS: &str = "max_new_tokens";
 
-/// Everything that changes what a record says, by name.
+/// Every setting that changes records, by name.
 pub type OutputSettings = BTreeMap<String, Value>;
 
 /// The content of the file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Meta {
     schema: u32,
-    /// What the records were made with.
+    /// The settings of the records.
     pub settings: OutputSettings,
-    /// The last run that wrote.
+    /// The last run.
     pub run: Run,
 }
 
-/// What tells whether the rest can be understood.
+/// The version, which is parsed first.
 #[derive(Deserialize)]
 struct Version {
     schema: u32,
 }
 
-/// A run, for people who wonder who holds a lock.
+/// A run, as messages about locks name it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     omnidocs: String,
@@ -53,7 +53,7 @@ pub struct Run {
     host: String,
     /// Seconds since 1970, UTC.
     pub(super) started: u64,
-    /// When it came to the end of its inputs; none if it was cut off, or is still at work.
+    /// When it reached the end of its inputs; `None` if it was interrupted or is running.
     #[serde(default)]
     pub(super) finished: Option<u64>,
 }
@@ -89,12 +89,12 @@ impl fmt::Display for Run {
     }
 }
 
-/// Settings of this run that are not those of the records already there.
+/// This run's settings differ from those of the existing records.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SettingsDiffer {
     /// The journal.
     pub journal: PathBuf,
-    /// Name, value there, value now; a setting that one side does not have is null.
+    /// Name, recorded value, current value; null for a missing setting.
     pub differing: Vec<(String, Value, Value)>,
 }
 
@@ -106,10 +106,10 @@ impl fmt::Display for SettingsDiffer {
             self.journal.display()
         )?;
         for (name, there, now) in &self.differing {
-            writeln!(f, "  {name}: {there} there, {now} now")?;
+            writeln!(f, "{name}: {there} recorded, {now} now")?;
         }
         f.write_str(
-            "use the settings of that file, name another --output, or begin anew with --restart (the old file is kept as .bak)",
+            "use the recorded settings, name another --output, or start over with --restart (the old file is kept as .bak)",
         )
     }
 }
@@ -117,7 +117,7 @@ impl fmt::Display for SettingsDiffer {
 impl std::error::Error for SettingsDiffer {}
 
 impl Meta {
-    /// What this run would write.
+    /// The settings of this run.
     #[must_use]
     pub fn new(settings: OutputSettings) -> Self {
         Self {
@@ -127,23 +127,23 @@ impl Meta {
         }
     }
 
-    /// Where the settings of `journal` are kept.
+    /// The path of the settings of `journal`.
     #[must_use]
     pub fn path(journal: &Path) -> PathBuf {
         beside(journal, ".meta.json")
     }
 
-    /// Reads the settings of `journal`; none if there are none.
+    /// Reads the settings of `journal`; `None` if there is no file.
     ///
     /// # Errors
-    /// The file is there, but can't be read or understood.
+    /// The file exists, but can't be read or parsed.
     pub fn read(journal: &Path) -> Result<Option<Self>> {
         let path = Self::path(&resolve(journal));
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => {
-                return Err(error).with_context(|| format!("can't read {}", path.display()));
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
             }
         };
         let version = serde_json::from_slice(&bytes).map(|Version { schema }| schema);
@@ -154,16 +154,16 @@ impl Meta {
         }
         serde_json::from_slice(&bytes).map(Some).with_context(|| {
             format!(
-                "{} is not what omnidocs wrote; restore it, or begin anew with --restart",
+                "cannot parse {}; restore it, or start over with --restart",
                 path.display()
             )
         })
     }
 
-    /// Puts the file in its place at one stroke: whoever reads it sees the old one or the new one, whole.
+    /// Replaces the file atomically: readers see the old one or the new one.
     ///
     /// # Errors
-    /// The folder can't be written to.
+    /// The folder is not writable.
     pub fn write(&self, journal: &Path) -> Result<()> {
         put_whole(&Self::path(journal), |file| {
             serde_json::to_writer_pretty(&mut *file, self)?;
@@ -171,13 +171,13 @@ impl Meta {
         })
     }
 
-    /// Notes that the run has come to the end of its inputs.
+    /// Records that the run reached the end of its inputs.
     pub fn finish(&mut self) {
         self.run.finished = Some(now());
     }
 
-    /// Refuses to go on with a journal of other settings. Where pages that the token budget ended are read again, it may
-    /// have grown: a page that ended by itself would not change.
+    /// Refuses to resume a journal with other settings. With `--retry truncated` the token budget may grow: pages that
+    /// ended by themselves would not change.
     ///
     /// # Errors
     /// [`SettingsDiffer`].
@@ -203,7 +203,7 @@ impl Meta {
     }
 }
 
-/// The settings that are not the same: name, value in the one and in the other.
+/// The settings that differ: name, first value, second value.
 pub(super) fn differing(
     one: &OutputSettings,
     other: &OutputSettings,

@@ -1,9 +1,8 @@
-//! The output: one line per page, whole or not at all, and the only memory of what is done.
+//! The output: one line per page, and the only record of what is done.
 //!
-//! A journal file is locked as long as its run lives, by the operating system, so that the lock dies with the process.
-//! Opening it cuts off a line that was never finished and reads which pages it has. Every record is one write; the
-//! file is synced so rarely that this costs under one part in a hundred of the time. Standard output, a pipe or a device
-//! is a journal without a memory.
+//! A journal file is locked while its run lives; the operating system's lock ends with the process. Opening it cuts off
+//! an unfinished last line and indexes its pages. Each record is one write. Syncs are spaced so that they cost less
+//! than 1 % of the time. Standard output, a pipe or a device is a journal that can't be resumed.
 
 mod hashes;
 mod index;
@@ -52,7 +51,7 @@ use self::{
 };
 use crate::{options::LockChoice, record::Record};
 
-/// Whoever read the output has closed it: `omnidocs … | head`.
+/// The reader of the output has closed it: `omnidocs … | head`.
 #[derive(Debug)]
 pub struct Closed;
 
@@ -64,18 +63,18 @@ impl fmt::Display for Closed {
 
 impl std::error::Error for Closed {}
 
-/// How an output is opened.
+/// How to open an output.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Opening {
-    /// Begin anew, and keep what is there under another name.
+    /// Start over, and back up the old output.
     pub restart: bool,
-    /// Which pages are read again.
+    /// Pages to read again.
     pub retry: Retry,
-    /// What keeps other runs away.
+    /// The kind of lock.
     pub lock: LockChoice,
 }
 
-/// What a run with `settings` would find done in the output, without touching it.
+/// The index that a run with `settings` would find in the output, without changing it.
 ///
 /// # Errors
 /// [`SettingsDiffer`], a broken line, or a file that is not an output.
@@ -87,7 +86,7 @@ pub fn read_only(target: &Target, settings: OutputSettings, opening: Opening) ->
         return Ok(Index::default());
     }
     let mut file =
-        File::open(path).with_context(|| format!("can't read --output {}", path.display()))?;
+        File::open(path).with_context(|| format!("cannot read --output {}", path.display()))?;
     if opening.restart {
         require_output(path, &mut file)?;
         return Ok(Index::default());
@@ -95,7 +94,7 @@ pub fn read_only(target: &Target, settings: OutputSettings, opening: Opening) ->
     Ok(read(path, &mut file, &Meta::new(settings), opening.retry)?.0)
 }
 
-/// Reads a journal whose records were made with the settings of `meta`.
+/// Reads a journal that must have the settings of `meta`.
 fn read(path: &Path, file: &mut File, meta: &Meta, retry: Retry) -> Result<(Index, Extent)> {
     let (shown, place) = (path.display(), resolve(path));
     let foreign = || format!("--output {shown} is not an omnidocs output; nothing was changed");
@@ -107,7 +106,7 @@ fn read(path: &Path, file: &mut File, meta: &Meta, retry: Retry) -> Result<(Inde
                 bail!("{shown} {newer}");
             }
             return Err(error.context(format!(
-                "{shown} is damaged; repair or remove that line, or begin anew with --restart"
+                "{shown} is damaged; repair or delete that line, or start over with --restart"
             )));
         }
     };
@@ -119,8 +118,8 @@ fn read(path: &Path, file: &mut File, meta: &Meta, retry: Retry) -> Result<(Inde
         let there = there.with_context(|| {
             let beside = Meta::path(&place);
             format!(
-                "{shown} has records, but {} is not there to tell what they were made with; \
-                 put it back, name another --output, or begin anew with --restart",
+                "{shown} has records, but {}, which holds their settings, is missing; \
+                 restore it, name another --output, or start over with --restart",
                 beside.display()
             )
         })?;
@@ -129,7 +128,7 @@ fn read(path: &Path, file: &mut File, meta: &Meta, retry: Retry) -> Result<(Inde
     Ok((index, extent))
 }
 
-/// Fails unless a file that would be kept under another name is an output, or empty.
+/// Fails unless the file to back up is an output, or empty.
 fn require_output(path: &Path, file: &mut File) -> Result<()> {
     let mut head = Vec::new();
     file.seek(SeekFrom::Start(0))?;
@@ -153,43 +152,43 @@ fn require_output(path: &Path, file: &mut File) -> Result<()> {
 /// The open output of a run.
 pub struct Journal {
     target: Target,
-    /// None for one without a memory.
+    /// `None` for a stream.
     kept: Option<Kept>,
     storage: Box<dyn Storage>,
-    /// Where the last whole line ends.
+    /// Where the last complete line ends.
     end: u64,
     next_sync: Instant,
     synced: bool,
-    /// Why nothing is written any more.
+    /// Why writing has stopped.
     broken: Option<String>,
 }
 
-/// What belongs to a journal that is a file.
+/// State of a journal that is a file.
 struct Kept {
-    /// Where the file is, through all links.
+    /// The file's path, links resolved.
     path: PathBuf,
     meta: Meta,
     /// Held until the journal is dropped.
     _lock: Option<LockFile>,
 }
 
-/// What a journal had in it when it was opened.
+/// What opening a journal found.
 #[derive(Debug, Default)]
 pub struct Opened {
-    /// The pages that need not be done again.
+    /// The pages that have a record.
     pub index: Index,
-    /// Bytes of an unfinished line that were cut off.
+    /// Length in bytes of the unfinished line that was cut off.
     pub torn: u64,
-    /// Where the old file went on a restart.
+    /// The backup of a restart.
     pub kept_as: Option<PathBuf>,
 }
 
 impl Journal {
-    /// Opens the output for records made with `settings`. On a restart, a file that is there is kept under another
-    /// name first; else its records are read so that the run goes on where it ended.
+    /// Opens the output for records made with `settings`. A restart backs up an existing file first; otherwise its
+    /// records are indexed so that the run resumes.
     ///
     /// # Errors
-    /// [`Locked`], [`SettingsDiffer`], a broken line, or a file that can't be made or is not an output.
+    /// [`Locked`], [`SettingsDiffer`], a broken line, or a file that can't be created or is not an output.
     pub fn open(
         target: &Target,
         settings: OutputSettings,
@@ -227,7 +226,7 @@ impl Journal {
         meta.write(&place)?;
         if extent.torn > 0 {
             file.set_len(extent.end)
-                .with_context(|| format!("can't repair the end of {}", path.display()))?;
+                .with_context(|| format!("cannot cut off the unfinished last line of {}", path.display()))?;
         }
         (opened.index, opened.torn) = (index, extent.torn);
         let kept = Kept {
@@ -251,16 +250,16 @@ impl Journal {
         }
     }
 
-    /// Writes one record as one line, with a single write, so that a kill tears at most this line.
+    /// Writes one record as one line in a single write, so that a kill tears at most this line.
     ///
     /// # Errors
-    /// [`Closed`], or the file can't be written to (a full disk): then it still ends on a whole line. If not even that can be
-    /// had, nothing is written any more.
+    /// [`Closed`], or the file can't be written (disk full). The file still ends on a complete line. If even that
+    /// fails, nothing more is written.
     pub fn append(&mut self, record: &Record) -> Result<()> {
         self.require_whole()?;
         let line = record
             .to_line()
-            .context("a record can't be written as JSON")?;
+            .context("cannot write a record as JSON")?;
         if let Err(error) = self.storage.append(&line) {
             if error.kind() == ErrorKind::BrokenPipe && self.target.is_stream() {
                 return Err(Closed.into());
@@ -281,10 +280,10 @@ impl Journal {
         Ok(())
     }
 
-    /// Makes all records survive a power cut; puts the next automatic sync so far off that it stays cheap.
+    /// Syncs all records to disk, and schedules the next automatic sync.
     ///
     /// # Errors
-    /// The disk fails, or the file was removed, replaced or changed by others.
+    /// The disk failed, or another program removed, replaced or changed the file.
     pub fn sync(&mut self) -> Result<()> {
         self.require_whole()?;
         if !self.synced {
@@ -304,21 +303,21 @@ impl Journal {
         self.require_whole()
     }
 
-    /// Fails if what is in the file can't be relied on any more.
+    /// Fails if the file is not reliable any more.
     fn require_whole(&self) -> Result<()> {
         match &self.broken {
             None => Ok(()),
             Some(why) => bail!(
-                "{} {why}; nothing more is written to it. Find out why, then run the same command again: it reads the pages that are not there",
+                "{} {why}; writing has stopped. Find the cause, then run the same command again: it reads the missing pages",
                 self.target
             ),
         }
     }
 
-    /// Notes beside the file that the run has come to the end of its inputs.
+    /// Records in the settings file that the run reached the end of its inputs.
     ///
     /// # Errors
-    /// As [`Journal::sync`], or the folder can't be written to.
+    /// As [`Journal::sync`], or the folder is not writable.
     pub fn finish(mut self) -> Result<()> {
         self.sync()?;
         match &mut self.kept {
@@ -332,17 +331,17 @@ impl Journal {
 
     fn explain(&self, error: io::Error) -> anyhow::Error {
         let advice = match error.kind() {
-            _ if self.target.is_stream() => "what was written before has gone where it should",
+            _ if self.target.is_stream() => "what was written before is complete",
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                "make room and run the same command again: it goes on where it stopped"
+                "free some space and run the same command again to resume"
             }
-            _ => "once that is mended, run the same command again: it goes on where it stopped",
+            _ => "fix that and run the same command again to resume",
         };
-        anyhow::Error::new(error).context(format!("can't write to {} ({advice})", self.target))
+        anyhow::Error::new(error).context(format!("cannot write to {} ({advice})", self.target))
     }
 }
 
-/// A sync that took `cost` is not repeated before a hundred times as long has passed, nor within a second.
+/// The pause after a sync that took `cost`: a hundred times as long, at least a second.
 fn pause_after(cost: Duration) -> Duration {
     (cost * 100).max(Duration::from_secs(1))
 }

@@ -1,4 +1,4 @@
-//! Many paths in one piece of memory.
+//! Paths interned in one buffer.
 
 use std::{
     collections::hash_map::DefaultHasher,
@@ -7,16 +7,16 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// So many paths are remembered as those that may come again soon.
+/// Number of recent paths that are deduplicated.
 const RECENT: usize = 1 << 14;
 
-/// Paths by number. The records of a document stand close together in a journal, so that nearly all paths are there once.
+/// Paths by number. A document's records are close together in a journal, so nearly every path is stored once.
 #[derive(Default)]
 pub(super) struct Paths {
     text: String,
     /// Where each path ends.
     ends: Vec<u32>,
-    /// By hash, the number of the latest path and 1.
+    /// By hash, the number of the latest path plus 1.
     recent: Vec<u32>,
 }
 
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_found_by_their_numbers_and_those_that_come_again_have_one() {
+    fn paths_are_interned_by_number() {
         let mut paths = Paths::default();
         let names: Vec<String> = (0..40_000)
             .map(|number| format!("in/{number}.pdf"))

@@ -1,4 +1,4 @@
-//! Files beside an output, and how a file gets its name: at one stroke, and through links.
+//! Files beside an output, links, and atomic replacement.
 
 use std::{
     fs::{self, File},
@@ -9,11 +9,11 @@ use std::{
 use anyhow::Result;
 use tempfile::NamedTempFile;
 
-/// A chain of links is not followed further.
+/// Maximum length of a chain of links.
 const MAX_LINKS: usize = 40;
 
-/// The file that is meant by a path: what a link leads to, whether that is there or not. So a link stays a link, and all
-/// that is kept beside an output is beside the file itself, whatever name it is given by.
+/// The target of a path through all links, existing or not. So a link stays a link, and files kept beside an output are
+/// beside its target, whatever name it is given by.
 pub(super) fn resolve(path: &Path) -> PathBuf {
     let mut file = path.to_owned();
     for _ in 0..MAX_LINKS {
@@ -27,8 +27,7 @@ pub(super) fn resolve(path: &Path) -> PathBuf {
     path.to_owned()
 }
 
-/// Puts what `write` writes in the place of a file at one stroke: whoever reads it sees the old one or the new one, whole,
-/// also after a power cut.
+/// Replaces a file atomically by what `write` writes: readers see the old file or the new one, also after a power cut.
 pub(super) fn put_whole(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<&mut File>) -> Result<()>,
@@ -53,17 +52,17 @@ pub(super) fn put_whole(
         );
         let advice = if refused {
             format!(
-                "; make the folder {} writable, or write to another one",
+                "; make the folder {} writable, or use another one",
                 folder.display()
             )
         } else {
             String::new()
         };
-        error.context(format!("can't write {}{advice}", path.display()))
+        error.context(format!("cannot write {}{advice}", path.display()))
     })
 }
 
-/// A file without a name of its own yet, which may be read by whoever may read other files that are made here.
+/// A temporary file with the usual permissions of new files.
 fn new_beside(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
@@ -71,21 +70,21 @@ fn new_beside(folder: &Path) -> io::Result<NamedTempFile> {
     builder.tempfile_in(folder)
 }
 
-/// The file beside `journal` whose name is longer by `suffix`.
+/// The file beside `journal` with `suffix` appended to its name.
 pub(super) fn beside(journal: &Path, suffix: &str) -> PathBuf {
     let mut name = journal.as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }
 
-/// The folder that a file is in.
+/// The folder of a file.
 pub(super) fn folder_of(path: &Path) -> &Path {
     path.parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."))
 }
 
-/// Makes new and renamed files survive a power cut; a folder can be opened for that on Unix alone.
+/// Syncs a folder, so that new and renamed files survive a power cut. Only Unix can open folders for that.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) {
         File::open(folder)?.sync_all()
@@ -101,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_are_followed_to_their_end_also_where_nothing_is_there() {
+    fn links_resolve_to_their_target_even_if_missing() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::create_dir(at("far")).unwrap();
@@ -116,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_can_t_be_finished_leaves_nothing_behind() {
+    fn failed_replacement_leaves_no_temporary_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out");
         let ended = put_whole(&path, |_| anyhow::bail!("the disk is gone"));

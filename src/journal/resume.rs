@@ -1,4 +1,4 @@
-//! What a run need not do, since an earlier one has done it; and how those pages ended.
+//! Which pages earlier runs have done, and their status.
 
 use std::{
     collections::HashSet,
@@ -24,17 +24,17 @@ use crate::{
     record::Status, shard::Shard,
 };
 
-/// So many pages that failed before are remembered, to be told at the end.
+/// Number of earlier failures that the summary lists.
 const MAX_FAILURES: usize = 20;
 
-/// Which pages of earlier runs are read again.
+/// Pages of earlier runs to read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Retry {
-    /// Those that failed.
+    /// Failed pages.
     pub failed: bool,
-    /// Those whose content the token budget ended.
+    /// Pages cut off by `--max-new-tokens`.
     pub truncated: bool,
-    /// Those whose content ran in a loop.
+    /// Pages whose answer repeats itself.
     pub repetition: bool,
 }
 
@@ -60,13 +60,13 @@ impl FromIterator<RetryChoice> for Retry {
     }
 }
 
-/// The pages that a run leaves as they are.
+/// The pages that a run skips.
 pub struct Resume {
     index: Index,
     retry: Retry,
     selection: Option<PageSelection>,
     shard: Shard,
-    /// The documents that this run has met, by the half of their checksums.
+    /// The documents seen in this run, by half of their checksums.
     met: HashSet<[u8; 16]>,
     shared: Arc<Mutex<Shared>>,
 }
@@ -77,20 +77,20 @@ struct Shared {
     hashes: Hashes,
 }
 
-/// How the pages ended that this run was asked for and an earlier one has done.
+/// Counts of the requested pages that earlier runs have done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Before {
     /// Pages that were read.
     pub ok: usize,
-    /// Pages, and documents that could not be opened, that failed.
+    /// Failed pages, and documents that could not be opened.
     pub failed: usize,
-    /// Pages with nothing on them.
+    /// Blank pages.
     pub blank: usize,
-    /// The first ones that failed.
+    /// The first failures.
     failures: Vec<Entry>,
 }
 
-/// A page that failed in an earlier run, as its record tells.
+/// A page that failed in an earlier run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedBefore {
     /// The document.
@@ -121,10 +121,10 @@ impl Before {
         }
     }
 
-    /// Reads the records of the first pages that failed from the output.
+    /// Reads the records of the first failures from the output.
     ///
     /// # Errors
-    /// It can't be read any more.
+    /// The output can't be read any more.
     pub fn failures(&self, output: &Target) -> Result<Vec<FailedBefore>> {
         #[derive(Deserialize)]
         struct Failed {
@@ -143,7 +143,7 @@ impl Before {
         if self.failures.is_empty() {
             return Ok(Vec::new());
         }
-        let file = File::open(path).with_context(|| format!("can't read --output {output}"))?;
+        let file = File::open(path).with_context(|| format!("cannot read --output {output}"))?;
         let read = self.failures.iter().map(|entry| {
             let Failed { path, page, error } = entry.read(&file)?;
             let message = error.map(|reason| reason.message).unwrap_or_default();
@@ -157,18 +157,18 @@ impl Before {
     }
 }
 
-/// What a [`Resume`] has found out, for the one who has given it away.
+/// A handle on the results of a [`Resume`] that was given away.
 #[derive(Clone)]
 pub struct Resumed(Arc<Mutex<Shared>>);
 
 impl Resumed {
-    /// How the pages ended that were done before, of the documents that were met so far.
+    /// Counts of the earlier pages of the documents seen so far.
     #[must_use]
     pub fn before(&self) -> Before {
         lock(&self.0).before.clone()
     }
 
-    /// The run is at its end: drops what is of no use any more from the checksums that are kept beside the output.
+    /// Ends the run: rewrites the cache of checksums without outdated lines.
     pub fn finish(&self) {
         lock(&self.0).hashes.tidy();
     }
@@ -179,14 +179,13 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
 }
 
 impl Resume {
-    /// Leaves all that `index` has of `output`, but what is to be tried again. The checksums of files that are read are kept
-    /// beside the output.
+    /// Skips the pages in `index`, except those to retry. Caches checksums of files beside `output`.
     #[must_use]
     pub fn new(output: &Target, index: Index, retry: Retry) -> Self {
         Self::with(hashes(output, Hashes::open), index, retry)
     }
 
-    /// The same, but nothing is kept.
+    /// The same, but caches nothing.
     #[must_use]
     pub fn read_only(output: &Target, index: Index, retry: Retry) -> Self {
         Self::with(hashes(output, Hashes::read_only), index, retry)
@@ -207,14 +206,14 @@ impl Resume {
         }
     }
 
-    /// Leaves also all documents that are not in `shard`. One whose bytes can't be read is in all: what fails here may be
-    /// read elsewhere and found to be in this shard, and then nobody would have told of it.
+    /// Skips also the documents outside `shard`. An unreadable document is in every shard: another machine may read it
+    /// and find it in this shard, and then no shard would report it.
     #[must_use]
     pub fn of_shard(self, shard: Shard) -> Self {
         Self { shard, ..self }
     }
 
-    /// Counts only the pages that are `selected` among those that were done before.
+    /// Counts only the `selected` pages among the earlier ones.
     #[must_use]
     pub fn of_pages(self, selected: Option<PageSelection>) -> Self {
         Self {
@@ -223,7 +222,7 @@ impl Resume {
         }
     }
 
-    /// What this finds out.
+    /// The handle on the results.
     #[must_use]
     pub fn resumed(&self) -> Resumed {
         Resumed(Arc::clone(&self.shared))
@@ -234,7 +233,7 @@ impl Resume {
         self.index.state(&key.with_page(page))
     }
 
-    /// The key of page 0. A path that is not UTF-8 has lost something where schema 1 tells it.
+    /// The key of page 0. In schema 1, a path that is not UTF-8 is recorded with losses.
     fn key_of(&self, document: &Document) -> PageKey {
         let key = key_of(document);
         if document.doc_id.is_none() && document.path.to_str().is_none() {
@@ -247,7 +246,7 @@ impl Resume {
         key
     }
 
-    /// Counts how the pages of a document ended that are left as they are.
+    /// Counts the pages of a document that are skipped.
     fn document_started(&self, document: &Document) {
         let entries = self.index.document(&self.key_of(document));
         let was_opened = entries.iter().any(|entry| entry.key().page > 0);
@@ -264,7 +263,7 @@ impl Resume {
     }
 }
 
-/// The checksums beside an output, if that is a file.
+/// The cache of checksums beside an output, if that is a file.
 fn hashes(output: &Target, of: impl FnOnce(&Path) -> Hashes) -> Hashes {
     match output {
         Target::File(path) if path.is_file() => of(&resolve(path)),

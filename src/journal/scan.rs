@@ -1,4 +1,5 @@
-//! Walks through the lines of a journal: where its last whole line ends, which line is broken, whether it is one at all.
+//! Scans the lines of a journal: where the last complete line ends, which line is broken, whether it is an output at
+//! all.
 
 use std::{
     fmt,
@@ -13,7 +14,7 @@ use rayon::prelude::*;
 
 use super::line::{Line, begins_like_a_record, has_head_of_a_record, read_line};
 
-/// The file is read in pieces of about this size, and each piece's lines in parallel.
+/// The file is read in chunks of about this size; each chunk's lines are parsed in parallel.
 const PIECE: usize = 8 << 20;
 
 /// A file that omnidocs did not write.
@@ -28,21 +29,21 @@ impl fmt::Display for NotAnOutput {
 
 impl std::error::Error for NotAnOutput {}
 
-/// How far the lines of a journal go.
+/// Where the lines of a journal end.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Extent {
-    /// Where the last whole line ends, in bytes from the start.
+    /// End of the last complete line, in bytes from the start.
     pub(super) end: u64,
-    /// Bytes behind that: the beginning of a line that was never finished.
+    /// Length in bytes of the unfinished line behind it.
     pub(super) torn: u64,
-    /// Those are zeros, as a power cut leaves them; they say nothing of who wrote the file.
+    /// Those bytes are zeros, as a power cut leaves them; they don't identify the file's writer.
     pub(super) zeros: bool,
 }
 
-/// Hands every whole line to `take`, in order, with the place of its bytes in the file. Blank lines are passed over.
+/// Passes every complete line to `take`, in order, with its byte range. Blank lines are skipped.
 ///
 /// # Errors
-/// [`NotAnOutput`], the file can't be read, or a line is not a record: then the error names its number.
+/// [`NotAnOutput`], the file can't be read, or a line is not a record (the error names its number).
 pub(super) fn each_line(
     file: &mut File,
     mut take: impl FnMut(Line, Range<u64>) -> Result<()>,
@@ -62,7 +63,7 @@ pub(super) fn each_line(
     }
 }
 
-/// What was seen so far.
+/// The state of a scan.
 #[derive(Default)]
 struct Walked {
     lines: usize,
@@ -92,16 +93,16 @@ impl Walked {
                 // One of ours that someone has formatted anew is read all the same.
                 line.as_ref().map_err(|_| NotAnOutput)?;
             }
-            let told = || format!("line {} is not a record", self.lines);
-            let line = line.with_context(told)?;
+            let message = || format!("line {} is not a record", self.lines);
+            let line = line.with_context(message)?;
             let place = self.end + place.start as u64..self.end + place.end as u64;
-            take(line, place).with_context(told)?;
+            take(line, place).with_context(message)?;
             self.records += 1;
         }
         Ok(())
     }
 
-    /// Looks at what stands behind the last whole line.
+    /// Classifies the bytes behind the last complete line.
     fn take_tail(self, tail: &[u8]) -> Result<Extent> {
         let zeros = tail.first() == Some(&0);
         let is_blank = tail.trim_ascii().is_empty();
@@ -110,7 +111,7 @@ impl Walked {
                 bail!(NotAnOutput);
             }
             bail!(
-                "line {} is not a record, and not the beginning of one",
+                "line {} is not a record, nor the start of one",
                 self.lines + 1
             );
         }
@@ -159,19 +160,19 @@ mod tests {
     }
 
     #[test]
-    fn blank_lines_are_passed_over_and_counted() {
+    fn scan_skips_blank_lines_and_counts_them() {
         let text = format!("\n  \n{}\t\r\n\n{}\n", journal(1), journal(1));
         let (index, extent) = scan_bytes(text.as_bytes()).unwrap();
         assert_eq!((index.len(), extent.end), (1, text.len() as u64));
         let broken = text.replace("\"page\":1", "\"page\":x");
-        let told = format!("{:#}", scan_bytes(broken.as_bytes()).unwrap_err());
-        assert!(told.starts_with("line 3 is not a record"), "{told}");
+        let message = format!("{:#}", scan_bytes(broken.as_bytes()).unwrap_err());
+        assert!(message.starts_with("line 3 is not a record"), "{message}");
         let (_, blank) = scan_bytes((text + "  ").as_bytes()).unwrap();
         assert_eq!(blank.torn, 2);
     }
 
     #[test]
-    fn a_tail_of_zeros_is_what_a_power_cut_leaves() {
+    fn trailing_zeros_count_as_unfinished() {
         let text = journal(2) + "\0\0\0";
         let (_, extent) = scan_bytes(text.as_bytes()).unwrap();
         assert_eq!((extent.torn, extent.zeros), (3, true));
@@ -179,14 +180,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_or_refused_and_never_cause_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn scan_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             if let Ok((_, found)) = scan_bytes(&bytes) {
                 prop_assert_eq!(found.end + found.torn, bytes.len() as u64);
             }
         }
 
         #[test]
-        fn a_journal_that_is_cut_anywhere_keeps_its_whole_lines(lines in 0_usize..6, at in any::<prop::sample::Index>()) {
+        fn truncated_journal_keeps_its_complete_lines(lines in 0_usize..6, at in any::<prop::sample::Index>()) {
             let whole = journal(lines);
             let cut = &whole.as_bytes()[..at.index(whole.len() + 1)];
             let (index, found) = scan_bytes(cut).unwrap();
@@ -197,17 +198,17 @@ mod tests {
         }
 
         #[test]
-        fn a_line_with_a_byte_of_garbage_is_read_or_named(lines in 1_usize..6, at in any::<prop::sample::Index>(), garbage in any::<u8>()) {
+        fn line_with_garbage_is_read_or_named(lines in 1_usize..6, at in any::<prop::sample::Index>(), garbage in any::<u8>()) {
             let mut bytes = journal(lines).into_bytes();
             let at = at.index(bytes.len());
             let line = line_ends(&bytes[..at]) + 1;
             bytes[at] = garbage;
             if let Err(error) = scan_bytes(&bytes) {
                 // A line end that is garbage joins two lines, which are named by the first; one more splits a line in two.
-                let told = format!("{error:#}");
-                let is_named = told.contains(&format!("line {line} ")) || told.contains(&format!("line {} ", line + 1));
+                let message = format!("{error:#}");
+                let is_named = message.contains(&format!("line {line} ")) || message.contains(&format!("line {} ", line + 1));
                 // The beginning of the first line tells whose file it is.
-                prop_assert!(is_named || line == 1 && error.is::<NotAnOutput>(), "{}", told);
+                prop_assert!(is_named || line == 1 && error.is::<NotAnOutput>(), "{}", message);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What lines are written to: a file, or a stream that can't be read back.
+//! Storage of lines: a file, or a stream that can't be read back.
 
 use std::{
     fs::{File, OpenOptions},
@@ -10,15 +10,15 @@ use anyhow::{Context, Result};
 
 use super::lock::is_at;
 
-/// What lines are written to.
+/// Storage of lines.
 pub(super) trait Storage {
     /// Writes all of `bytes` at the end.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
-    /// Makes what was written survive a power cut.
+    /// Syncs to disk.
     fn sync(&mut self) -> io::Result<()>;
-    /// Drops everything behind `length` bytes.
+    /// Truncates to `length` bytes.
     fn cut(&mut self, length: u64) -> io::Result<()>;
-    /// Why what was written can't be relied on any more, if it is not `length` bytes at `path`.
+    /// Why the storage is not reliable any more: it is not `length` bytes at `path`.
     fn lost(&self, _path: &Path, _length: u64) -> Option<String> {
         None
     }
@@ -54,7 +54,7 @@ impl Storage for File {
     }
 }
 
-/// The standard output, a pipe, a device: what is written to it can't be read back.
+/// Standard output, a pipe or a device, which can't be read back.
 pub(super) struct Stream<W>(pub(super) W);
 
 impl<W: Write> Storage for Stream<W> {
@@ -77,5 +77,5 @@ pub(super) fn open_stream(path: &Path) -> Result<File> {
     OpenOptions::new()
         .append(true)
         .open(path)
-        .with_context(|| format!("can't write to --output {}", path.display()))
+        .with_context(|| format!("cannot write to --output {}", path.display()))
 }

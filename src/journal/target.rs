@@ -1,4 +1,4 @@
-//! Where records go.
+//! The output target.
 
 use std::{fmt, fs, path::PathBuf};
 
@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use super::place::{folder_of, resolve};
 
-/// Where the records go.
+/// The output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// Standard output.
@@ -16,10 +16,10 @@ pub enum Target {
 }
 
 impl Target {
-    /// Finds out early whether there can be such a file.
+    /// Checks early whether the file can be created.
     ///
     /// # Errors
-    /// It is a folder, or there is no folder for it.
+    /// The path is a folder, or its folder does not exist.
     pub fn check(&self) -> Result<()> {
         let Self::File(path) = self else {
             return Ok(());
@@ -35,14 +35,14 @@ impl Target {
         let folder = folder_of(&file);
         if !folder.is_dir() {
             bail!(
-                "--output {shown}: there is no folder {}; create it first",
+                "--output {shown}: the folder {} does not exist; create it first",
                 folder.display()
             );
         }
         Ok(())
     }
 
-    /// Whether it has no memory: the standard output, a pipe, a device.
+    /// Whether it can't be resumed: standard output, a pipe or a device.
     #[must_use]
     pub fn is_stream(&self) -> bool {
         match self {

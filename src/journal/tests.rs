@@ -85,8 +85,8 @@ fn record(page: u32) -> Record {
     Record::read(&facts, outcome)
 }
 
-/// Writes records, syncing after every second one, until the disk fails; returns how many were taken, what the run is
-/// told, and what is on the disk.
+/// Writes records, syncing after every second one, until the disk fails. Returns how many were accepted, the error message
+/// and the bytes on the disk.
 fn write_until_it_fails(
     calls_left: usize,
     error: ErrorKind,
@@ -114,7 +114,7 @@ fn write_until_it_fails(
 }
 
 #[test]
-fn whichever_call_of_the_disk_fails_whole_lines_are_kept_and_the_run_is_told() {
+fn disk_errors_are_reported_and_keep_complete_lines() {
     // A full disk, an input/output error, and a system that gives no reason.
     let io_error = io::Error::from_raw_os_error(5).kind();
     for error in [ErrorKind::StorageFull, io_error, ErrorKind::WriteZero] {
@@ -138,7 +138,7 @@ fn whichever_call_of_the_disk_fails_whole_lines_are_kept_and_the_run_is_told() {
 }
 
 #[test]
-fn after_half_a_record_that_could_not_be_cut_off_nothing_is_written_any_more() {
+fn writing_stops_after_a_torn_record_that_cannot_be_cut() {
     for cuts in [true, false] {
         let bytes = Rc::default();
         let disk = Failing {
@@ -153,8 +153,12 @@ fn after_half_a_record_that_could_not_be_cut_off_nothing_is_written_any_more() {
         journal.append(&record(2)).unwrap_err();
         let left = bytes.borrow().clone();
         assert_eq!(left.ends_with(b"\n"), cuts);
-        let told = format!("{:#}", journal.append(&record(3)).unwrap_err());
-        assert_eq!(told.contains("nothing more is written"), !cuts, "{told}");
+        let message = format!("{:#}", journal.append(&record(3)).unwrap_err());
+        assert_eq!(
+            message.contains("writing has stopped"),
+            !cuts,
+            "{message}"
+        );
         assert_eq!(*bytes.borrow(), left);
         assert!(journal.finish().is_err());
     }
@@ -162,7 +166,7 @@ fn after_half_a_record_that_could_not_be_cut_off_nothing_is_written_any_more() {
 
 #[cfg(unix)]
 #[test]
-fn a_file_that_is_not_what_was_written_is_found_out_at_the_next_sync_and_its_settings_stay() {
+fn sync_detects_changed_output_and_keeps_settings() {
     use std::fs;
 
     type Change = fn(&Path);
@@ -180,7 +184,7 @@ fn a_file_that_is_not_what_was_written_is_found_out_at_the_next_sync_and_its_set
             fs::write(path, text.clone() + &text).unwrap();
         }),
     ];
-    for (told, change) in changes {
+    for (message, change) in changes {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.jsonl");
         let target = Target::File(path.clone());
@@ -192,7 +196,7 @@ fn a_file_that_is_not_what_was_written_is_found_out_at_the_next_sync_and_its_set
         fs::write(Meta::path(&path), "of another run").unwrap();
         for _ in 0..2 {
             let error = format!("{:#}", journal.sync().unwrap_err());
-            assert!(error.contains(told), "{error}");
+            assert!(error.contains(message), "{error}");
         }
         journal.append(&record(2)).unwrap_err();
         journal.finish().unwrap_err();
@@ -202,7 +206,7 @@ fn a_file_that_is_not_what_was_written_is_found_out_at_the_next_sync_and_its_set
 }
 
 #[test]
-fn syncs_cost_less_than_a_hundredth_of_the_time() {
+fn syncs_cost_less_than_one_percent() {
     for cost in [0, 3, 20, 400].map(Duration::from_millis) {
         assert!(pause_after(cost) >= cost * 100 && pause_after(cost) >= Duration::from_secs(1));
     }

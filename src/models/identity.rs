@@ -116,7 +116,7 @@ fn checksums_of(
         });
         if waiting.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
             say(&format!(
-                "checking the model's files in {} (once, as long as they don't change)",
+                "checking the model's files in {} (once, until they change)",
                 folder.display()
             ));
         }
@@ -145,7 +145,7 @@ fn checksum(path: &Path) -> Result<Checksum> {
             stamp: before.filter(|_| before == after),
         })
     };
-    read().with_context(|| format!("can't read {}", path.display()))
+    read().with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Checksums from earlier runs. All failures to keep them are ignored: they only cost time.
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_megabyte_of_zeros_anywhere_in_the_weights_is_another_model() {
+    fn zeroed_weights_change_the_identity() {
         let folder = folder();
         let before = of(folder.path());
         assert_eq!(before.len(), 64);
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn each_small_file_that_changes_an_answer_is_part_of_it() {
+    fn small_files_that_change_answers_change_the_identity() {
         let folder = folder();
         let before = of(folder.path());
         for name in REQUIRED.into_iter().chain(OPTIONAL) {
@@ -280,7 +280,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn weights_are_read_again_only_when_they_changed() {
+    fn weights_are_hashed_again_only_when_changed() {
         let (folder, cache) = (folder(), tempfile::tempdir().unwrap());
         let path = cache.path().join("omnidocs/checksums.jsonl");
         let identify_in = |seconds| {
@@ -310,7 +310,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn blobs_of_the_hub_are_known_by_name_and_a_copy_is_the_same_model() {
+    fn hub_blobs_and_a_copy_have_the_same_identity() {
         let (folder, cache) = (folder(), tempfile::tempdir().unwrap());
         let (snapshot, blobs) = (cache.path().join("snapshots/1"), cache.path().join("blobs"));
         fs::create_dir_all(&snapshot).unwrap();

@@ -35,17 +35,17 @@ pub fn load(
     })
 }
 
-/// As [`load`], to `hardware`. Quantized weights are kept for the next start, under `fingerprint`, its
-/// [`identity`](identity::identity).
+/// As [`load`], to `hardware`. Quantized weights are kept for the next start, under `identity`, that of
+/// its [files](identity).
 ///
 /// # Errors
 /// As [`load`].
 pub fn load_on(
     folder: &Path,
-    fingerprint: &str,
+    identity: &str,
     hardware: &Hardware,
 ) -> Result<Arc<dyn VisionLanguageModel>> {
-    let quantized = hardware.quantized_file(folder, fingerprint);
+    let quantized = hardware.quantized_file(folder, identity);
     load(folder, hardware.device(), hardware.precision(), quantized)
 }
 

@@ -85,7 +85,7 @@ impl ModelSpec {
 }
 
 fn family(config: &Value, name: &str) -> Result<Family> {
-    let refused = |what: &str| Error::msg(format!("{name} {what}; {SERVER}, or take {PUBLISHED}"));
+    let refused = |what: &str| Error::msg(format!("{name} {what}; {SERVER}, or use {PUBLISHED}"));
     let architectures = strings(&config["architectures"]);
     let family = match config["model_type"].as_str() {
         Some(model_type) => match find(&Family::READ, model_type) {
@@ -107,7 +107,7 @@ fn family(config: &Value, name: &str) -> Result<Family> {
         for field in ["num_experts", "num_local_experts", "n_routed_experts"] {
             if let Some(count @ 1..) = part[field].as_u64() {
                 return Err(refused(&format!(
-                    "is a mixture of {count} experts ({field} in its config.json), which omnidocs can't run"
+                    "is a mixture of {count} experts ({field} in its config.json), which omnidocs cannot run"
                 )));
             }
         }
@@ -132,12 +132,12 @@ fn describe_family(config: &Value, model_type: &str) -> String {
     let sees = config.get("vision_config").is_some();
     match find(&NOT_READ, model_type) {
         Some(label) => {
-            format!("is a {label} model (model_type {model_type}), which omnidocs can't run")
+            format!("is a {label} model (model_type {model_type}), which omnidocs cannot run")
         }
         None if model_type.starts_with("qwen") && !sees => {
-            format!("is a text model (model_type {model_type}), which can't look at a page")
+            format!("is a text model (model_type {model_type}), which cannot read images")
         }
-        None => format!("is a model of the type {model_type}, which omnidocs can't run"),
+        None => format!("is a model of the type {model_type}, which omnidocs cannot run"),
     }
 }
 
@@ -166,7 +166,7 @@ fn quantization(config: &Value, name: &str) -> Result<Quantization> {
     };
     let method = scheme["quant_method"].as_str();
     let what = match method {
-        Some("fp8") => match unread_fp8(scheme) {
+        Some("fp8") => match unsupported_fp8(scheme) {
             None => return Ok(Quantization::Fp8Blocks),
             Some(what) => what,
         },
@@ -190,18 +190,18 @@ fn quantization(config: &Value, name: &str) -> Result<Quantization> {
         || "the checkpoint that it was made from".to_owned(),
         |name| name.replace("-Thinking", "-Instruct"),
     );
-    let told = method.map_or_else(
+    let field = method.map_or_else(
         || format!("{field} in its config.json"),
         |method| format!("{field} in its config.json, quant_method {method}"),
     );
     Err(Error::msg(format!(
-        "{name} is quantized with {what} ({told}), which omnidocs can't read; use {instead}, which --dtype q8_0 or \
+        "{name} is quantized with {what} ({field}), which omnidocs cannot read; use {instead}, which --dtype q8_0 or \
          q4_k quantizes as it loads, or {SERVER}"
     )))
 }
 
 /// What is not read of a checkpoint in FP8, if anything is not.
-fn unread_fp8(scheme: &Value) -> Option<String> {
+fn unsupported_fp8(scheme: &Value) -> Option<String> {
     let (format, activations) = (&scheme["fmt"], &scheme["activation_scheme"]);
     match &scheme["weight_block_size"] {
         Value::Null => return Some("FP8 without block scales".to_owned()),
@@ -251,8 +251,7 @@ fn is_named_thinking(name: &str) -> bool {
     published_name(name).is_some_and(|name| name.split('-').any(|part| part == "Thinking"))
 }
 
-/// The name on the hub of the checkpoint that Qwen has published, of which `name` is a quantized or another copy; none if
-/// that can't be told.
+/// The hub's name of the checkpoint by Qwen that `name` is a copy of, quantized or not. None if that is not known.
 fn published_name(name: &str) -> Option<String> {
     const MARKS: [&str; 30] = [
         "autoround",

@@ -78,20 +78,16 @@ impl Hardware {
         self.precision.name()
     }
 
-    /// Where the quantized weights of a model with this fingerprint are kept, if it pays to keep them.
+    /// Where the quantized weights of a model with this identity are kept, if it pays to keep them.
     #[must_use]
-    pub fn quantized_file(&self, folder: &Path, fingerprint: &str) -> Option<QuantizedFile> {
+    pub fn quantized_file(&self, folder: &Path, identity: &str) -> Option<QuantizedFile> {
         let Precision::Quantized(_) = self.precision else {
             return None;
         };
         if weights::size(folder).ok()? < MIN_KEPT_BYTES {
             return None;
         }
-        let name = format!(
-            "{}-{}.safetensors",
-            &fingerprint[..32],
-            self.precision.name()
-        );
+        let name = format!("{}-{}.safetensors", &identity[..32], self.precision.name());
         let path = dirs::cache_dir()?.join("omnidocs").join(name);
         Some(QuantizedFile::open(path))
     }
@@ -112,7 +108,7 @@ fn open_devices(choice: &DeviceChoice) -> Result<Vec<(String, Device)>> {
         DeviceChoice::Auto => Ok(vec![match open_cuda(0) {
             Ok(device) => ("cuda:0".to_owned(), device),
             Err(error) => {
-                tracing::warn!("no CUDA device can be used, so the CPU is: {error}");
+                tracing::warn!("no CUDA device is usable, using the CPU: {error}");
                 cpu()
             }
         }]),
@@ -120,7 +116,7 @@ fn open_devices(choice: &DeviceChoice) -> Result<Vec<(String, Device)>> {
             let open = |&number| {
                 let name = format!("cuda:{number}");
                 let device = open_cuda(number).with_context(|| {
-                    format!("--device {name} can't be used (--device cpu needs no GPU)")
+                    format!("cannot use --device {name} (--device cpu needs no GPU)")
                 })?;
                 Ok((name, device))
             };
@@ -137,6 +133,6 @@ fn open_cuda(index: usize) -> Result<Device> {
 #[cfg(not(feature = "cuda"))]
 fn open_cuda(_: usize) -> Result<Device> {
     anyhow::bail!(
-        "this omnidocs was built for the CPU only; `cargo build --release --features cuda` builds the other"
+        "this omnidocs was built for the CPU only; build it for CUDA with `cargo build --release --features cuda`"
     )
 }

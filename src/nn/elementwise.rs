@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn exp_is_right_to_seven_digits() {
+    fn exp_is_accurate_to_seven_digits() {
         for i in -8700..8800_i16 {
             let x = f32::from(i) / 100.0;
             let (found, wanted) = (f64::from(exp(x)), f64::from(x).exp());
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn softmax_equals_candles_with_and_without_a_mask() {
+    fn softmax_matches_candle_with_and_without_mask() {
         for (rows, keys, causal) in [(5, 5, true), (1, 9, true), (3, 70, true), (7, 33, false)] {
             let scores = random((2, rows, keys));
             let masked = if causal {
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn gelu_and_swiglu_equal_candles() {
+    fn gelu_and_swiglu_match_candle() {
         let x = random((1, 40, 66)).squeeze(0).unwrap();
         let found = gelu_tanh(x.copy().unwrap()).unwrap();
         // Values go to 20 and their products to 400, of which f32 keeps seven digits.

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_one_line_with_all_causes() {
+    fn fault_message_is_one_line_with_all_causes() {
         let error = arrives("DriverError(CUDA_ERROR_NOT_READY, \"not ready\")");
         assert_eq!(
             message(&error),
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lack_of_memory_is_told_from_a_device_that_is_lost_and_from_all_else() {
+    fn classify_tells_out_of_memory_from_lost_device() {
         for (said, wanted) in [
             (
                 "DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")",
@@ -166,7 +166,7 @@ mod tests {
     /// With the types that arrive in earnest.
     #[cfg(feature = "cuda")]
     #[test]
-    fn the_names_are_those_of_the_driver_and_its_libraries() {
+    fn fault_names_match_the_driver_and_its_libraries() {
         use candle_core::cuda_backend::{CudaError, cudarc};
         use cudarc::{
             cublas::{result::CublasError, sys::cublasStatus_t},

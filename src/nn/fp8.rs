@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_byte_is_what_candle_makes_of_it() {
+    fn fp8_bytes_decode_like_candle() {
         let bytes: Vec<u8> = (0..=255).collect();
         let tensor = Tensor::from_raw_buffer(&bytes, DType::F8E4M3, &[256], &Device::Cpu).unwrap();
         let wanted: Vec<f32> = tensor.to_dtype(DType::F32).unwrap().to_vec1().unwrap();
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_at_the_edges_are_smaller_and_have_their_own_scale() {
+    fn fp8_edge_blocks_have_their_own_scale() {
         let (rows, columns) = (130, 129);
         assert_eq!(scales_of((rows, columns)), (2, 2));
         // 0x38 is 1.

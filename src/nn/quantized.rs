@@ -83,7 +83,7 @@ impl QuantizedFile {
     /// that were not used for 90 days.
     ///
     /// # Errors
-    /// The folder can't be written to.
+    /// The folder is not writable.
     pub fn save(&self) -> Result<()> {
         if !self.lacks.load(Ordering::Relaxed) {
             return Ok(());
@@ -102,7 +102,7 @@ impl QuantizedFile {
         safetensors::serialize_to_file(bytes, None, file.path())?;
         file.as_file().sync_all()?;
         file.persist(&self.path)
-            .with_context(|| format!("can't write {}", self.path.display()))?;
+            .with_context(|| format!("cannot write {}", self.path.display()))?;
         Ok(())
     }
 

@@ -44,7 +44,7 @@ impl Weights {
         let open = |path: PathBuf| {
             MappedTensors::open(&path).with_context(|| {
                 format!(
-                    "the weights in {} are damaged; fetch them again",
+                    "the weights in {} are damaged; download them again",
                     folder.display()
                 )
             })
@@ -103,7 +103,7 @@ impl Weights {
     /// Keeps what had to be quantized for the next start. That it can't be kept is no reason not to go on.
     pub fn keep_quantized(&self) {
         if let Some(Err(error)) = self.quantized.as_ref().map(QuantizedFile::save) {
-            tracing::warn!("the quantized weights can't be kept for the next start: {error:#}");
+            tracing::warn!("cannot cache the quantized weights for the next start: {error:#}");
         }
     }
 
@@ -130,7 +130,7 @@ impl Weights {
                 self.folder.display()
             ),
         };
-        let tensor = tensor.with_context(|| format!("can't load tensor {name}"))?;
+        let tensor = tensor.with_context(|| format!("cannot load tensor {name}"))?;
         Ok(tensor.to_dtype(dtype)?.to_device(device)?)
     }
 

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn noise_dust_and_the_shadow_of_an_edge_are_nothing() {
+    fn noise_dust_and_edge_shadows_are_blank() {
         let mut state = 1;
         let mut scan = page([240; 3]);
         for pixel in scan.pixels_mut() {
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_with_nothing_but_its_number_is_not_blank() {
+    fn page_with_only_a_number_is_not_blank() {
         // The stem of a 1 in 10 points, in black and in a grey that can just be seen.
         for ink in [[0; 3], [200; 3]] {
             let mut page = page([255; 3]);
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn yellow_on_white_and_white_on_black_are_ink() {
+    fn yellow_on_white_and_white_on_black_are_not_blank() {
         for (ground, ink) in [([255; 3], [255, 255, 0]), ([0; 3], [255; 3])] {
             let mut page = page(ground);
             fill(&mut page, 300, 300, 200, 4, ink);

@@ -1,7 +1,7 @@
 //! Guesses at what the model will read, where a page has no text layer to take them from: what Tesseract reads.
 //!
-//! It reads a page as soon as that is prepared, while the model reads the pages before it. Whatever becomes of it costs
-//! the page its guess, and nothing else.
+//! It reads a page as soon as it is prepared, while the model reads earlier pages. A failure costs only the page's
+//! draft.
 
 use std::{
     sync::{Mutex, PoisonError, RwLock},
@@ -15,18 +15,18 @@ use crate::{
     tesseract::Tesseract,
 };
 
-/// A text layer with so many letters and digits is the page's text; with fewer it may be a stamp on a scan.
+/// A text layer with at least this many letters and digits is the page's text; with fewer it may be a stamp on a scan.
 const MIN_LETTERS: usize = 16;
-/// A guess is not worth more time than this, which is far above what a page of small print takes.
+/// Maximum time for a draft, far above what a page of small print takes.
 const MAX_TIME: Duration = Duration::from_secs(60);
-/// So many failures in a row end the guessing for this run.
+/// After this many consecutive failures the run makes no more of these drafts.
 const MAX_FAILURES: u32 = 3;
 
-/// Reads pages with Tesseract, for guesses.
+/// Reads pages with Tesseract, for drafts.
 #[derive(Debug)]
 pub(super) struct Drafts {
     tesseract: Tesseract,
-    /// Says when nobody wants pages any more.
+    /// Cancelled when no more pages are needed.
     cancel: Cancel,
     /// Held for reading as long as a program runs.
     running: RwLock<()>,
@@ -36,8 +36,8 @@ pub(super) struct Drafts {
 #[derive(Debug, Default)]
 struct Failures {
     in_a_row: u32,
-    /// What was said already.
-    told: Vec<ErrorKind>,
+    /// Kinds of failure that were logged already.
+    reported: Vec<ErrorKind>,
 }
 
 impl Drafts {
@@ -72,7 +72,7 @@ impl Drafts {
         self.count(read.and_then(|text| text.ok_or_else(late)))
     }
 
-    /// Waits until no program runs any more, which is a moment once nobody wants pages.
+    /// Waits until no program runs any more; short once cancelled.
     pub(super) fn end(&self) {
         drop(self.running.write());
     }
@@ -94,13 +94,13 @@ impl Drafts {
         failures.in_a_row += 1;
         if failures.in_a_row == MAX_FAILURES {
             tracing::warn!(
-                "--draft tesseract: {error}; {MAX_FAILURES} times in a row: no more guesses from it in this run"
+                "--draft tesseract: {error}, {MAX_FAILURES} times in a row; no more drafts from it in this run"
             );
-        } else if !failures.told.contains(&error.kind) {
+        } else if !failures.reported.contains(&error.kind) {
             tracing::warn!(
-                "--draft tesseract: {error}; the page is read all the same (this is said once)"
+                "--draft tesseract: {error}; the page is read without a draft (reported once)"
             );
-            failures.told.push(error.kind);
+            failures.reported.push(error.kind);
         }
         None
     }

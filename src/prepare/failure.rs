@@ -7,12 +7,12 @@ use crate::error::{ErrorKind, PageError, Stage};
 /// A file that can't be opened or read on.
 pub(super) fn not_opened(error: &io::Error) -> PageError {
     let message = match error.kind() {
-        io::ErrorKind::NotFound => "the file is not there any more".to_owned(),
+        io::ErrorKind::NotFound => "the file does not exist any more".to_owned(),
         io::ErrorKind::PermissionDenied => {
-            "there is no permission to read the file; change that, or run as a user who has it"
+            "no permission to read the file; change its permissions, or run as another user"
                 .to_owned()
         }
-        _ => format!("the file can't be read: {error}"),
+        _ => format!("cannot read the file: {error}"),
     };
     unreadable(Stage::Open, message)
 }

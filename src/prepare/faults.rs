@@ -10,7 +10,7 @@ use super::{
     protocol::{self, Answered, Request, Wanted},
 };
 
-/// Faults and the pages that they strike, 0 being the opening of the document:
+/// Faults and the pages that they hit, 0 being the opening of the document:
 /// `OMNIDOCS_WORKER_FAULTS=crash:3,hang:5,memory:7`.
 ///
 /// | fault | the worker |

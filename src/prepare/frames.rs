@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_longer_than_it_can_be_is_not_read() {
+    fn oversized_frame_is_refused() {
         let announced = |header: u32, bytes: u64| {
             let lengths = [&header.to_le_bytes()[..], &bytes.to_le_bytes()].concat();
             // Whoever reads on never comes to an end.

@@ -28,7 +28,7 @@ type Job = Box<dyn FnOnce(&mut Session) + Send>;
 /// The thread that has PDFium, which only one thread may use.
 static PDFIUM_THREAD: Mutex<Option<mpsc::Sender<Job>>> = Mutex::new(None);
 
-/// Numbers for documents, so that those of several decoders are told apart.
+/// Ids for documents, unique across decoders.
 static NEXT_RANGE: AtomicU64 = AtomicU64::new(0);
 
 /// A decoder in this process. All of them share one thread.
@@ -114,7 +114,7 @@ fn start_thread() -> Result<mpsc::Sender<Job>> {
                 job(&mut session);
             }
         })
-        .context("the thread that decodes documents can't be started")?;
+        .context("cannot start the thread that decodes documents")?;
     started
         .recv()
         .map_err(|_| anyhow!("the thread that decodes documents has ended"))??;

@@ -58,7 +58,7 @@ pub fn pages_except(
         .num_threads(settings.workers.max(1))
         .thread_name(|index| format!("prepare-{index}"))
         .build()
-        .context("the preparation threads can't be started")?;
+        .context("cannot start the preparation threads")?;
     let decoder = settings.decoder.start(settings.page_timeout)?;
     let (slot_tx, slots) = bounded(settings.prefetch);
     let cancel = cancel.child();
@@ -80,7 +80,7 @@ pub fn pages_except(
     thread::Builder::new()
         .name("producer".to_owned())
         .spawn(move || producer.produce(sources))
-        .context("the thread that opens the documents can't be started")?;
+        .context("cannot start the thread that opens the documents")?;
     Ok(Pages {
         slots,
         first: None,
@@ -114,13 +114,13 @@ impl Pages {
         Ok(self.first.is_some())
     }
 
-    /// Takes what the producer handed out; none if it is gone.
+    /// Takes the producer's next item; `None` if it is gone.
     fn take(&mut self, slot: Option<Slot>) -> Result<()> {
         match slot {
             Some(Slot::Page(page, result)) => self.first = Some((page, result)),
             Some(Slot::End) => self.has_ended = true,
             None => bail!(
-                "the thread that opens the documents failed before it came to the end of them; this is a bug"
+                "the thread that opens the documents failed early; this is a bug"
             ),
         }
         Ok(())

@@ -47,17 +47,17 @@ pub(super) struct Producer {
 /// What the producer hands out, in input order.
 #[derive(Debug)]
 pub(super) enum Slot {
-    /// A page, and where its preparation will come from.
+    /// A page, and the channel of its preparation.
     Page(PageRef, Receiver<Preparation>),
     /// There are no more pages.
     End,
 }
 
-/// What is left of a document.
+/// The pages of a document left to read.
 struct ToDo {
     /// The pages that are selected and not done.
     pages: Vec<u32>,
-    /// How many are selected and done.
+    /// Number of selected pages that are done.
     done: u64,
 }
 
@@ -79,7 +79,7 @@ impl Producer {
         }
     }
 
-    /// Hands out the pages of one document; breaks off when nobody wants them any more.
+    /// Hands out the pages of one document; stops when they are not needed any more.
     fn produce_document(&mut self, source: Source) -> ControlFlow<()> {
         let begin = Instant::now();
         let mut document = Document {
@@ -156,8 +156,7 @@ impl Producer {
         false
     }
 
-    /// Passes over a document that others read, that was met before, or of which nothing is left to do, if that is known
-    /// already.
+    /// Skips a document of another shard, a copy, or one without pages left to read, if that is known already.
     fn pass_over_whole(&mut self, document: &Document) -> bool {
         if self.done.is_elsewhere(document) {
             self.skipped.elsewhere.fetch_add(1, Ordering::Relaxed);
@@ -165,7 +164,7 @@ impl Producer {
         }
         if self.done.is_copy(document) {
             let path = document.path.display();
-            tracing::info!("{path} has the bytes of a document that was read before");
+            tracing::info!("{path} is a copy of a document that was read before");
             self.skipped.copies.fetch_add(1, Ordering::Relaxed);
             return true;
         }
@@ -176,7 +175,7 @@ impl Producer {
         nothing.is_some()
     }
 
-    /// What is left of a document, as far as an earlier run knows.
+    /// The pages of a document left to read, as far as earlier runs know.
     fn left(&self, document: &Document) -> Option<ToDo> {
         match self.done.page_count(document) {
             Some(page_count) => Some(self.to_do(document, page_count)),

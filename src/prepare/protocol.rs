@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_arrives_as_it_was_sent_and_half_of_it_does_not() {
+    fn page_round_trips_and_half_a_page_fails() {
         let sent = sent(7, &Answered::Page(page()));
         let Answered::Page(arrived) = received(&request(true, true), &sent).unwrap() else {
             panic!("no page");
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_another_question_is_refused() {
+    fn answer_with_another_ticket_is_refused() {
         let count = Request {
             wanted: Wanted::PageCount,
             ..request(true, true)
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_a_header_does_not_account_for_are_not_read() {
+    fn bytes_beyond_the_header_are_refused() {
         for size in [None, Some((1, 1)), Some((u32::MAX, u32::MAX))] {
             let header = PageHeader {
                 size,
@@ -395,7 +395,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_the_reader_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 0_usize..200, at in 0_usize..200) {
+        fn protocol_reader_never_panics(mut bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 0_usize..200, at in 0_usize..200) {
             let _ = received(&request(true, true), &bytes);
             let mut damaged = sent(7, &Answered::Page(page()));
             let at = at % damaged.len();

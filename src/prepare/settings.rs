@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{page::Needs, page_selection::PageSelection, tesseract::Tesseract};
 
-/// What is prepared, and how far ahead.
+/// What to prepare, and how far ahead.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// How a page is turned into pixels.
@@ -20,13 +20,13 @@ pub struct Settings {
     pub selection: Option<PageSelection>,
     /// What the engine looks at; nothing else is prepared.
     pub needs: Needs,
-    /// What reads pages without a text layer for guesses at the engine's answer.
+    /// The source of drafts for pages without a text layer.
     pub draft: Option<Tesseract>,
     /// Number of threads, at least 1.
     pub workers: usize,
     /// At most this many pages are prepared before they are asked for.
     pub prefetch: usize,
-    /// How often a page is tried again when what decodes it has crashed.
+    /// Maximum number of retries after a worker crash.
     pub retries: u32,
     /// A page that takes longer than this fails.
     pub page_timeout: Duration,

@@ -75,7 +75,7 @@ fn listen() -> mpsc::Receiver<(Request, Vec<u8>)> {
     requests
 }
 
-/// Has the system end this process with the program that started it, also where it can't end itself.
+/// Asks the system to kill this process when the program that started it ends.
 fn end_with_parent() {
     #[cfg(target_os = "linux")]
     {
@@ -85,7 +85,7 @@ fn end_with_parent() {
     }
 }
 
-/// Takes from this process what it needs for no page: memory without end, and a core file for each crash.
+/// Limits this process: its memory, and no core files.
 #[cfg(unix)]
 fn restrict() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -24,13 +24,13 @@ use crate::error::{ErrorKind, PageError, Stage};
 /// The program that runs now, as the program that workers run.
 ///
 /// # Errors
-/// The system does not tell.
+/// The system does not report it.
 pub fn this_program() -> Result<PathBuf> {
     if cfg!(target_os = "linux") {
         // Stays the same program when its file is replaced during the run.
         return Ok("/proc/self/exe".into());
     }
-    std::env::current_exe().context("the system does not tell where this program is")
+    std::env::current_exe().context("the system does not report the path of this program")
 }
 
 /// As many worker processes as are needed at the same time. A free one is taken, or else one is started.
@@ -54,7 +54,7 @@ impl WorkerPool {
     /// No worker can be started, or it can't work.
     pub fn start(program: PathBuf, deadline: Duration) -> Result<Self> {
         let first = Worker::start(&program)
-            .with_context(|| format!("can't start a worker process ({})", program.display()))?;
+            .with_context(|| format!("cannot start a worker process ({})", program.display()))?;
         // A worker that answers before it is asked can't guess the number.
         let first_ticket = RandomState::new().build_hasher().finish();
         Ok(Self {
@@ -76,7 +76,7 @@ impl WorkerPool {
         let mut worker = self.take(document.id).map_err(|error| {
             crashed(
                 stage,
-                format!("no worker process can be started: {error:#}"),
+                format!("cannot start worker processes: {error:#}"),
             )
         })?;
         match worker.ask(&request, &document.path, self.deadline) {
@@ -95,13 +95,13 @@ impl WorkerPool {
         }
     }
 
-    /// A worker that nobody else has; if there is one that holds the document open, that one.
+    /// A free worker, preferably one that holds the document open.
     fn take(&self, document: u64) -> Result<Worker> {
         while let Some(worker) = self.pop(document) {
             if worker.is_ready() {
                 return Ok(worker);
             }
-            tracing::info!("a worker process died or spoke unasked; another one takes its place");
+            tracing::info!("a worker process died or answered unasked; it is replaced");
         }
         Worker::start(&self.program)
     }
@@ -140,18 +140,18 @@ impl Decoder for WorkerPool {
     }
 }
 
-const NO_ANSWER: &str = "the program that decodes it answered another question";
+const NO_ANSWER: &str = "its worker process answered another request";
 
 fn describe_confusion(reason: &std::io::Error) -> String {
     format!(
-        "the program that decodes it sent what no worker sends ({reason}) and was ended; the file may be damaged, or made \
+        "its worker process sent invalid data ({reason}) and was killed; the file may be damaged, or made \
          to do harm"
     )
 }
 
 fn late(stage: Stage, deadline: Duration) -> PageError {
     let message = format!(
-        "it was not ready within {} s; give it more with --page-timeout",
+        "it was not ready within {} s; raise --page-timeout",
         deadline.as_secs_f64()
     );
     PageError::new(ErrorKind::Timeout, stage, message)

@@ -36,13 +36,13 @@ pub(super) struct Worker {
     requests: ChildStdin,
     /// Ends when the process does, or sends what no worker sends. At most one answer waits to be taken.
     answers: mpsc::Receiver<Arrived>,
-    /// How many raw bytes the next answer may have.
+    /// Maximum number of raw bytes in the next answer.
     max_bytes: Arc<AtomicU64>,
     /// The document that it was asked about last.
     pub(super) document: Option<u64>,
 }
 
-/// Why a worker gave no answer. It is of no use any more.
+/// Why a worker gave no answer. It can't be used any more.
 #[derive(Debug)]
 pub(super) enum Lost {
     /// The deadline passed.
@@ -96,7 +96,7 @@ impl Worker {
         }
     }
 
-    /// Whether it can be asked: it is alive, and has sent nothing that nobody asked for.
+    /// Whether it can be used: it is alive, and has sent nothing unasked.
     pub(super) fn is_ready(&self) -> bool {
         matches!(self.answers.try_recv(), Err(TryRecvError::Empty))
     }
@@ -126,7 +126,7 @@ impl Worker {
         }
     }
 
-    /// How it came to its end, for whoever has to do something about it.
+    /// How it ended, for a message.
     pub(super) fn describe_end(&mut self) -> String {
         let _ = self.process.kill();
         let how = match self.process.wait() {
@@ -134,7 +134,7 @@ impl Worker {
             Err(error) => error.to_string(),
         };
         format!(
-            "the program that decodes it crashed ({how}); it may be damaged, or need too much memory: try to repair it \
+            "its worker process crashed ({how}); the file may be damaged, or need too much memory: try to repair it \
              (a PDF for example with `qpdf in.pdf out.pdf`)"
         )
     }
@@ -147,7 +147,7 @@ impl Drop for Worker {
     }
 }
 
-/// Passes on what a worker sends, one answer at a time, until it ends or sends what no worker sends.
+/// Passes on a worker's answers one by one, until it ends or sends invalid data.
 fn listen(
     mut output: ChildStdout,
     greeting: &mpsc::SyncSender<io::Result<Greeting>>,

@@ -1,13 +1,13 @@
-//! The command that tries again what failed.
+//! The command that retries failed pages, for the summary.
 
 use std::{env, ffi::OsString};
 
-/// What tries pages again that failed.
+/// The option that retries failed pages.
 const RETRY: &str = "--retry-failed";
-/// A longer command is not repeated whole.
+/// Maximum length of a command that is repeated in full.
 const MAX_LENGTH: usize = 300;
 
-/// The command of this run, to be typed as it is; or how it differs.
+/// The command of this run with the retry option, ready to paste; or what to add to it.
 pub(super) fn command() -> String {
     let restarts = env::var_os("OMNIDOCS_RESTART").is_some_and(|value| !value.is_empty());
     let args: Vec<_> = env::args_os().collect();
@@ -15,7 +15,7 @@ pub(super) fn command() -> String {
     repeated.unwrap_or_else(|| format!("the same command with {RETRY} and without --restart"))
 }
 
-/// None where the arguments can't be typed or shown: no text, too many, a password, a list on the standard input.
+/// `None` if the arguments can't be repeated: not text, too long, a password, a list on stdin.
 fn repeat(args: &[OsString]) -> Option<String> {
     let args: Option<Vec<&str>> = args.iter().map(|arg| arg.to_str()).collect();
     let args = args?;
@@ -32,7 +32,7 @@ fn repeat(args: &[OsString]) -> Option<String> {
     (command.len() <= MAX_LENGTH).then_some(command)
 }
 
-/// As a shell reads it.
+/// Quotes a word for a shell.
 fn quoted(word: &str) -> String {
     let is_plain =
         |character: char| character.is_alphanumeric() || "/.,:=@%+-_{}".contains(character);
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_tries_again_and_never_begins_anew() {
+    fn retry_command_never_restarts() {
         assert_eq!(
             repeated(&[
                 "omnidocs",
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_secret_or_cannot_be_typed_is_not_repeated() {
+    fn retry_command_omits_secrets_and_untypeable_arguments() {
         assert_eq!(
             repeated(&["omnidocs", "extract", "--password", "abc"]),
             None

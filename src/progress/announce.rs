@@ -1,25 +1,25 @@
-//! The first line of a run: what reads, where, and where to.
+//! The first line of a run: program, model, device, documents, output.
 
 use std::fmt;
 
 use crate::{journal::Target, terminal::printable, words::counted};
 
-/// What a run is going to do.
+/// The content of the first line.
 #[derive(Debug, Clone)]
 pub struct RunInfo<'a> {
     /// The engine's name in records.
     pub engine: &'a str,
-    /// The model, as it was named; none for an engine without one.
+    /// The model as the user named it; `None` for an engine without one.
     pub model: Option<&'a str>,
-    /// The number type of the model's weights; none if it runs elsewhere.
+    /// The dtype of the model's weights; `None` if it runs elsewhere.
     pub dtype: Option<&'a str>,
-    /// The devices that it runs on, `cpu` or `cuda:0`; none if they are not its own.
+    /// Its devices, like `cpu` or `cuda:0`; none if it runs elsewhere.
     pub devices: Vec<&'a str>,
-    /// Threads that compute, and the instructions that they use.
+    /// Compute threads, and their instruction set.
     pub cpu: Option<(usize, &'a str)>,
     /// Documents found.
     pub documents: usize,
-    /// Where the records go.
+    /// The output.
     pub output: &'a Target,
 }
 

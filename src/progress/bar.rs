@@ -1,4 +1,4 @@
-//! How a run goes, in one line: as wide as it need be for a log, or fitted to the width of a terminal.
+//! One line of progress: full width for a log, or fitted to a terminal.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use crate::{
     words::{human, number},
 };
 
-/// Columns of the bar's glyphs, if there is room for it.
+/// Columns of the bar, if there is room.
 const BAR: usize = 20;
-/// A path that would have fewer columns than this is left out.
+/// Minimum columns of a path; below, it is left out.
 const MIN_PATH: usize = 12;
-/// Turns while a run is alive.
+/// The spinner's frames.
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 
-/// What the line shows.
+/// The content of the line.
 #[derive(Debug, Default)]
 pub(super) struct State {
     /// 0 to 1.
@@ -27,12 +27,12 @@ pub(super) struct State {
     failed: Option<String>,
     pace: Option<String>,
     left: Option<Duration>,
-    /// The document that a page was taken from last, printable.
+    /// The document of the latest page, printable.
     document: String,
 }
 
 impl Tally {
-    /// One line on how the run goes, for a log.
+    /// One line of progress for a log.
     #[must_use]
     pub fn status_line(&self) -> String {
         self.state_after(self.elapsed()).line()
@@ -68,7 +68,7 @@ impl Tally {
 }
 
 impl State {
-    /// All of it.
+    /// The full line.
     pub(super) fn line(&self) -> String {
         let parts = [
             self.percent(),
@@ -82,8 +82,8 @@ impl State {
         joined(&parts)
     }
 
-    /// Narrower than `width`. What has no room is left out: first the glyphs, then the pace, then the document; the percentage and
-    /// the time left stay.
+    /// The line, narrower than `width`. Parts without room are left out: first the bar, then the pace, then the
+    /// document. The percentage and the time left stay.
     pub(super) fn fitted(&self, width: usize, tick: usize, coloured: bool) -> String {
         // The last column stays free, where some terminals break the line.
         let width = width.saturating_sub(1);
@@ -166,7 +166,7 @@ fn joined(parts: &[String]) -> String {
     parts.map(String::as_str).collect::<Vec<_>>().join(" · ")
 }
 
-/// A line for what takes a while: `⠋ loading the model (3 s)`.
+/// A line for a slow stage: `⠋ loading the model (3 s)`.
 pub(super) fn waiting(what: &str, since: Duration, width: usize, tick: usize) -> String {
     let spinner = SPINNER[tick % SPINNER.len()];
     let seconds = human(Duration::from_secs(since.as_secs().max(1)));
@@ -176,7 +176,7 @@ pub(super) fn waiting(what: &str, since: Duration, width: usize, tick: usize) ->
     )
 }
 
-/// The start of plain text, in at most `width` columns.
+/// The start of a text, in at most `width` columns.
 fn cut(text: &str, width: usize) -> String {
     if width == 0 {
         return String::new();
@@ -184,7 +184,7 @@ fn cut(text: &str, width: usize) -> String {
     console::truncate_str(text, width, "…").into_owned()
 }
 
-/// The end of a path, which tells more than its start, in at most `width` columns.
+/// The end of a path, in at most `width` columns.
 fn end_of(path: &str, width: usize) -> String {
     if measure_text_width(path) <= width {
         return path.to_owned();
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn glyphs_go_first_then_pace_then_the_document_and_never_percent_and_time_left() {
+    fn narrow_bar_drops_bar_pace_document_in_order() {
         let shown: Vec<_> = [140, 110, 80, 70, 60, 40, 30, 20, 4]
             .map(|width| {
                 let line = state().fitted(width, 0, false);
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn no_width_is_too_small_or_too_large() {
+    fn bar_fits_any_width() {
         for width in 1..300 {
             let line = state().fitted(width, 3, false);
             assert!(measure_text_width(&line) < width, "{width}: {line}");
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_known_before_the_first_page() {
+    fn bar_before_the_first_page_has_no_estimate() {
         let tally = Tally::new(3, None);
         assert_eq!(
             tally.status_line(),

@@ -1,4 +1,4 @@
-//! Lines with a label each, aligned, and on a terminal broken where it ends.
+//! Labelled lines, aligned, and wrapped at the terminal's width.
 
 use std::fmt::Write;
 
@@ -6,12 +6,12 @@ use textwrap::{Options, WordSeparator, WordSplitter};
 
 use crate::terminal::{Colour, paint, printable};
 
-/// Columns of the labels.
+/// Columns of a label.
 const LABEL: usize = 10;
-/// A terminal with fewer columns breaks the lines itself.
+/// Minimum columns for wrapping; narrower terminals wrap themselves.
 const MIN_WIDTH: usize = 3 * LABEL;
 
-/// Labelled lines. What they say is made [`printable`].
+/// Labelled lines. Their text is made [`printable`].
 #[derive(Debug, Default)]
 pub(super) struct Lines(Vec<Line>);
 
@@ -20,7 +20,7 @@ struct Line {
     label: &'static str,
     colour: Colour,
     text: String,
-    /// To be copied, so that it must not be broken here.
+    /// Text to copy, which must not be wrapped.
     whole: bool,
 }
 
@@ -29,7 +29,7 @@ impl Lines {
         self.add_in(Colour::Bold, label, text);
     }
 
-    /// The same with the label in a colour.
+    /// The same, with a coloured label.
     pub(super) fn add_in(&mut self, colour: Colour, label: &'static str, text: String) {
         self.0.push(Line {
             label,
@@ -39,7 +39,7 @@ impl Lines {
         });
     }
 
-    /// The same for what is to be copied, which is not broken.
+    /// The same, for text to copy, which is not wrapped.
     pub(super) fn add_whole(&mut self, label: &'static str, text: String) {
         self.add(label, text);
         if let Some(last) = self.0.last_mut() {
@@ -51,7 +51,7 @@ impl Lines {
         self.0.append(&mut others.0);
     }
 
-    /// The lines as text; broken before `width`, if there is one, so that they hang below their labels.
+    /// The lines as text, wrapped before `width` if given, continuation lines indented below the label.
     pub(super) fn render(&self, width: Option<usize>, coloured: bool) -> String {
         let mut shown = String::new();
         for Line {
@@ -94,11 +94,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_hang_below_their_labels_and_are_no_wider_than_the_terminal() {
+    fn summary_lines_wrap_below_labels_within_the_terminal() {
         let mut lines = Lines::default();
         lines.add(
             "read",
-            "1,003 documents, 1 without any of the pages asked for".to_owned(),
+            "1,003 documents, 1 without any of the requested pages".to_owned(),
         );
         lines.add_in(
             Colour::Red,

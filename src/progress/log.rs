@@ -1,4 +1,4 @@
-//! The program's log on the standard error: one write and one line for each event, whatever is in it.
+//! The log on stderr: one write and one line per event, whatever it contains.
 
 use std::{
     fmt,
@@ -23,8 +23,7 @@ use crate::{
     terminal::{self, Colour, paint, printable},
 };
 
-/// Sends the log, and what threads say that panic, to the standard error. `RUST_LOG` chooses what is shown, else the
-/// verbosity.
+/// Sends the log, and the messages of panics, to stderr. `RUST_LOG` sets the level, else the verbosity.
 pub(super) fn install(verbosity: Verbosity) {
     let level = match verbosity {
         Verbosity::Quiet => "error",
@@ -52,7 +51,7 @@ pub(super) fn install(verbosity: Verbosity) {
     }
 }
 
-/// `warning: what happened`, printable but for its colours, without an end.
+/// `warning: what happened`, printable except for its colours, without a newline.
 struct Format;
 
 impl<S, N> FormatEvent<S, N> for Format
@@ -80,7 +79,7 @@ where
     }
 }
 
-/// Takes an event, which comes whole.
+/// Collects an event, which arrives in one write.
 struct Line;
 
 impl Write for Line {

@@ -1,7 +1,7 @@
-//! The one owner of the standard error: the bar or its plain stand-in, the log, and the summary at the end.
+//! The one owner of stderr: the bar or plain progress lines, the log, and the summary.
 //!
-//! A thread draws the bar, or says in a log how the run goes; all other lines go past it, each in one write (see
-//! [`terminal`]). What nobody reads is no failure.
+//! A thread draws the bar or logs progress. All other lines are printed past it, each in one write (see [`terminal`]).
+//! A closed stderr is not an error.
 
 mod again;
 mod announce;
@@ -35,30 +35,30 @@ use crate::{
     terminal, words,
 };
 
-/// Between two lines of a log on how the run goes.
+/// Interval of plain progress lines.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(30);
-/// What takes so long is said in a log.
+/// Stages that take this long are logged.
 const PLAIN_FIRST: Duration = Duration::from_secs(5);
-/// How often the bar is drawn anew.
+/// Interval of redrawing the bar.
 const TICK: Duration = Duration::from_millis(120);
 
-/// Shows how a run goes, and what it came to.
+/// Shows the progress and the summary of a run.
 pub struct Progress {
     handle: ProgressHandle,
     verbosity: Verbosity,
     ticker: Option<Ticker>,
 }
 
-/// What other threads may ask of a [`Progress`]. Cheap to clone.
+/// A handle on a [`Progress`] for other threads. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct ProgressHandle {
     tally: Arc<Mutex<Tally>>,
-    /// What is going on, and since when; none between two stages.
+    /// The current stage and its start; `None` between stages.
     stage: Arc<Mutex<Option<(Stage, Instant)>>>,
     quiet: bool,
 }
 
-/// What a run does.
+/// The stages of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Listing,
@@ -68,8 +68,7 @@ enum Stage {
 }
 
 impl Progress {
-    /// Takes over the standard error. `stdout_is_shown` says that records scroll by on the same terminal, where a bar
-    /// would only be in the way.
+    /// Takes over stderr. `stdout_is_shown`: records scroll by on the same terminal, where a bar would be in the way.
     #[must_use]
     pub fn new(choice: ProgressChoice, verbosity: Verbosity, stdout_is_shown: bool) -> Self {
         let wanted = verbosity > Verbosity::Quiet && choice != ProgressChoice::Off;
@@ -91,38 +90,38 @@ impl Progress {
         }
     }
 
-    /// Sends the program's log past the bar; `RUST_LOG` chooses what is shown, else the verbosity.
+    /// Prints the log past the bar. `RUST_LOG` sets the level, else the verbosity.
     pub fn take_log(&self) {
         log::install(self.verbosity);
     }
 
-    /// For other threads: how the run goes, and that it was asked to end.
+    /// A handle for other threads.
     #[must_use]
     pub fn handle(&self) -> ProgressHandle {
         self.handle.clone()
     }
 
-    /// The first line of a run.
+    /// Prints the first line of a run.
     pub fn announce(&self, info: &RunInfo) {
         self.note(info);
     }
 
-    /// Sets what there is to read: `documents`, and of each the pages of `selection` or all.
+    /// Sets the number of documents, and the pages selected in each (all if `None`).
     pub fn expect(&mut self, documents: usize, selection: Option<PageSelection>) {
         *self.tally() = Tally::new(documents, selection);
     }
 
-    /// Shows that documents are looked for while `list` runs.
+    /// Shows the stage of listing documents while `list` runs.
     pub fn while_listing<T>(&self, list: impl FnOnce() -> T) -> T {
         self.during(Stage::Listing, list)
     }
 
-    /// Shows that pages which are not read yet are looked for while `look` runs.
+    /// Shows the stage of looking for unread pages while `look` runs.
     pub fn while_looking<T>(&self, look: impl FnOnce() -> T) -> T {
         self.during(Stage::Looking, look)
     }
 
-    /// Shows that the engine is being loaded while `load` runs.
+    /// Shows the stage of loading the engine while `load` runs.
     pub fn while_loading<T>(&mut self, load: impl FnOnce() -> T) -> T {
         let started = Instant::now();
         let loaded = self.during(Stage::Loading, load);
@@ -140,23 +139,23 @@ impl Progress {
         done
     }
 
-    /// The first page is about to be asked for.
+    /// Starts the clock: the first page is about to be requested.
     pub fn start(&mut self) {
         self.tally().started = Some(Instant::now());
         self.handle.enter(Some(Stage::Reading));
     }
 
-    /// What has been counted so far.
+    /// The counters.
     pub fn tally(&self) -> MutexGuard<'_, Tally> {
         lock(&self.handle.tally)
     }
 
-    /// Follows how many documents and pages need not be read.
+    /// Sets the live counts of skipped documents and pages.
     pub fn count_skipped(&self, skipped: &Arc<SkipCounts>) {
         self.tally().skipped = Some(Arc::clone(skipped));
     }
 
-    /// Counts a page that has been written.
+    /// Counts a page whose record is written.
     pub fn page_done(&mut self, record: &Record) {
         let mut tally = self.tally();
         tally.add(record);
@@ -167,7 +166,7 @@ impl Progress {
         }
     }
 
-    /// Says what was found in the output and done to it.
+    /// Reports what opening the output found and changed.
     pub fn opened(&self, opened: &Opened, output: &Target) {
         if let Some(kept) = &opened.kept_as {
             self.note(format_args!(
@@ -178,18 +177,18 @@ impl Progress {
         if opened.torn > 0 {
             let bytes = opened.torn;
             self.note(format_args!(
-                "{output} ended in {bytes} bytes of an unfinished line, which are cut off"
+                "{output} ended in an unfinished line of {bytes} bytes, which is cut off"
             ));
         }
         if !opened.index.is_empty() {
             let pages = opened.index.len();
             self.note(format_args!(
-                "going on with {output}, which has {pages} pages"
+                "resuming {output}, which has {pages} pages"
             ));
         }
     }
 
-    /// Takes the bar away and shows what the run came to; if it was asked to be quiet, only what failed.
+    /// Removes the bar and prints the summary; with `--quiet` only the failures.
     pub fn finish(mut self, ignored: &Ignored, output: &Target, exit: Exit) {
         self.ticker = None;
         let mut tally = self.tally();
@@ -212,21 +211,21 @@ impl Progress {
         if let (Exit::Interrupted(_), Target::File(_)) = (exit, output)
             && self.verbosity > Verbosity::Quiet
         {
-            shown += "interrupted; the same command goes on from here\n";
+            shown += "interrupted; run the same command again to resume\n";
         }
         if !shown.is_empty() {
             terminal::print(&shown);
         }
     }
 
-    /// Writes a line to the log, unless it was asked to be quiet.
+    /// Logs a line, unless `--quiet`.
     pub fn note(&self, text: impl Display) {
         if self.verbosity > Verbosity::Quiet {
             terminal::log_line(text);
         }
     }
 
-    /// Says what a command came to, unless it was asked to be quiet.
+    /// Prints the result of a command, unless `--quiet`.
     pub fn report(&self, text: impl Display) {
         if self.verbosity > Verbosity::Quiet {
             terminal::print_line(text);
@@ -235,7 +234,7 @@ impl Progress {
 }
 
 impl ProgressHandle {
-    /// Says at once that `signal` was heard and what another one does, unless it was asked to be quiet.
+    /// Reports at once that `signal` was received and what a second one does, unless `--quiet`.
     pub fn interrupted(&self, signal: u8) {
         if self.quiet {
             return;
@@ -257,7 +256,7 @@ impl ProgressHandle {
         format!("{what}: {doing}; {another}")
     }
 
-    /// How the run goes, in one line.
+    /// One line of progress.
     #[must_use]
     pub fn status_line(&self) -> String {
         let stage = *lock(&self.stage);
@@ -267,7 +266,7 @@ impl ProgressHandle {
         }
     }
 
-    /// Prints how the run goes.
+    /// Prints one line of progress.
     pub fn print_status(&self) {
         terminal::log_line(self.status_line());
     }
@@ -276,7 +275,7 @@ impl ProgressHandle {
         *lock(&self.stage) = stage.map(|stage| (stage, Instant::now()));
     }
 
-    /// Draws the bar as it is now.
+    /// Redraws the bar.
     fn draw(&self, tick: usize) {
         // Drawn with the lock held, so that nothing is drawn once a stage has ended.
         let stage = lock(&self.stage);
@@ -310,12 +309,12 @@ impl Stage {
     }
 }
 
-/// A panic elsewhere leaves the counters usable.
+/// Ignores poisoning: a panic elsewhere leaves the counters usable.
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Draws the bar, or writes a line to the log now and then, until it is dropped.
+/// A thread that draws the bar, or logs progress at intervals, until dropped.
 struct Ticker {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -354,7 +353,7 @@ impl Drop for Ticker {
     }
 }
 
-/// Reports each stage that takes long, soon and then at every interval.
+/// Reports a slow stage soon, then at every interval.
 fn report_now_and_then(
     handle: &ProgressHandle,
     timed_out: impl Fn(Duration) -> bool,

@@ -1,4 +1,4 @@
-//! What a run has come to, in words: a line for each page, and a summary at the end.
+//! The text of a page's line and of the summary.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{
 };
 
 impl Tally {
-    /// What the run came to, as lines for a person.
+    /// The summary of the run.
     pub(super) fn summary(&self, ignored: &Ignored, output: &Target) -> Lines {
         self.summary_after(self.elapsed(), ignored, output)
     }
@@ -41,9 +41,9 @@ impl Tally {
             if self.pages() > self.failed {
                 lines.add("pace", self.format_pace(elapsed));
             }
-            for (place, share) in self.shares.iter().enumerate() {
+            for (place, device) in self.device_stats.iter().enumerate() {
                 let label = if place == 0 { "devices" } else { "" };
-                lines.add(label, format_share(share));
+                lines.add(label, format_device(device));
             }
             lines.add("time", self.format_time(elapsed));
         }
@@ -58,7 +58,7 @@ impl Tally {
         lines
     }
 
-    /// What failed, and where the rest of it is told.
+    /// The failures, and where to find the others.
     pub(super) fn failures(&self, output: &Target) -> Lines {
         let mut lines = Lines::default();
         for failure in &self.failures {
@@ -94,7 +94,7 @@ impl Tally {
             0 => documents,
             _ if self.interrupted => format!("{} of {documents}", number(met)),
             more => format!(
-                "{documents}, {} without any of the pages asked for",
+                "{documents}, {} without any of the requested pages",
                 number(more)
             ),
         }
@@ -165,7 +165,7 @@ impl Tally {
         )
     }
 
-    /// Pages that were read, by time; those that failed need not have taken any.
+    /// The times of the pages that were read, without failed ones.
     pub(super) fn pace(&self, elapsed: Duration) -> String {
         let pages = (self.pages() - self.failed) as f64 / elapsed.as_secs_f64().max(1e-9);
         let decimals = if pages < 10.0 { 2 } else { 0 };
@@ -173,15 +173,15 @@ impl Tally {
     }
 }
 
-fn format_share(share: &DeviceStats) -> String {
-    let minutes = share.time.as_secs_f64() / 60.0;
-    let pace = share.pages as f64 / minutes.max(1e-9);
+fn format_device(device: &DeviceStats) -> String {
+    let minutes = device.time.as_secs_f64() / 60.0;
+    let pace = device.pages as f64 / minutes.max(1e-9);
     let decimals = usize::from(pace < 100.0);
-    let lost = if share.lost { ", then lost" } else { "" };
+    let lost = if device.lost { ", then lost" } else { "" };
     format!(
         "{}: {}, {pace:.decimals$} a minute{lost}",
-        share.device,
-        counted(share.pages, "page", "pages")
+        device.device,
+        counted(device.pages, "page", "pages")
     )
 }
 
@@ -221,7 +221,7 @@ fn format_failure(failure: &Failure) -> String {
     }
 }
 
-/// The line of one page for `--verbose`, printable but for its colours: `[12/340] a.pdf p.3 ✓ 245 words 2.1 s`.
+/// The line of one page for `--verbose`, printable except for its colours: `[12/340] a.pdf p.3 ✓ 245 words 2.1 s`.
 pub(super) fn page_line(tally: &Tally, record: &Record, coloured: bool) -> String {
     let (done, known, more) = tally.pages_of();
     let more = if more { "+" } else { "" };

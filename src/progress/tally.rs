@@ -1,4 +1,4 @@
-//! What a run has come to so far, in numbers.
+//! The counters of a run.
 
 use std::{
     collections::BTreeMap,
@@ -15,60 +15,60 @@ use crate::{
     record::{Record, Status},
 };
 
-/// How many failures the summary tells.
+/// Maximum number of failures in the summary.
 pub(super) const FAILURES_SHOWN: usize = 20;
-/// How many pages the summary names for each warning.
+/// Maximum number of pages named per warning.
 const WARNED_SHOWN: usize = 5;
 
-/// The counters of a run. They grow by four bytes a page and by no more than a few kilobytes in all else.
+/// The counters of a run. They grow by four bytes per page, and by a few kilobytes in total otherwise.
 #[derive(Debug, Default)]
 pub struct Tally {
     /// Documents found.
     pub documents: usize,
-    /// Pages chosen in each document; all if none.
+    /// Pages selected in each document; all if `None`.
     pub selection: Option<PageSelection>,
-    /// Time spent on loading the model.
+    /// Time spent loading the model.
     pub loading: Duration,
-    /// When the first page was asked for.
+    /// When the first page was requested.
     pub started: Option<Instant>,
-    /// Time in which the engine had no page.
+    /// Time that the engine waited for pages.
     pub waiting: Duration,
-    /// Documents of which earlier runs have done all pages, and the pages that they have done.
+    /// Documents that earlier runs have done in full, and pages that they have done.
     pub done_before: (usize, usize),
-    /// Where that is counted while the run goes.
+    /// The live counts of these during the run.
     pub(super) skipped: Option<Arc<SkipCounts>>,
-    /// How the pages ended that earlier runs have done; known at the end.
+    /// Counts of the pages that earlier runs have done; known at the end.
     pub before: Before,
-    /// The first of them that failed.
+    /// The first failures among them.
     pub failures_before: Vec<FailedBefore>,
-    /// Documents that have the same bytes as others.
+    /// Documents that are copies of others.
     pub copies: usize,
     /// Documents that are in other shards.
     pub elsewhere: usize,
-    /// What each device has done, if there are several.
-    pub shares: Vec<DeviceStats>,
-    /// Whether the run was asked to end before its time.
+    /// Statistics per device, if there are several.
+    pub device_stats: Vec<DeviceStats>,
+    /// Whether the run was interrupted.
     pub interrupted: bool,
-    /// Documents that a page has been taken from, and the path of the latest.
+    /// Documents that have yielded a page, and the path of the latest.
     pub(super) documents_met: usize,
     pub(super) latest: PathBuf,
-    /// Pages that have been taken.
+    /// Pages yielded so far.
     pub(super) taken: usize,
-    /// Pages of the documents that a page has been taken from, as far as they are for this run to read.
+    /// Pages to read in the documents that have yielded a page.
     known: usize,
-    /// Those of the latest, and how many of them have been taken.
+    /// Pages to read in the latest document, and those yielded so far.
     latest_known: usize,
     latest_taken: usize,
-    /// Documents that have given no page, so far as is known.
+    /// Documents known to yield no page.
     passed_over: u64,
-    /// Pages by what a reader should know of them.
+    /// Pages by warning.
     pub(super) warnings: BTreeMap<Warning, Warned>,
     pub(super) ok: usize,
     pub(super) failed: usize,
     pub(super) blank: usize,
     pub(super) words: usize,
     pub(super) tokens: usize,
-    /// Milliseconds of each page that was read.
+    /// Milliseconds per page read.
     pub(super) page_times: Vec<u32>,
     pub(super) prepare: Duration,
     pub(super) prefill: Duration,
@@ -77,7 +77,7 @@ pub struct Tally {
     pub(super) failures_shown: usize,
 }
 
-/// Pages of one file that failed one after the other for the same reason.
+/// Consecutive pages of one file that failed for the same reason.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub path: String,
@@ -95,7 +95,7 @@ pub(super) struct Warned {
 }
 
 impl Tally {
-    /// Counts nothing yet, of `documents` documents.
+    /// Empty counters for `documents` documents.
     #[must_use]
     pub fn new(documents: usize, selection: Option<PageSelection>) -> Self {
         Self {
@@ -105,8 +105,8 @@ impl Tally {
         }
     }
 
-    /// A page leaves preparation, `passed_over` documents having given none. Documents come one after the other, and pages
-    /// of a document by their number.
+    /// Counts a page that leaves preparation; `passed_over` documents have yielded none. Documents come in order, and
+    /// so do the pages of a document.
     pub fn document_started(&mut self, page: &PageRef, passed_over: u64) {
         self.passed_over = self.passed_over.max(passed_over);
         if let Some(skipped) = &self.skipped {
@@ -126,7 +126,7 @@ impl Tally {
         self.latest_taken += 1;
     }
 
-    /// How many pages of its document are selected, from this one on.
+    /// The number of selected pages of its document, from this one on.
     fn pages_from(&self, page: &PageRef) -> usize {
         let (Some(pages), 1..) = (page.document.page_count, page.number) else {
             return 1;
@@ -174,7 +174,7 @@ impl Tally {
         }
     }
 
-    /// The failures of earlier runs, and how many pages they are of.
+    /// The failures of earlier runs, and their number of pages.
     pub(super) fn failures_before(&self) -> (Vec<Failure>, usize) {
         let mut failures = Vec::new();
         let shown = self.failures_before.iter().filter(|failed| {
@@ -184,32 +184,32 @@ impl Tally {
         (failures, shown)
     }
 
-    /// Pages that ended in a failure, in this run or in an earlier one.
+    /// Failed pages, in this run or an earlier one.
     #[must_use]
     pub fn failed(&self) -> usize {
         self.failed + self.before.failed
     }
 
-    /// Documents of which nothing is known yet.
+    /// Documents that have not come up yet.
     fn unopened(&self) -> usize {
         let known = self.documents_met as u64 + self.passed_over;
         (self.documents as u64).saturating_sub(known) as usize
     }
 
-    /// Documents that are behind the run: all but those that nothing is known of, and the one at work.
+    /// Documents done: all but the current one and those that have not come up yet.
     pub(super) fn documents_behind(&self) -> usize {
         let at_work = usize::from(self.in_hand() > 0 || self.latest_taken < self.latest_known);
         (self.documents - self.unopened()).saturating_sub(at_work)
     }
 
-    /// Pages done, now and before; and all that are known, with whether there may be more.
+    /// Pages done, now and before; the pages known so far, and whether there may be more.
     pub(super) fn pages_of(&self) -> (usize, usize, bool) {
         let done = self.done_before.1 + self.pages();
         let known = self.done_before.1 + self.known.max(self.pages());
         (done, known, self.unopened() > 0)
     }
 
-    /// All pages that are still to be done, documents that are not open yet taken to be as long as the others.
+    /// Estimated pages to do; unopened documents are assumed to be as long as the others.
     pub(super) fn pages_left(&self) -> f64 {
         let (done, known, _) = self.pages_of();
         let opened = self.done_before.0 + self.documents_met;
@@ -221,24 +221,24 @@ impl Tally {
         (known - done) as f64 + mean * self.unopened() as f64
     }
 
-    /// Pages that have been taken and are not done.
+    /// Pages in flight.
     pub(super) fn in_hand(&self) -> usize {
         self.taken.saturating_sub(self.pages())
     }
 
-    /// Pages that are done, however they ended.
+    /// Pages done, whatever their status.
     pub(super) fn pages(&self) -> usize {
         self.ok + self.failed + self.blank
     }
 
-    /// Time since the first page was asked for.
+    /// Time since the first page was requested.
     pub(super) fn elapsed(&self) -> Duration {
         self.started
             .map(|started| started.elapsed())
             .unwrap_or_default()
     }
 
-    /// The time that the fraction `part` of the pages did not exceed (nearest rank).
+    /// The quantile `part` of the page times (nearest rank).
     pub(super) fn page_time(&self, part: f64) -> Option<Duration> {
         let rank = (self.page_times.len() as f64 * part).ceil() as usize;
         let mut times = self.page_times.clone();
@@ -248,7 +248,7 @@ impl Tally {
     }
 }
 
-/// Adds a failed page to those of the same file and reason, unless that makes too many.
+/// Adds a failed page to the failure of the same file and reason, or a new failure up to the maximum.
 fn add_failure(failures: &mut Vec<Failure>, path: &str, page: u32, reason: &str) -> bool {
     if let Some(last) = failures.last_mut()
         && (last.path.as_str(), last.reason.as_str()) == (path, reason)
@@ -273,7 +273,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn page_times_are_nearest_ranks() {
+    fn page_time_quantiles_are_nearest_rank() {
         let mut tally = Tally::new(1, None);
         assert_eq!(tally.page_time(0.5), None);
         tally.page_times = (1..=100).rev().collect();

@@ -1,4 +1,4 @@
-//! What is counted, and what is said of it.
+//! Tests of the counters and the summary.
 
 use std::{
     cell::{Cell, RefCell},
@@ -64,7 +64,7 @@ fn answer() -> PageAnswer {
 }
 
 #[test]
-fn a_summary_tells_what_a_run_came_to() {
+fn summary_of_a_run() {
     let mut tally = Tally::new(1_003, "1-4".parse().ok());
     tally.loading = Duration::from_millis(3_140);
     tally.waiting = Duration::from_secs(7);
@@ -92,7 +92,7 @@ fn a_summary_tells_what_a_run_came_to() {
             Err("the page can't be rendered"),
         );
     }
-    tally.shares = [(3_990, 3_990, false), (14, 600, true)]
+    tally.device_stats = [(3_990, 3_990, false), (14, 600, true)]
         .into_iter()
         .zip(0..)
         .map(|((pages, seconds, lost), number)| DeviceStats {
@@ -109,7 +109,7 @@ fn a_summary_tells_what_a_run_came_to() {
     let output = Target::File("results.jsonl".into());
     let summary = tally.summary_after(Duration::from_secs(4_000), &ignored, &output);
     insta::assert_snapshot!(summary.render(None, false), @r"
-    read      1,003 documents, 1 without any of the pages asked for → results.jsonl
+    read      1,003 documents, 1 without any of the requested pages → results.jsonl
     pages     4,000 ok, 4 failed; 12,000 words
     pace      1.00 pages/s; 2.0 s a page (median), 4.0 s (95th percentile)
     devices   cuda:0: 3,990 pages, 60.0 a minute
@@ -123,7 +123,7 @@ fn a_summary_tells_what_a_run_came_to() {
 }
 
 #[test]
-fn a_summary_names_the_first_failed_files_and_where_the_rest_are() {
+fn summary_lists_first_failures_and_refers_to_the_output() {
     let mut tally = Tally::new(25, None);
     for document in 0..25 {
         count(
@@ -143,7 +143,7 @@ fn a_summary_names_the_first_failed_files_and_where_the_rest_are() {
 }
 
 #[test]
-fn the_time_left_goes_by_the_pages_of_the_document_at_work() {
+fn time_left_counts_pages_of_the_current_document() {
     let mut tally = Tally::new(2, None);
     let line = |tally: &Tally, seconds| tally.state_after(Duration::from_secs(seconds)).line();
     count(&mut tally, "a.pdf", 1, Ok(answer()));
@@ -164,7 +164,7 @@ fn the_time_left_goes_by_the_pages_of_the_document_at_work() {
 }
 
 #[test]
-fn a_resumed_run_starts_where_the_last_one_ended() {
+fn resumed_progress_starts_at_the_pages_done() {
     let mut tally = Tally::new(2, None);
     // Of the second document, the first three pages are done.
     tally.done_before = (1, 7);
@@ -187,7 +187,7 @@ fn a_resumed_run_starts_where_the_last_one_ended() {
 }
 
 #[test]
-fn a_warning_names_its_first_pages() {
+fn summary_names_first_pages_of_each_warning() {
     let mut tally = Tally::new(10, None);
     let truncated = || PageAnswer {
         finish_reason: Some(FinishReason::Length),
@@ -208,7 +208,7 @@ fn a_warning_names_its_first_pages() {
 }
 
 #[test]
-fn a_page_has_one_line_that_says_how_it_ended() {
+fn page_line_shows_status_or_error() {
     let mut tally = Tally::new(3, None);
     let mut lines = Vec::new();
     for (path, page, result) in [
@@ -230,10 +230,10 @@ fn a_page_has_one_line_that_says_how_it_ended() {
 }
 
 #[test]
-fn a_log_tells_of_a_stage_that_takes_long_soon_and_then_seldom() {
+fn slow_stage_is_logged_soon_then_at_intervals() {
     let handle = ProgressHandle::default();
     let rounds = Cell::new(0);
-    let told = RefCell::new(Vec::new());
+    let notes = RefCell::new(Vec::new());
     *lock(&handle.stage) = Instant::now()
         .checked_sub(PLAIN_FIRST)
         .map(|since| (Stage::Loading, since));
@@ -243,13 +243,13 @@ fn a_log_tells_of_a_stage_that_takes_long_soon_and_then_seldom() {
             rounds.set(rounds.get() + 1);
             rounds.get() <= 10
         },
-        |line| told.borrow_mut().push(line),
+        |line| notes.borrow_mut().push(line),
     );
-    assert_eq!(told.into_inner(), ["loading the model (5.0 s)"]);
+    assert_eq!(notes.into_inner(), ["loading the model (5.0 s)"]);
 }
 
 #[test]
-fn another_thread_can_ask_how_the_run_goes() {
+fn progress_handle_reports_status() {
     let progress = Progress::new(ProgressChoice::Off, Verbosity::Quiet, false);
     let handle = progress.handle();
     let asked = thread::spawn(move || handle.status_line()).join();
@@ -260,7 +260,7 @@ fn another_thread_can_ask_how_the_run_goes() {
 }
 
 #[test]
-fn the_first_signal_is_answered_with_what_a_second_one_does() {
+fn first_signal_explains_the_second() {
     let mut progress = Progress::new(ProgressChoice::Off, Verbosity::Normal, false);
     let handle = progress.handle();
     assert_eq!(

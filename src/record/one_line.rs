@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_some_program_splits_lines_at_is_escaped() {
+    fn line_separators_are_escaped() {
         let content = "a\u{2028}b\u{2029}\u{85}ä\r\u{b}\u{c}\u{1c}\u{1e}\u{2028}";
         let mut line = Vec::new();
         let mut serializer = serde_json::Serializer::with_formatter(&mut line, OneLine);

@@ -90,11 +90,11 @@ fn refused(room: &Room, name: &str, words: &[&str]) {
 }
 
 #[test]
-fn another_family_is_refused_before_its_weights_are_fetched() {
+fn other_family_is_refused_before_download() {
     let room = with_reader();
     configure(&room, |config| config["model_type"] = "qwen2_5_vl".into());
     let words = [
-        "org/ocr is a Qwen2.5-VL model (model_type qwen2_5_vl), which omnidocs can't run",
+        "org/ocr is a Qwen2.5-VL model (model_type qwen2_5_vl), which omnidocs cannot run",
         "serve it with vLLM and use --engine server",
     ];
     refused(&room, "org/ocr", &words);
@@ -107,7 +107,7 @@ fn another_family_is_refused_before_its_weights_are_fetched() {
 }
 
 #[test]
-fn a_quantized_checkpoint_is_refused_before_its_weights_are_fetched() {
+fn quantized_checkpoint_is_refused_before_download() {
     for (method, words) in [
         ("awq", "is quantized with AWQ"),
         ("gptq", "is quantized with GPTQ"),
@@ -129,7 +129,7 @@ fn a_quantized_checkpoint_is_refused_before_its_weights_are_fetched() {
 }
 
 #[test]
-fn a_thinking_checkpoint_is_refused_before_its_weights_are_fetched() {
+fn thinking_checkpoint_is_refused_before_download() {
     let room = with_reader();
     let template = "{%- for part in messages[0].content %}{%- if part.type == 'image' %}<|image_pad|>\
                     {%- else %}{{ part.text }}{%- endif %}{%- endfor %}<|im_end|>\n<|im_start|>assistant\n";
@@ -149,7 +149,7 @@ fn a_thinking_checkpoint_is_refused_before_its_weights_are_fetched() {
 }
 
 #[test]
-fn a_template_that_leaves_the_choice_is_rendered_without_thinking() {
+fn optional_thinking_template_renders_without_thinking() {
     let room = with_reader();
     let own: Value = serde_json::from_str(&room.read("model/tokenizer_config.json")).unwrap();
     let own = own["chat_template"].as_str().unwrap();
@@ -160,7 +160,7 @@ fn a_template_that_leaves_the_choice_is_rendered_without_thinking() {
 }
 
 #[test]
-fn fp8_with_block_scales_reads_what_its_dequantized_weights_read() {
+fn fp8_checkpoint_reads_like_its_dequantized_weights() {
     let room = Room::new();
     room.put("fp8/it", "").put("dense/it", "");
     fp8::quantize(&example("reader"), &room.path("fp8"), &room.path("dense"));
@@ -184,7 +184,7 @@ fn fp8_with_block_scales_reads_what_its_dequantized_weights_read() {
 }
 
 #[test]
-fn other_weights_or_another_template_are_another_model() {
+fn changed_weights_or_template_refuse_a_resume() {
     let room = with_reader();
     let args = "--model model -o out.jsonl";
     Ran::of(&mut label(&room, args)).expect(0);
@@ -208,7 +208,7 @@ fn other_weights_or_another_template_are_another_model() {
 }
 
 #[test]
-fn a_model_from_the_hub_and_a_copy_of_its_files_are_the_same_weights() {
+fn hub_model_and_copied_folder_have_the_same_weights() {
     let room = with_reader();
     let hub = HubServer::new("org/reader", &example("reader"));
     let weights = |path: &str| -> Value {
@@ -225,7 +225,7 @@ fn a_model_from_the_hub_and_a_copy_of_its_files_are_the_same_weights() {
 }
 
 #[test]
-fn a_dry_run_fetches_small_files_alone_and_needs_no_network() {
+fn dry_run_fetches_small_files_only_and_needs_no_network() {
     let room = with_reader();
     let hub = HubServer::new("org/reader", &example("reader"));
     let dry = |endpoint: &str, args: &str| {
@@ -245,7 +245,7 @@ fn a_dry_run_fetches_small_files_alone_and_needs_no_network() {
     for ran in [dry(nowhere, ""), elsewhere("")] {
         let ran = ran.expect(0);
         assert!(ran.stdout.ends_with("label.png: 1 of 1 pages\n"));
-        assert!(ran.stderr.contains("nothing is known of the files of org/"));
+        assert!(ran.stderr.contains("cannot check the files of org/"));
     }
     let mut offline = by_name(&room, nowhere, "org/other", "--dry-run");
     Ran::of(offline.env("HF_HUB_OFFLINE", "1")).expect(0);
@@ -267,7 +267,7 @@ fn a_dry_run_fetches_small_files_alone_and_needs_no_network() {
 }
 
 #[test]
-fn a_reader_of_the_standard_error_that_goes_away_costs_nothing() {
+fn closed_stderr_does_not_stop_a_download() {
     let room = Room::new();
     let hub = HubServer::new("org/reader", &example("reader"));
     let mut child = spawn(&mut by_name(&room, &hub.url(), "org/reader", ""));
@@ -280,7 +280,7 @@ fn a_reader_of_the_standard_error_that_goes_away_costs_nothing() {
 }
 
 #[test]
-fn a_mistyped_folder_is_no_name_on_the_hub() {
+fn mistyped_model_folder_suggests_the_nearest() {
     let room = with_reader();
     room.put("models/small-reader/config.json", "{}");
     let hub = HubServer::new("models/small-raeder", &example("reader"));
@@ -288,19 +288,19 @@ fn a_mistyped_folder_is_no_name_on_the_hub() {
         let ran = Ran::of(&mut by_name(&room, &hub.url(), model, "")).expect(code);
         ran.stderr
     };
-    let told = asked("models/small-raeder", 1);
+    let message = asked("models/small-raeder", 1);
     for words in [
         "the model folder models/small-raeder does not exist; did you mean models/small-reader?",
         "models/small-raeder@main is the one on the hub",
     ] {
-        assert!(told.contains(words), "{told}");
+        assert!(message.contains(words), "{message}");
     }
     assert!(hub.log().is_empty());
-    let told = asked("./models/small-readr", 1);
-    assert!(told.contains("did you mean ./models/small-reader?"));
+    let message = asked("./models/small-readr", 1);
+    assert!(message.contains("did you mean ./models/small-reader?"));
     asked("models/small-raeder@main", 0);
     // Another size is another model.
     room.put("org/ocr-2B/config.json", "{}");
-    let told = asked("org/ocr-4B", 1);
-    assert!(!told.contains("did you mean"), "{told}");
+    let message = asked("org/ocr-4B", 1);
+    assert!(!message.contains("did you mean"), "{message}");
 }

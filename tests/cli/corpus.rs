@@ -47,7 +47,7 @@ fn read(corpus: &Path, args: &str) -> Vec<Record> {
 }
 
 #[test]
-fn a_corpus_of_hostile_documents_is_read_twice_with_the_same_result() {
+fn hostile_corpus_reads_the_same_twice() {
     let Some(corpus) = env::var_os("OMNIDOCS_CORPUS").map(PathBuf::from) else {
         println!("skipped: OMNIDOCS_CORPUS names no folder of documents");
         return;

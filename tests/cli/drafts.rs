@@ -56,7 +56,7 @@ fn runs(room: &Room) -> usize {
 }
 
 #[test]
-fn guesses_from_tesseract_change_nothing_but_the_number_of_passes() {
+fn tesseract_drafts_change_only_forward_passes() {
     let text = "The water will be off from\\n9:00 to 12:00 on Monday.\\nPlease call if you need any\\nhelp: 555 0134\\n\\f";
     let room = scans(&format!(
         "echo $OMP_THREAD_LIMIT > threads; cat > /dev/null; printf '{text}'"
@@ -83,7 +83,7 @@ fn guesses_from_tesseract_change_nothing_but_the_number_of_passes() {
 }
 
 #[test]
-fn a_run_goes_on_with_other_guesses() {
+fn resume_accepts_another_draft_source() {
     let room = scans("cat > /dev/null");
     let run = |draft: &str| {
         let args = format!("scan.jpg -o out.jsonl --draft {draft}");
@@ -96,7 +96,7 @@ fn a_run_goes_on_with_other_guesses() {
 }
 
 #[test]
-fn tesseract_is_not_started_for_a_page_whose_text_is_known_or_not_guessed() {
+fn tesseract_drafts_skip_pages_with_text_or_sampling() {
     let room = scans("cat > /dev/null");
     let note = fs::read(example("pages/note.pdf")).unwrap();
     room.put("note.pdf", note)
@@ -116,7 +116,7 @@ fn tesseract_is_not_started_for_a_page_whose_text_is_known_or_not_guessed() {
 }
 
 #[test]
-fn a_tesseract_that_fails_dies_or_hangs_costs_the_guess_alone() {
+fn failing_tesseract_costs_only_its_draft() {
     let plain = read(&scans(""), "notice.png scan.jpg --draft off");
     for (script, words) in [
         ("echo 'Error in pixRead' >&2; exit 1", "Error in pixRead"),
@@ -137,7 +137,7 @@ fn a_tesseract_that_fails_dies_or_hangs_costs_the_guess_alone() {
 }
 
 #[test]
-fn a_tesseract_that_fails_three_times_in_a_row_is_not_asked_again() {
+fn three_tesseract_failures_stop_its_drafts() {
     let room = scans("exit 1");
     let args = "numbers.pdf scan.jpg --draft tesseract --workers 1";
     let ran = Ran::of(&mut reading(&room, args)).expect(0);
@@ -149,7 +149,7 @@ fn a_tesseract_that_fails_three_times_in_a_row_is_not_asked_again() {
 }
 
 #[test]
-fn a_run_that_is_asked_to_end_ends_the_tesseract_that_it_waits_for() {
+fn signal_ends_running_tesseract_drafts() {
     let room = scans("[ -e seen ] || exec touch seen; echo $$ > new; mv new id; exec sleep 600");
     let args = "scan.jpg notice.png -o out.jsonl --draft tesseract --workers 1";
     let run = spawn(&mut reading(&room, args));

@@ -42,7 +42,7 @@ fn errors(records: &[Record]) -> Vec<(String, ErrorKind, Stage)> {
 }
 
 #[test]
-fn promise_7_a_crash_a_hang_and_a_hunger_for_memory_cost_one_page_each() {
+fn promise_7_crash_hang_and_memory_cost_one_page_each() {
     let room = room();
     let ran = Ran::of(
         room.text_layer("in --retries 1 --page-timeout 4")
@@ -61,16 +61,16 @@ fn promise_7_a_crash_a_hang_and_a_hunger_for_memory_cost_one_page_each() {
         ]
     );
     let of = |page| records.iter().find(|record| record.page == page).unwrap();
-    let told = |page| of(page).error.as_ref().unwrap().message.as_str();
-    assert!(told(4).contains("SIGABRT"), "{}", told(4));
-    assert!(told(5).contains("--page-timeout"), "{}", told(5));
-    assert!(told(7).contains("memory"), "{}", told(7));
+    let message = |page| of(page).error.as_ref().unwrap().message.as_str();
+    assert!(message(4).contains("SIGABRT"), "{}", message(4));
+    assert!(message(5).contains("--page-timeout"), "{}", message(5));
+    assert!(message(7).contains("memory"), "{}", message(7));
     // A crash may pass, and is tried again; a hang would only hang again.
     assert_eq!((of(4).attempts, of(5).attempts, of(6).attempts), (2, 1, 1));
 }
 
 #[test]
-fn a_document_over_which_the_decoder_dies_as_it_opens_is_a_failed_record() {
+fn worker_crash_on_open_is_a_failed_record() {
     let room = room();
     let ran = Ran::of(
         room.text_layer("in --retries 0")
@@ -85,7 +85,7 @@ fn a_document_over_which_the_decoder_dies_as_it_opens_is_a_failed_record() {
 }
 
 #[test]
-fn a_surplus_answer_of_a_worker_is_no_other_pages_text() {
+fn surplus_worker_answer_is_not_another_pages_text() {
     let room = room();
     let ran = Ran::of(
         room.text_layer("in --retries 1 --workers 1")
@@ -107,7 +107,7 @@ fn a_surplus_answer_of_a_worker_is_no_other_pages_text() {
 }
 
 #[test]
-fn an_answer_with_another_ticket_fails_its_page_and_no_other() {
+fn wrong_worker_ticket_fails_only_its_page() {
     let room = room();
     let ran = Ran::of(
         room.text_layer("in/b.pdf --retries 1")
@@ -145,7 +145,7 @@ mod processes {
     }
 
     #[test]
-    fn an_endless_frame_costs_its_page_and_no_memory() {
+    fn endless_frame_fails_its_page_without_memory() {
         let room = room();
         let (ran, most) = run_and_measure(
             room.text_layer("in/b.pdf --retries 1")
@@ -159,7 +159,7 @@ mod processes {
     }
 
     #[test]
-    fn an_absurd_page_count_fails_its_document_and_costs_no_memory() {
+    fn absurd_page_count_fails_its_document_without_memory() {
         let room = room();
         let (ran, most) = run_and_measure(
             room.text_layer("in --retries 0")
@@ -203,7 +203,7 @@ mod processes {
     }
 
     #[test]
-    fn a_stopped_worker_ends_with_the_program() {
+    fn stopped_worker_ends_with_the_program() {
         let room = room();
         let mut child = hanging(&room);
         let hung = workers(child.id());
@@ -270,7 +270,7 @@ mod processes {
     }
 
     #[test]
-    fn workers_that_are_killed_all_the_time_lose_no_page() {
+    fn killed_workers_lose_no_page() {
         let room = Room::new();
         let lines = "A line of text as long as lines are.\n".repeat(40);
         let texts: Vec<String> = (0..150).map(|page| format!("{lines}page {page}")).collect();
@@ -314,7 +314,7 @@ mod processes {
     }
 
     #[test]
-    fn a_hanging_worker_ends_with_the_program_however_that_ends() {
+    fn hanging_worker_ends_with_the_program() {
         for how in ["KILL", "TERM", "INT"] {
             let room = room();
             let mut child = hanging(&room);
@@ -330,7 +330,7 @@ mod processes {
     }
 
     #[test]
-    fn a_signal_is_not_kept_waiting_by_a_page_that_hangs() {
+    fn signal_does_not_wait_for_a_hanging_page() {
         let room = room();
         let child = hanging(&room);
         let begin = Instant::now();

@@ -29,7 +29,7 @@ fn foreign_files() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn a_file_that_is_not_an_output_is_named_and_left_as_it_is() {
+fn foreign_file_is_named_and_unchanged() {
     let room = Room::new();
     room.put("in/a.pdf", pdf(&["one"]));
     for (name, content) in foreign_files() {
@@ -60,7 +60,7 @@ fn a_file_that_is_not_an_output_is_named_and_left_as_it_is() {
 }
 
 #[test]
-fn an_empty_file_is_a_fine_output_and_so_is_half_a_first_record() {
+fn empty_file_or_half_a_record_is_an_output() {
     let room = Room::new();
     room.put("in/a.pdf", pdf(&["one"])).put("out.jsonl", "");
     room.extract("in -o out.jsonl").expect(0);
@@ -75,7 +75,7 @@ fn an_empty_file_is_a_fine_output_and_so_is_half_a_first_record() {
 }
 
 #[test]
-fn a_tail_that_is_not_of_a_record_is_named_and_nothing_is_cut_off() {
+fn foreign_tail_is_named_and_not_cut_off() {
     let room = Room::new();
     room.put("in/a.pdf", pdf(&["one", "two"]));
     room.extract("in -o out.jsonl").expect(0);

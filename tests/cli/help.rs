@@ -3,7 +3,7 @@
 use crate::common::{Ran, Room};
 
 #[test]
-fn help_is_short_with_one_dash_and_full_with_two() {
+fn help_snapshots() {
     let room = Room::new();
     let help = |args: &str| Ran::of(&mut room.omnidocs(args)).expect(0).stdout;
     insta::assert_snapshot!("help", help("--help"));
@@ -13,7 +13,7 @@ fn help_is_short_with_one_dash_and_full_with_two() {
 }
 
 #[test]
-fn the_version_is_the_packages() {
+fn version_is_that_of_the_package() {
     let ran = Ran::of(&mut Room::new().omnidocs("--version")).expect(0);
     assert_eq!(
         ran.stdout,
@@ -22,7 +22,7 @@ fn the_version_is_the_packages() {
 }
 
 #[test]
-fn nothing_typed_is_answered_with_help() {
+fn no_arguments_print_help() {
     let ran = Ran::of(&mut Room::new().omnidocs("")).expect(2);
     assert!(
         ran.stderr.contains("Usage: omnidocs <COMMAND>"),

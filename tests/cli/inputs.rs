@@ -10,7 +10,7 @@ use omnidocs::{
 use crate::common::{Ran, Room, image, image_of, pdf};
 
 #[test]
-fn a_folder_is_read_in_the_order_of_its_paths_and_each_page_is_one_record() {
+fn folder_is_read_in_path_order_one_record_per_page() {
     let room = Room::new();
     room.put("in/b.pdf", pdf(&["first", "second"]))
         .put("in/a/deep/er.PDF", pdf(&["deep"]))
@@ -34,7 +34,7 @@ fn a_folder_is_read_in_the_order_of_its_paths_and_each_page_is_one_record() {
 }
 
 #[test]
-fn inputs_are_read_in_the_order_given_and_no_path_twice() {
+fn inputs_are_read_in_order_and_no_path_twice() {
     let room = Room::new();
     room.put("z.pdf", pdf(&["z"]))
         .put("in/a.pdf", pdf(&["a"]))
@@ -46,7 +46,7 @@ fn inputs_are_read_in_the_order_given_and_no_path_twice() {
 }
 
 #[test]
-fn every_kind_of_file_is_taken_from_a_folder_and_others_are_counted() {
+fn folder_reads_known_formats_and_counts_others() {
     use Format::{Bmp, Gif, Jpeg, Pdf, Png, Tiff, Webp};
 
     let room = Room::new();
@@ -85,7 +85,7 @@ fn every_kind_of_file_is_taken_from_a_folder_and_others_are_counted() {
 }
 
 #[test]
-fn less_usual_extensions_are_taken_from_folders() {
+fn rare_extensions_are_read_from_folders() {
     let room = Room::new();
     room.put("in/a.jpe", image(ImageFormat::Jpeg))
         .put("in/b.JFIF", image_of(64, 49, ImageFormat::Jpeg))
@@ -95,7 +95,7 @@ fn less_usual_extensions_are_taken_from_folders() {
 }
 
 #[test]
-fn hidden_files_and_odd_names_are_taken_when_named() {
+fn hidden_files_are_read_when_named() {
     let room = Room::new();
     room.put(".hidden/.a.pdf", pdf(&["a"]))
         .put("b.dat", pdf(&["b"]))
@@ -112,7 +112,7 @@ fn hidden_files_and_odd_names_are_taken_when_named() {
 }
 
 #[test]
-fn the_content_tells_the_format_where_the_name_lies() {
+fn format_is_detected_by_content() {
     let room = Room::new();
     room.put("in/a.png", pdf(&["a PDF"]))
         .put("in/b.pdf", image(ImageFormat::Png));
@@ -125,7 +125,7 @@ fn the_content_tells_the_format_where_the_name_lies() {
 }
 
 #[test]
-fn include_and_exclude_filter_folders_and_nothing_else() {
+fn include_and_exclude_filter_only_folders() {
     let room = Room::new();
     for path in [
         "in/a.pdf",
@@ -167,7 +167,7 @@ fn include_and_exclude_filter_folders_and_nothing_else() {
 }
 
 #[test]
-fn lists_of_files_come_from_a_file_or_the_standard_input() {
+fn files_from_reads_a_file_or_stdin() {
     let room = Room::new();
     room.put("a b.pdf", pdf(&["a"]))
         .put("in/c.pdf", pdf(&["c"]))
@@ -191,7 +191,7 @@ fn lists_of_files_come_from_a_file_or_the_standard_input() {
 }
 
 #[test]
-fn a_list_that_is_not_there_or_empty_ends_the_run() {
+fn missing_or_empty_file_list_ends_the_run() {
     let room = Room::new();
     let ran = room.extract("--files-from nowhere").expect(1);
     assert!(
@@ -208,7 +208,7 @@ fn a_list_that_is_not_there_or_empty_ends_the_run() {
 }
 
 #[test]
-fn a_missing_file_among_good_ones_is_a_failed_record() {
+fn missing_file_is_a_failed_record() {
     let room = Room::new();
     room.put("a.pdf", pdf(&["a"])).put("c.pdf", pdf(&["c"]));
     let ran = room.extract("a.pdf sub/b.pdf c.pdf").expect(3);
@@ -246,7 +246,7 @@ fn a_missing_file_among_good_ones_is_a_failed_record() {
 }
 
 #[test]
-fn nothing_to_read_is_said_in_one_sentence() {
+fn no_documents_is_one_error_sentence() {
     let room = Room::new();
     room.put("in/a.txt", "text")
         .put("in/b.docx", "text")
@@ -264,7 +264,7 @@ fn nothing_to_read_is_said_in_one_sentence() {
         (
             "pdfs --exclude *.pdf",
             "error: nothing to read: found no PDF, PNG, JPEG, WebP, BMP, GIF or TIFF file in pdfs; \
-             --include and --exclude left out 1\n",
+             --include and --exclude excluded 1\n",
         ),
     ] {
         let ran = room.extract(args).expect(1);
@@ -282,7 +282,7 @@ mod links_and_rights {
     use super::*;
 
     #[test]
-    fn links_are_followed_and_loops_survived() {
+    fn links_are_followed_and_loops_end() {
         let room = Room::new();
         room.put("in/a.pdf", pdf(&["a"]))
             .put("elsewhere/b.pdf", pdf(&["b"]));
@@ -292,14 +292,14 @@ mod links_and_rights {
         let ran = room.extract("in -v").expect(0);
         assert_eq!(ran.pages()[..2], ["in/a.pdf:1", "in/link/b.pdf:1"]);
         assert!(
-            ran.stderr.contains("in/self leads back to in"),
+            ran.stderr.contains("in/self links back to in"),
             "{}",
             ran.stderr
         );
     }
 
     #[test]
-    fn a_link_to_nowhere_is_a_failed_record_if_it_is_called_like_a_document() {
+    fn dangling_link_named_like_a_document_is_a_failed_record() {
         let room = Room::new();
         room.put("in/a.pdf", pdf(&["a"]));
         symlink("nowhere", room.path("in/b.pdf")).unwrap();
@@ -311,7 +311,7 @@ mod links_and_rights {
     }
 
     #[test]
-    fn a_folder_that_may_not_be_listed_is_a_failed_record() {
+    fn unreadable_folder_is_a_failed_record() {
         let room = Room::new();
         room.put("in/a.pdf", pdf(&["a"]))
             .put("in/locked/b.pdf", pdf(&["b"]));

@@ -93,7 +93,7 @@ fn assert_complete(room: &Room) {
 
 #[cfg(unix)]
 #[test]
-fn promise_4_two_hundred_kills_at_random_moments_lose_nothing_and_do_nothing_twice() {
+fn promise_4_random_kills_lose_and_repeat_nothing() {
     let room = room();
     let (mut kills, mut said) = (0, BTreeSet::new());
     for round in 0..rounds(200) {
@@ -126,7 +126,7 @@ fn promise_4_two_hundred_kills_at_random_moments_lose_nothing_and_do_nothing_twi
 
 #[cfg(unix)]
 #[test]
-fn promise_8_signals_at_random_moments_end_in_their_code_and_the_same_command_goes_on() {
+fn promise_8_random_signals_exit_with_their_code_and_resume() {
     let room = room();
     let mut codes = BTreeSet::new();
     for round in 0..rounds(60) {
@@ -164,7 +164,7 @@ fn wait_for_page_in_hand(child: &mut Child) {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn promise_8_a_second_signal_ends_the_run_at_once_and_leaves_a_valid_file() {
+fn promise_8_second_signal_stops_at_once_with_a_valid_file() {
     let room = Room::new();
     // A page of almost as many tokens as the model holds takes half a minute.
     let args = "extract -vv -o out.jsonl --min-pixels 3900000 --max-pixels 3900000 --model";
@@ -186,7 +186,7 @@ fn promise_8_a_second_signal_ends_the_run_at_once_and_leaves_a_valid_file() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn promise_8_a_signal_lets_each_of_two_instances_finish_the_page_in_hand() {
+fn promise_8_signal_lets_two_instances_finish_their_pages() {
     let room = Room::new();
     let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
     let extract = || {
@@ -220,7 +220,7 @@ fn promise_8_a_signal_lets_each_of_two_instances_finish_the_page_in_hand() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_ends_the_run_with_a_sentence_on_a_whole_line_and_the_same_command_goes_on() {
+fn full_disk_ends_the_run_and_resume_completes() {
     let room = room();
     let command = room.text_layer(ARGS);
     let program = command.get_program().to_str().unwrap();
@@ -243,16 +243,16 @@ fn a_full_disk_ends_the_run_with_a_sentence_on_a_whole_line_and_the_same_command
         println!("skipped: no disk can be made here: {}", ran.stderr);
         return;
     }
-    let told: Vec<_> = ran
+    let lines: Vec<_> = ran
         .stderr
         .lines()
         .filter(|line| line.starts_with("error") || line.starts_with("exit"))
         .collect();
-    let [error, "exit 1", "exit 0"] = told[..] else {
+    let [error, "exit 1", "exit 0"] = lines[..] else {
         panic!("{}", ran.stderr);
     };
     for words in [
-        "can't write to disk/out.jsonl",
+        "cannot write to disk/out.jsonl",
         "make room",
         "No space left",
     ] {
@@ -270,12 +270,12 @@ fn a_full_disk_ends_the_run_with_a_sentence_on_a_whole_line_and_the_same_command
 
 #[cfg(target_os = "linux")]
 #[test]
-fn an_output_that_is_a_device_has_no_memory_and_says_when_it_is_full() {
+fn device_output_cannot_resume_and_reports_when_full() {
     let room = Room::new();
     room.put("a.pdf", pdf(&["one"]));
     let ran = room.extract("a.pdf -o /dev/full").expect(1);
     assert!(
-        ran.stderr.contains("can't write to /dev/full"),
+        ran.stderr.contains("cannot write to /dev/full"),
         "{}",
         ran.stderr
     );

@@ -46,7 +46,7 @@ fn untimed(room: &Room, file: &str) -> Vec<Record> {
 }
 
 #[test]
-fn merged_shards_are_what_one_run_writes_whatever_their_order() {
+fn merged_shards_equal_one_run_in_any_order() {
     let room = room();
     room.extract("in -o one.jsonl").expect(3);
     run_shards(&room, &[]);
@@ -70,7 +70,7 @@ fn merged_shards_are_what_one_run_writes_whatever_their_order() {
 }
 
 #[test]
-fn missing_shards_and_pages_and_runs_that_were_cut_off_are_told() {
+fn merge_reports_missing_shards_pages_and_unfinished_runs() {
     let room = room();
     run_shards(&room, &[2]);
     let ran = merge(&room, "shard-1-of-3.jsonl shard-3-of-3.jsonl").expect(3);
@@ -84,9 +84,9 @@ fn missing_shards_and_pages_and_runs_that_were_cut_off_are_told() {
     let pages = room.extract("in --include 0[0-4].pdf --pages 2 -o pages.jsonl");
     pages.expect(0);
     let ran = merge(&room, "pages.jsonl").expect(3);
-    let told: Vec<&str> = ran.stderr.lines().skip(1).collect();
+    let lines: Vec<&str> = ran.stderr.lines().skip(1).collect();
     assert_eq!(
-        told,
+        lines,
         [
             "missing   in/01.pdf: 1 of its 2 pages",
             "missing   in/02.pdf: 2 of its 3 pages",
@@ -102,7 +102,7 @@ fn missing_shards_and_pages_and_runs_that_were_cut_off_are_told() {
     let bytes = whole.lines().last().unwrap().len() - 9;
     for words in [
         format!("{file} ends in {bytes} bytes of an unfinished line"),
-        format!("missing   what the run that wrote {file} did not come to"),
+        format!("missing   the rest of the interrupted run of {file}"),
     ] {
         assert!(ran.stderr.contains(&words), "{}", ran.stderr);
     }
@@ -111,7 +111,7 @@ fn missing_shards_and_pages_and_runs_that_were_cut_off_are_told() {
 }
 
 #[test]
-fn of_several_records_of_a_page_the_newer_counts_and_one_that_was_read_before_one_that_failed() {
+fn merge_keeps_newest_and_prefers_read_over_failed() {
     let room = Room::new();
     let record = |page: u32, status: &str, content: &str| {
         format!(
@@ -166,7 +166,7 @@ fn of_several_records_of_a_page_the_newer_counts_and_one_that_was_read_before_on
 }
 
 #[test]
-fn a_file_that_one_machine_could_not_read_is_missed_until_it_is_read() {
+fn merge_reports_unreadable_file_until_it_is_read() {
     let room = room();
     fs::remove_file(room.path("in/bad.pdf")).unwrap();
     let names: Vec<String> = (0..12)
@@ -196,7 +196,7 @@ fn a_file_that_one_machine_could_not_read_is_missed_until_it_is_read() {
 }
 
 #[test]
-fn settings_that_differ_are_named_and_nothing_is_written() {
+fn merge_refuses_different_settings() {
     let room = room();
     room.extract("in/00.pdf -o a.jsonl").expect(0);
     room.extract("in/01.pdf --format html -o b.jsonl").expect(0);
@@ -211,14 +211,14 @@ fn settings_that_differ_are_named_and_nothing_is_written() {
     fs::remove_file(room.path("b.jsonl.meta.json")).unwrap();
     let ran = merge(&room, "a.jsonl b.jsonl").expect(1);
     assert!(
-        ran.stderr.contains("b.jsonl.meta.json is not there"),
+        ran.stderr.contains("b.jsonl.meta.json is missing"),
         "{}",
         ran.stderr
     );
 }
 
 #[test]
-fn a_file_is_replaced_only_when_asked_and_never_one_that_is_read_or_written() {
+fn merge_replaces_only_with_force_and_never_inputs() {
     let room = room();
     room.extract("in/00.pdf -o a.jsonl").expect(0);
     room.extract("in/01.pdf -o b.jsonl").expect(0);
@@ -230,7 +230,7 @@ fn a_file_is_replaced_only_when_asked_and_never_one_that_is_read_or_written() {
     assert_eq!(room.records(MERGED).len(), 3);
     let ran = merge(&room, "a.jsonl b.jsonl -o ./b.jsonl --force").expect(2);
     assert!(
-        ran.stderr.contains("also a file to merge"),
+        ran.stderr.contains("is also an input"),
         "{}",
         ran.stderr
     );
@@ -251,7 +251,7 @@ fn a_file_is_replaced_only_when_asked_and_never_one_that_is_read_or_written() {
 }
 
 #[test]
-fn a_broken_line_is_named_with_its_file() {
+fn merge_names_a_broken_line_and_its_file() {
     let room = room();
     room.extract("in/03.pdf -o a.jsonl").expect(0);
     let mut lines: Vec<String> = room.read("a.jsonl").lines().map(str::to_owned).collect();
@@ -265,14 +265,14 @@ fn a_broken_line_is_named_with_its_file() {
     );
     let ran = merge(&room, "nowhere.jsonl").expect(1);
     assert!(
-        ran.stderr.contains("can't read nowhere.jsonl"),
+        ran.stderr.contains("cannot read nowhere.jsonl"),
         "{}",
         ran.stderr
     );
 }
 
 #[test]
-fn documents_that_failed_to_open_and_images_have_their_place_too() {
+fn merge_sorts_failed_documents_and_images() {
     let room = Room::new();
     room.put("in/scan.png", image_of(64, 48, image::ImageFormat::Png))
         .put("in/empty.pdf", "")
@@ -281,12 +281,12 @@ fn documents_that_failed_to_open_and_images_have_their_place_too() {
     room.extract("in -o a.jsonl").expect(3);
     room.extract("in -o b.jsonl").expect(3);
     let merged = merge(&room, "a.jsonl b.jsonl").expect(0).records();
-    let told: Vec<_> = merged
+    let found: Vec<_> = merged
         .iter()
         .map(|record| (record.filename.as_str(), record.page, record.status))
         .collect();
     assert_eq!(
-        told,
+        found,
         [
             ("a.pdf", 1, Status::Ok),
             ("also empty.pdf", 0, Status::Failed),
@@ -294,6 +294,6 @@ fn documents_that_failed_to_open_and_images_have_their_place_too() {
             ("scan.png", 1, Status::Failed),
         ]
     );
-    let distinct: BTreeSet<_> = told.iter().map(|page| page.0).collect();
+    let distinct: BTreeSet<_> = found.iter().map(|page| page.0).collect();
     assert_eq!(distinct.len(), 4);
 }

@@ -16,7 +16,7 @@ fn room_with_three_pages() -> Room {
 }
 
 #[test]
-fn pages_selects_from_each_document() {
+fn pages_option_selects_from_each_document() {
     let room = room_with_three_pages();
     room.put("b.pdf", pdf(&["only"]));
     for (pages, expected) in [
@@ -35,14 +35,14 @@ fn pages_selects_from_each_document() {
     let ran = room.extract("a.pdf b.pdf --pages 2").expect(0);
     assert!(
         ran.stderr
-            .contains("2 documents, 1 without any of the pages asked for"),
+            .contains("2 documents, 1 without any of the requested pages"),
         "{}",
         ran.stderr
     );
 }
 
 #[test]
-fn every_option_can_come_from_the_environment_and_what_is_typed_wins() {
+fn environment_sets_every_option_and_flags_win() {
     let room = room_with_three_pages();
     room.put("in/b.pdf", pdf(&["b"]))
         .put("in/c.pdf", pdf(&["c"]))
@@ -86,14 +86,14 @@ fn every_option_can_come_from_the_environment_and_what_is_typed_wins() {
 }
 
 #[test]
-fn an_option_typed_twice_has_its_last_value() {
+fn repeated_option_has_its_last_value() {
     let room = room_with_three_pages();
     let ran = room.extract("a.pdf --pages 1 --pages 2").expect(0);
     assert_eq!(ran.pages(), ["a.pdf:2"]);
 }
 
 #[test]
-fn the_text_layer_is_the_content_and_an_image_has_none() {
+fn text_layer_engine_reads_pdfs_and_fails_on_images() {
     let room = Room::new();
     room.put("a.pdf", pdf(&["Dear reader,\nall is well.", ""]))
         .put("b.png", image(ImageFormat::Png));
@@ -142,13 +142,13 @@ fn the_text_layer_is_the_content_and_an_image_has_none() {
     );
     assert_eq!(
         error.message,
-        "an image has no text layer; --engine qwen reads it from its pixels"
+        "an image has no text layer; use --engine qwen to read"
     );
     assert_eq!((records[2].page, records[2].page_count), (1, Some(1)));
 }
 
 #[test]
-fn settings_of_preparation_change_no_text() {
+fn preparation_options_change_no_text() {
     let room = room_with_three_pages();
     let contents = |args: &str| {
         let records = room.extract(&format!("a.pdf {args}")).expect(0).records();
@@ -171,7 +171,7 @@ fn settings_of_preparation_change_no_text() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_a_usage_error_that_names_the_flag_and_what_is_right() {
+fn usage_errors_name_the_flag_and_a_valid_value() {
     let room = room_with_three_pages();
     room.put("empty", "\n").put("list", "a.pdf\n");
     for (args, message) in [
@@ -179,10 +179,10 @@ fn what_cannot_be_meant_is_a_usage_error_that_names_the_flag_and_what_is_right()
         ("a.pdf --nonsense", "unexpected argument '--nonsense'"),
         (
             "a.pdf --pages 3-1",
-            "'--pages <PAGES>': the range 3-1 runs backwards; write 1-3",
+            "'--pages <PAGES>': the range 3-1 is reversed; use 1-3",
         ),
         ("a.pdf --pages 0", "'--pages <PAGES>': pages count from 1"),
-        ("a.pdf --pages all", "write pages and ranges like 1-3,7"),
+        ("a.pdf --pages all", "use pages and ranges like 1-3,7"),
         (
             "a.pdf --engine magic",
             "[possible values: qwen, server, tesseract, text-layer]",
@@ -202,7 +202,7 @@ fn what_cannot_be_meant_is_a_usage_error_that_names_the_flag_and_what_is_right()
         ("a.pdf --device cpu:two", "use auto, cpu, cpu:N"),
         (
             "a.pdf --device cuda:0,1,0",
-            "'--device <DEVICE>': the device 0 is there twice",
+            "'--device <DEVICE>': device 0 is listed twice",
         ),
         ("a.pdf --device cpu:0", "cpu:N is for 1 to 1024 instances"),
         (
@@ -215,15 +215,15 @@ fn what_cannot_be_meant_is_a_usage_error_that_names_the_flag_and_what_is_right()
         ),
         (
             "a.pdf --max-new-tokens 0",
-            "--max-new-tokens 0 leaves no room for an answer; use 1 or more",
+            "--max-new-tokens 0 allows no answer; use 1 or more",
         ),
         (
             "a.pdf --temperature -0.5",
-            "--temperature -0.5 makes no sense; use 0 or more",
+            "--temperature -0.5 is out of range; use 0 or more",
         ),
         (
             "a.pdf --temperature NaN",
-            "--temperature NaN makes no sense; use 0 or more",
+            "--temperature NaN is out of range; use 0 or more",
         ),
         ("a.pdf --seed -1", "invalid value '-1' for '--seed <N>'"),
         ("a.pdf --dpi 0", "--dpi 0 is not between 1 and 2400"),
@@ -239,12 +239,12 @@ fn what_cannot_be_meant_is_a_usage_error_that_names_the_flag_and_what_is_right()
         ),
         (
             "a.pdf --min-pixels 999999999999",
-            "--min-pixels 999999999999 is more than any model can see",
+            "--min-pixels 999999999999 is too large for any model",
         ),
         ("a.pdf --workers 0", "--workers 0 is not between 1 and 1024"),
         (
             "a.pdf --prefetch 0",
-            "--prefetch 0 would prepare nothing; use 1 or more",
+            "--prefetch 0 prepares nothing; use 1 or more",
         ),
         ("a.pdf --include [", "--include: error parsing glob '['"),
         ("a.pdf --exclude {a", "--exclude: error parsing glob '{a'"),
@@ -258,28 +258,28 @@ fn what_cannot_be_meant_is_a_usage_error_that_names_the_flag_and_what_is_right()
         ),
         (
             "a.pdf --prompt-file gone",
-            "--prompt-file gone: it can't be read",
+            "cannot read --prompt-file gone",
         ),
         ("a.pdf --model=", "--model is empty"),
-        ("a.pdf -q -v", "--quiet and --verbose contradict each other"),
+        ("a.pdf -q -v", "--quiet and --verbose exclude each other"),
     ] {
         assert_usage_error(&room, args, message);
     }
 }
 
 #[test]
-fn trouble_that_cannot_be_taken_is_a_usage_error() {
+fn invalid_retries_timeouts_and_fallbacks_are_usage_errors() {
     let room = room_with_three_pages();
     for (args, message) in [
         ("a.pdf --retries -1", "--retries"),
         (
             "a.pdf --retries 1000",
-            "--retries 1000 would keep a page forever",
+            "--retries 1000 is too large",
         ),
-        ("a.pdf --page-timeout 0", "--page-timeout 0 makes no sense"),
+        ("a.pdf --page-timeout 0", "--page-timeout 0 is out of range"),
         (
             "a.pdf --page-timeout -5",
-            "--page-timeout -5 makes no sense",
+            "--page-timeout -5 is out of range",
         ),
         (
             "a.pdf --fallback abbyy",
@@ -287,11 +287,11 @@ fn trouble_that_cannot_be_taken_is_a_usage_error() {
         ),
         (
             "a.pdf --fallback text-layer",
-            "--fallback names the engine that --engine names too",
+            "--fallback and --engine name the same engine",
         ),
         (
             "a.pdf --tesseract-lang eng++deu",
-            "--tesseract-lang \"eng++deu\" is no list",
+            "--tesseract-lang \"eng++deu\" is not a list",
         ),
     ] {
         assert_usage_error(&room, args, message);
@@ -315,7 +315,7 @@ fn assert_usage_error(room: &Room, args: &str, message: &str) {
 }
 
 #[test]
-fn a_wrong_value_in_the_environment_is_answered_like_a_typed_one() {
+fn invalid_environment_value_is_a_usage_error() {
     let room = room_with_three_pages();
     for (variable, value, message) in [
         ("OMNIDOCS_DPI", "0", "--dpi 0 is not between 1 and 2400"),
@@ -336,7 +336,7 @@ fn a_wrong_value_in_the_environment_is_answered_like_a_typed_one() {
 }
 
 #[test]
-fn a_dry_run_lists_what_would_be_read_and_touches_nothing() {
+fn dry_run_lists_documents_and_changes_nothing() {
     let room = Room::new();
     room.put("in/a.pdf", pdf(&["one", "two", "three"]))
         .put("in/b.pdf", pdf(&["one", "four"]))
@@ -352,7 +352,7 @@ fn a_dry_run_lists_what_would_be_read_and_touches_nothing() {
     );
     assert!(
         ran.stdout
-            .contains("in/c.pdf: can't be read: the content is neither"),
+            .contains("in/c.pdf: cannot be read: the content is neither"),
         "{}",
         ran.stdout
     );
@@ -390,12 +390,12 @@ fn an_empty_variable_counts_as_unset() {
 }
 
 #[test]
-fn a_variable_that_is_no_option_is_warned_about_with_the_nearest_one() {
+fn unknown_variable_warns_with_the_nearest_option() {
     let room = Room::new();
     room.put("a.pdf", pdf(&["one"]));
     let misspelt =
         |args: &str| Ran::of(room.text_layer(args).env("OMNIDOCS_MAX_TOKENS", "5")).expect(0);
-    let warning = "warning: OMNIDOCS_MAX_TOKENS is no option and is ignored; did you mean OMNIDOCS_MAX_NEW_TOKENS?\n";
+    let warning = "warning: OMNIDOCS_MAX_TOKENS is not an option and is ignored; did you mean OMNIDOCS_MAX_NEW_TOKENS?\n";
     let ran = misspelt("a.pdf");
     assert!(ran.stderr.contains(warning), "{}", ran.stderr);
     assert_eq!(misspelt("a.pdf -q").stderr, "");

@@ -16,7 +16,7 @@ fn room_with_a_good_and_a_bad_file() -> Room {
 }
 
 #[test]
-fn a_run_writes_records_to_the_output_and_a_summary_to_the_standard_error() {
+fn records_go_to_the_output_and_the_summary_to_stderr() {
     let room = room_with_a_good_and_a_bad_file();
     room.put("picture.png", image(ImageFormat::Png));
     let ran = room
@@ -60,7 +60,7 @@ fn a_run_writes_records_to_the_output_and_a_summary_to_the_standard_error() {
 }
 
 #[test]
-fn an_output_that_cannot_be_written_is_said_before_anything_is_read() {
+fn unwritable_output_fails_before_reading() {
     let room = room_with_a_good_and_a_bad_file();
     room.put("folder/file", "");
     for (output, message) in [
@@ -83,7 +83,7 @@ fn an_output_that_cannot_be_written_is_said_before_anything_is_read() {
 }
 
 #[test]
-fn a_dash_is_the_standard_output() {
+fn dash_output_is_stdout() {
     let room = room_with_a_good_and_a_bad_file();
     assert_eq!(
         room.extract("good.pdf -o -").expect(0).pages(),
@@ -93,7 +93,7 @@ fn a_dash_is_the_standard_output() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_ends_the_run_quietly() {
+fn closed_stdout_ends_the_run_quietly() {
     let room = Room::new();
     let page = "a line of text that fills the pipe\n".repeat(20);
     room.put("long.pdf", pdf(&vec![page.as_str(); 200]));
@@ -119,7 +119,7 @@ fn a_reader_that_has_seen_enough_ends_the_run_quietly() {
 }
 
 #[test]
-fn quiet_leaves_records_errors_and_what_failed() {
+fn quiet_shows_only_errors_and_failures() {
     let room = room_with_a_good_and_a_bad_file();
     let ran = room.extract("good.pdf bad.pdf -q").expect(3);
     assert_eq!(ran.records().len(), 2);
@@ -161,7 +161,7 @@ fn verbose_shows_each_page() {
 }
 
 #[test]
-fn progress_off_leaves_the_summary_and_a_bar_needs_a_terminal() {
+fn progress_off_keeps_the_summary() {
     let room = room_with_a_good_and_a_bad_file();
     for progress in ["auto", "bar", "plain", "off"] {
         let ran = room
@@ -177,7 +177,7 @@ fn progress_off_leaves_the_summary_and_a_bar_needs_a_terminal() {
 }
 
 #[test]
-fn log_lines_have_their_time_where_no_person_reads_along() {
+fn log_lines_have_times_unless_on_a_terminal() {
     let room = room_with_a_good_and_a_bad_file();
     let ran = room.extract("good.pdf bad.pdf -v -o out.jsonl").expect(3);
     let lines: Vec<_> = ran.stderr.lines().collect();

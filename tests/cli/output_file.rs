@@ -28,7 +28,7 @@ fn names_in(room: &Room, folder: &str) -> Vec<String> {
 
 #[cfg(unix)]
 #[test]
-fn a_link_is_followed_and_stays_one_for_extract_restart_and_merge() {
+fn output_link_is_followed_and_stays_a_link() {
     use std::os::unix::fs::symlink;
 
     let room = Room::new();
@@ -100,7 +100,7 @@ fn changed_meanwhile(change: impl FnOnce(&Room)) -> (Room, Ran) {
 
 #[cfg(unix)]
 #[test]
-fn an_output_that_is_removed_replaced_or_cut_during_the_run_ends_it_with_a_sentence() {
+fn output_changed_by_others_ends_the_run() {
     let (room, ran) = changed_meanwhile(|room| fs::remove_file(room.path(OUT)).unwrap());
     assert!(
         ran.stderr.contains("out.jsonl was removed"),
@@ -137,7 +137,7 @@ fn an_output_that_is_removed_replaced_or_cut_during_the_run_ends_it_with_a_sente
 }
 
 #[test]
-fn a_lock_file_keeps_a_second_run_away_and_is_gone_after_the_first() {
+fn lock_file_refuses_a_second_run_and_is_removed() {
     let room = Room::new();
     room.put("in/a.pdf", pdf(&["one"]));
     let run = |args: &str| room.extract(&format!("in -o out.jsonl {args}"));
@@ -173,7 +173,7 @@ fn a_lock_file_keeps_a_second_run_away_and_is_gone_after_the_first() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_lock_file_of_a_run_that_was_killed_is_taken_away() {
+fn stale_lock_file_is_replaced() {
     let room = Room::new();
     room.put("in/a.pdf", pdf(&["one"]));
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
@@ -187,7 +187,7 @@ fn a_lock_file_of_a_run_that_was_killed_is_taken_away() {
 
 #[cfg(unix)]
 #[test]
-fn merge_leaves_no_temporary_file_behind_when_a_signal_ends_it() {
+fn interrupted_merge_leaves_no_temporary_file() {
     let room = Room::new();
     room.put("in/a.pdf", pdf(&["one"]));
     room.extract("in -o out.jsonl").expect(0);
@@ -241,7 +241,7 @@ fn merge_leaves_no_temporary_file_behind_when_a_signal_ends_it() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_folder_that_cannot_be_written_to_is_named_though_the_file_can() {
+fn unwritable_folder_of_the_output_is_named() {
     let room = Room::new();
     room.put("in/a.pdf", pdf(&["one"]))
         .put("shut/out.jsonl", "");
@@ -267,7 +267,7 @@ fn a_folder_that_cannot_be_written_to_is_named_though_the_file_can() {
         return;
     }
     for words in [
-        "can't write shut/out.jsonl.meta.json; make the folder shut writable",
+        "cannot write shut/out.jsonl.meta.json; make the folder shut writable",
         "exit 1",
     ] {
         assert!(ran.stderr.contains(words), "{}", ran.stderr);

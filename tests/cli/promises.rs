@@ -38,7 +38,7 @@ fn sorted(room: &Room) -> Vec<Record> {
 }
 
 #[test]
-fn promise_2_the_same_command_again_does_nothing_twice() {
+fn promise_2_resume_skips_done_pages() {
     let room = room();
     room.extract("in -o out.jsonl").expect(3);
     let first = room.read(OUT);
@@ -47,7 +47,7 @@ fn promise_2_the_same_command_again_does_nothing_twice() {
     let again = room.extract("in -o out.jsonl").expect(3);
     assert_eq!(room.read(OUT), first);
     for words in [
-        "going on with out.jsonl, which has 5 pages",
+        "resuming out.jsonl, which has 5 pages",
         "before    5 pages: 4 ok, 1 failed\n",
         "failed    in/bad.pdf: the content is neither a PDF",
     ] {
@@ -56,7 +56,7 @@ fn promise_2_the_same_command_again_does_nothing_twice() {
 }
 
 #[test]
-fn promise_3_a_new_file_is_read_a_renamed_one_is_not_and_an_edited_one_is() {
+fn promise_3_resume_reads_new_and_edited_not_renamed_files() {
     let room = room();
     room.extract("in -o out.jsonl").expect(3);
     fs::rename(room.path("in/b.pdf"), room.path("in/renamed.pdf")).unwrap();
@@ -73,7 +73,7 @@ fn promise_3_a_new_file_is_read_a_renamed_one_is_not_and_an_edited_one_is() {
 }
 
 #[test]
-fn promise_3_files_with_the_same_bytes_are_one_document_and_the_summary_says_so() {
+fn promise_3_copies_are_read_once() {
     let room = room();
     room.put("in/copy of a.pdf", pdf(&["one", "two"]));
     let ran = room.extract("in -o out.jsonl").expect(3);
@@ -93,7 +93,7 @@ fn promise_3_files_with_the_same_bytes_are_one_document_and_the_summary_says_so(
 
 #[cfg(unix)]
 #[test]
-fn promise_3_a_file_that_was_read_before_is_known_by_its_checksum_only_until_it_changes() {
+fn promise_3_cached_checksum_is_valid_until_the_file_changes() {
     let room = room();
     let hashes = |room: &Room| {
         let text = fs::read_to_string(room.path("out.jsonl.hashes")).unwrap_or_default();
@@ -125,7 +125,7 @@ fn promise_3_a_file_that_was_read_before_is_known_by_its_checksum_only_until_it_
 }
 
 #[test]
-fn promise_2_pages_that_were_not_asked_for_before_are_read_now() {
+fn promise_2_resume_reads_newly_selected_pages() {
     let room = room();
     room.extract("in/a.pdf --pages 1 -o out.jsonl").expect(0);
     room.extract("in/a.pdf -o out.jsonl").expect(0);
@@ -134,7 +134,7 @@ fn promise_2_pages_that_were_not_asked_for_before_are_read_now() {
 }
 
 #[test]
-fn promise_2_failed_pages_are_tried_again_only_when_asked_and_the_newer_record_counts() {
+fn promise_2_retry_failed_reads_again_and_newer_record_wins() {
     let room = room();
     room.put("list", "in/a.pdf\ngone.pdf\n");
     room.extract("--files-from list -o out.jsonl").expect(3);
@@ -153,7 +153,7 @@ fn promise_2_failed_pages_are_tried_again_only_when_asked_and_the_newer_record_c
 }
 
 #[test]
-fn promise_1_a_file_cut_at_any_byte_is_repaired_and_completed() {
+fn promise_1_output_cut_at_any_byte_is_completed() {
     let room = room();
     room.extract("in -o out.jsonl").expect(3);
     let whole = room.read(OUT).into_bytes();
@@ -180,7 +180,7 @@ fn promise_1_a_file_cut_at_any_byte_is_repaired_and_completed() {
 }
 
 #[test]
-fn promise_4_a_broken_line_in_the_middle_is_named_and_nothing_is_touched() {
+fn promise_4_broken_line_is_named_and_nothing_changes() {
     let room = room();
     room.extract("in -o out.jsonl").expect(3);
     let mut lines: Vec<_> = room.read(OUT).lines().map(str::to_owned).collect();
@@ -197,7 +197,7 @@ fn promise_4_a_broken_line_in_the_middle_is_named_and_nothing_is_touched() {
 }
 
 #[test]
-fn promise_5_other_settings_are_refused_by_name_with_both_values() {
+fn promise_5_different_settings_are_refused_by_name() {
     let room = room();
     room.extract("in -o out.jsonl").expect(3);
     let before = room.read(OUT);
@@ -213,14 +213,14 @@ fn promise_5_other_settings_are_refused_by_name_with_both_values() {
     fs::remove_file(room.path("out.jsonl.meta.json")).unwrap();
     let ran = room.extract("in -o out.jsonl").expect(1);
     assert!(
-        ran.stderr.contains("out.jsonl.meta.json is not there"),
+        ran.stderr.contains("out.jsonl.meta.json is missing"),
         "{}",
         ran.stderr
     );
 }
 
 #[test]
-fn promise_1_a_file_of_something_else_is_never_written_to() {
+fn promise_1_foreign_file_is_never_written() {
     let room = room();
     room.put(OUT, "something dear\n");
     room.extract("in -o out.jsonl").expect(1);
@@ -229,7 +229,7 @@ fn promise_1_a_file_of_something_else_is_never_written_to() {
 }
 
 #[test]
-fn promise_5_restart_keeps_every_old_file() {
+fn promise_5_restart_backs_up_every_old_output() {
     let room = room();
     room.extract("in -o out.jsonl").expect(3);
     let first = room.read(OUT);
@@ -249,7 +249,7 @@ fn promise_5_restart_keeps_every_old_file() {
 }
 
 #[test]
-fn promise_6_a_second_run_on_one_output_is_refused_and_a_dead_ones_lock_is_gone() {
+fn promise_6_second_run_is_refused_and_locks_die_with_runs() {
     let room = room();
     room.extract("in -o out.jsonl").expect(3);
     let holder = OpenOptions::new()
@@ -267,7 +267,7 @@ fn promise_6_a_second_run_on_one_output_is_refused_and_a_dead_ones_lock_is_gone(
 
 #[cfg(unix)]
 #[test]
-fn promise_8_a_signal_ends_the_run_after_the_page_in_hand_and_the_same_command_goes_on() {
+fn promise_8_signal_finishes_the_page_and_resume_completes() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let room = Room::new();
         let texts: Vec<String> = (0..60).map(|page| format!("page {page}")).collect();

@@ -57,7 +57,7 @@ fn by_page(mut records: Vec<Record>) -> Vec<Record> {
 }
 
 #[test]
-fn pages_read_together_have_the_records_that_they_have_alone() {
+fn batch_size_changes_no_record() {
     let read = |args: &str| {
         let ran = Ran::of(&mut reading("", &format!("--dtype f32 {args}"))).expect(0);
         by_page(ran.records())
@@ -70,7 +70,7 @@ fn pages_read_together_have_the_records_that_they_have_alone() {
 }
 
 #[test]
-fn two_instances_write_the_records_that_one_writes_and_the_summary_tells_what_each_did() {
+fn two_instances_write_the_records_of_one() {
     for args in ["", "--batch-size 2 --threads 3", "--fallback text-layer"] {
         let read = |device: &str| {
             let args = format!("--dtype f32 {args} --device {device}");
@@ -82,9 +82,9 @@ fn two_instances_write_the_records_that_one_writes_and_the_summary_tells_what_ea
         let pages: Vec<usize> = ["cpu 1: ", "cpu 2: "]
             .into_iter()
             .map(|device| {
-                let (_, told) = two.stderr.split_once(device).expect(&two.stderr);
-                assert!(told.contains(" a minute\n"), "{told}");
-                told.split(' ').next().unwrap().parse().unwrap()
+                let (_, rest) = two.stderr.split_once(device).expect(&two.stderr);
+                assert!(rest.contains(" a minute\n"), "{rest}");
+                rest.split(' ').next().unwrap().parse().unwrap()
             })
             .collect();
         assert_eq!(pages.iter().sum::<usize>(), two.records().len());
@@ -100,7 +100,7 @@ struct Truth {
 }
 
 #[test]
-fn the_quick_start_reads_every_example_page_without_an_error() {
+fn quick_start_reads_every_example_page() {
     let truth = include_str!("../golden/pages.json");
     let truth: Vec<Truth> = serde_json::from_str(truth).unwrap();
     let mut command = Room::new().omnidocs("extract pages --model reader");
@@ -120,7 +120,7 @@ fn the_quick_start_reads_every_example_page_without_an_error() {
 }
 
 #[test]
-fn where_nothing_is_left_to_read_no_model_is_loaded() {
+fn no_model_is_loaded_when_all_pages_are_done() {
     let room = Room::new();
     let mut command = room.omnidocs("extract pages/label.png --model reader -o");
     command.current_dir(example("")).arg(room.path("out.jsonl"));
@@ -146,7 +146,7 @@ fn where_nothing_is_left_to_read_no_model_is_loaded() {
 }
 
 #[test]
-fn two_runs_differ_in_nothing_but_times() {
+fn two_runs_differ_only_in_times() {
     let run = || {
         without_times(
             Ran::of(&mut reading("receipts.pdf", ""))
@@ -158,7 +158,7 @@ fn two_runs_differ_in_nothing_but_times() {
 }
 
 #[test]
-fn format_chooses_what_the_model_is_asked_for() {
+fn format_chooses_the_prompt() {
     let tokens = |format| {
         let record = read("label.png", &format!("--format {format}"));
         (record.output_format, record.prompt_tokens.unwrap())
@@ -171,7 +171,7 @@ fn format_chooses_what_the_model_is_asked_for() {
 }
 
 #[test]
-fn a_prompt_of_ones_own_replaces_that_of_the_format_from_the_command_line_or_a_file() {
+fn prompt_options_replace_the_prompt() {
     let room = Room::new();
     room.put("ask.txt", "Transcribe this page.\n");
     let typed = Ran::of(reading("label.png", "--prompt").arg("Transcribe this page.")).expect(0);
@@ -184,7 +184,7 @@ fn a_prompt_of_ones_own_replaces_that_of_the_format_from_the_command_line_or_a_f
 }
 
 #[test]
-fn an_answer_that_uses_up_its_tokens_says_so() {
+fn truncated_answer_has_a_warning() {
     let record = read("note.pdf", "--max-new-tokens 3");
     assert_eq!(record.status, Status::Ok);
     assert_eq!(record.finish_reason, Some(FinishReason::Length));
@@ -201,7 +201,7 @@ fn an_answer_that_uses_up_its_tokens_says_so() {
 }
 
 #[test]
-fn a_page_that_takes_too_long_is_given_up_and_may_be_read_by_a_fallback() {
+fn page_timeout_fails_the_page_or_uses_the_fallback() {
     let slow = "--min-pixels 1000000 --max-pixels 1000000 --page-timeout 0.2";
     let ran = Ran::of(&mut reading("note.pdf", slow)).expect(3);
     let record = ran.records().remove(0);
@@ -227,7 +227,7 @@ fn a_page_that_takes_too_long_is_given_up_and_may_be_read_by_a_fallback() {
 }
 
 #[test]
-fn a_blank_page_is_not_shown_to_the_model() {
+fn blank_page_is_not_passed_to_the_model() {
     let room = Room::new();
     room.put("blank.png", image_of(256, 64, ImageFormat::Png));
     let mut command = room.omnidocs("extract blank.png --model");
@@ -247,7 +247,7 @@ fn a_blank_page_is_not_shown_to_the_model() {
 }
 
 #[test]
-fn sampling_depends_on_the_seed_and_on_nothing_else() {
+fn sampling_depends_only_on_the_seed() {
     let text = |args| read("note.pdf", args).content.unwrap();
     let sampled = text("--temperature 1.5 --seed 1 --max-new-tokens 40");
     assert_eq!(
@@ -262,7 +262,7 @@ fn sampling_depends_on_the_seed_and_on_nothing_else() {
 }
 
 #[test]
-fn guesses_from_the_text_layer_change_nothing_but_the_number_of_passes() {
+fn text_layer_drafts_change_only_forward_passes() {
     let plain = read("note.pdf", "--draft off");
     assert_eq!(plain.draft_accepted, Some(0));
     let tokens = plain.completion_tokens.unwrap();
@@ -282,7 +282,7 @@ fn guesses_from_the_text_layer_change_nothing_but_the_number_of_passes() {
 }
 
 #[test]
-fn every_number_type_reads() {
+fn every_dtype_reads() {
     for dtype in ["auto", "f32", "bf16", "f16", "q8_0", "q4_k"] {
         let record = read("label.png", &format!("--device cpu --dtype {dtype}"));
         assert_eq!(record.content.as_deref(), Some("This way up"), "{dtype}");
@@ -291,7 +291,7 @@ fn every_number_type_reads() {
 
 #[test]
 #[cfg(not(feature = "cuda"))]
-fn a_cpu_build_says_so_when_it_is_asked_for_cuda() {
+fn cpu_build_refuses_cuda() {
     for device in ["cuda", "cuda:1"] {
         let ran = Ran::of(&mut reading("label.png", &format!("--device {device}"))).expect(1);
         assert!(
@@ -304,7 +304,7 @@ fn a_cpu_build_says_so_when_it_is_asked_for_cuda() {
 }
 
 #[test]
-fn pixel_limits_and_dpi_set_the_size_that_the_model_sees() {
+fn pixel_limits_and_dpi_set_the_page_size() {
     // The page is 3.2 × 1.76 inches.
     for (args, width, height) in [
         ("", 640, 352),
@@ -325,13 +325,13 @@ fn pixel_limits_and_dpi_set_the_size_that_the_model_sees() {
 }
 
 #[test]
-fn a_limit_that_no_page_can_meet_is_a_usage_error() {
+fn impossible_pixel_limit_is_a_usage_error() {
     let ran = Ran::of(&mut reading("note.pdf", "--max-pixels 100")).expect(2);
     assert!(ran.stderr.contains("--max-pixels 100"), "{}", ran.stderr);
 }
 
 #[test]
-fn a_folder_that_is_no_model_is_refused_before_anything_is_read() {
+fn invalid_model_folder_is_refused_before_reading() {
     let room = Room::new();
     room.put("empty/readme.txt", "nothing");
     let mut command = room.omnidocs("extract --model ./empty");
@@ -357,7 +357,7 @@ fn by_name(room: &Room, endpoint: &str) -> Command {
 }
 
 #[test]
-fn a_model_by_name_is_fetched_and_then_read_with_and_kept() {
+fn hub_model_is_downloaded_and_cached() {
     let hub = HubServer::new("org/reader", &example("reader"));
     let room = Room::new();
     let first = Ran::of(&mut by_name(&room, &hub.url())).expect(0);
@@ -379,7 +379,7 @@ fn a_model_by_name_is_fetched_and_then_read_with_and_kept() {
 }
 
 #[test]
-fn without_a_network_the_message_says_how_to_go_on() {
+fn no_network_says_what_to_do() {
     let ran = Ran::of(&mut by_name(&Room::new(), "http://127.0.0.1:9")).expect(1);
     assert_eq!(ran.stdout, "");
     for words in ["127.0.0.1", "--model DIR"] {

@@ -12,7 +12,7 @@ use crate::{
 const OUT: &str = "out.jsonl";
 
 #[test]
-fn the_exit_code_speaks_of_pages_that_failed_in_an_earlier_run() {
+fn exit_code_3_for_pages_that_failed_in_an_earlier_run() {
     let room = Room::new();
     room.put("in/a.pdf", pdf(&["one", "two"]))
         .put("in/bad.pdf", "no PDF")
@@ -50,7 +50,7 @@ fn the_exit_code_speaks_of_pages_that_failed_in_an_earlier_run() {
 }
 
 #[test]
-fn failures_of_earlier_runs_are_listed_up_to_twenty() {
+fn summary_lists_up_to_twenty_earlier_failures() {
     let room = Room::new();
     for document in 0..25 {
         room.put(&format!("in/{document}.pdf"), format!("no PDF {document}"));
@@ -92,7 +92,7 @@ fn newest(room: &Room) -> Vec<Record> {
 }
 
 #[test]
-fn retry_reads_the_pages_again_that_it_names_also_with_more_tokens() {
+fn retry_reads_selected_pages_again_with_more_tokens() {
     let room = Room::new();
     let ends = &["stop", "length", "failed", "length"];
     ask(&room, ends, "--max-new-tokens 100").0.expect(3);
@@ -138,7 +138,7 @@ fn retry_reads_the_pages_again_that_it_names_also_with_more_tokens() {
 }
 
 #[test]
-fn retry_names_what_it_can_be_asked_for() {
+fn invalid_retry_names_its_values() {
     let room = Room::new();
     room.put("a.pdf", pdf(&["one"]));
     let ran = room.extract("a.pdf -o out.jsonl --retry slow").expect(2);
@@ -150,7 +150,7 @@ fn retry_names_what_it_can_be_asked_for() {
 }
 
 #[test]
-fn blank_lines_are_passed_over_and_outputs_of_schema_2_go_on() {
+fn resume_skips_blank_lines_and_reads_schema_2() {
     let room = Room::new();
     room.put("in/a.pdf", pdf(&["one", "two"]));
     room.extract("in -o out.jsonl").expect(0);
@@ -184,7 +184,7 @@ fn blank_lines_are_passed_over_and_outputs_of_schema_2_go_on() {
 }
 
 #[test]
-fn what_a_newer_version_wrote_is_not_called_damaged() {
+fn newer_schema_asks_for_an_update() {
     let room = Room::new();
     room.put("in/a.pdf", pdf(&["one"]));
     room.extract("in -o out.jsonl").expect(0);

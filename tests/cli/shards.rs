@@ -28,7 +28,7 @@ fn pages(room: &Room, file: &str) -> BTreeSet<(String, u32)> {
 }
 
 #[test]
-fn the_shards_of_a_folder_are_disjoint_and_make_up_the_whole() {
+fn shards_are_disjoint_and_complete() {
     let room = room();
     room.extract("--files-from list -o all.jsonl").expect(3);
     let whole = pages(&room, "all.jsonl");
@@ -48,9 +48,9 @@ fn the_shards_of_a_folder_are_disjoint_and_make_up_the_whole() {
             "{}",
             ran.stderr
         );
-        let told = ran.stderr.split("read      15 documents, ").nth(1);
-        let told = told.and_then(|told| told.split(" of them in other shards").next());
-        elsewhere += told.and_then(|told| told.parse::<usize>().ok()).unwrap();
+        let rest = ran.stderr.split("read      15 documents, ").nth(1);
+        let rest = rest.and_then(|rest| rest.split(" of them in other shards").next());
+        elsewhere += rest.and_then(|rest| rest.parse::<usize>().ok()).unwrap();
         let mut own = pages(&room, &format!("{shard}-of-3.jsonl"));
         assert_eq!(own.iter().filter(|page| is_unread(page)).count(), 2);
         own.retain(|page| !is_unread(page));
@@ -64,7 +64,7 @@ fn the_shards_of_a_folder_are_disjoint_and_make_up_the_whole() {
 }
 
 #[test]
-fn a_document_stays_in_its_shard_when_it_is_renamed_and_when_others_come() {
+fn renaming_or_adding_files_moves_no_document() {
     let room = room();
     let first = |room: &Room, output: &str| {
         room.extract(&format!("in -o {output} --shard 1/2"))
@@ -88,7 +88,7 @@ fn a_document_stays_in_its_shard_when_it_is_renamed_and_when_others_come() {
 }
 
 #[test]
-fn a_dry_run_counts_what_is_left_to_others_and_files_known_to_be_elsewhere_are_not_read_again() {
+fn dry_run_counts_documents_in_other_shards() {
     let room = room();
     fs::remove_file(room.path("in/copy.pdf")).unwrap();
     let dry = room.extract("in --dry-run --shard 1/2").expect(0);
@@ -106,17 +106,17 @@ fn a_dry_run_counts_what_is_left_to_others_and_files_known_to_be_elsewhere_are_n
     assert_eq!(known.lines().count(), 12, "those of other shards too");
     // An empty file has a failed record in each shard.
     let again = room.extract("in -o out.jsonl --shard 1/2").expect(3);
-    let told = |ran: &Ran| {
+    let report = |ran: &Ran| {
         ran.stderr
             .split("read ")
             .nth(1)
             .map(|rest| rest.lines().next().map(str::to_owned))
     };
-    assert_eq!(told(&again), told(&first));
+    assert_eq!(report(&again), report(&first));
 }
 
 #[test]
-fn the_schedulers_variables_say_which_shard_this_is_unless_it_is_typed() {
+fn shard_is_detected_in_job_arrays() {
     let room = room();
     let run = |args: &str, variables: &str| {
         let mut command = room.text_layer(&format!("in --pages 1 -o {{shard}}.jsonl {args}"));
@@ -162,19 +162,19 @@ fn the_schedulers_variables_say_which_shard_this_is_unless_it_is_typed() {
         (
             "",
             "JOB_COMPLETION_INDEX=3",
-            "JOB_COMPLETION_INDEX=3 says which part this is, but not of how many",
+            "JOB_COMPLETION_INDEX=3 sets the shard, but not the number of shards",
         ),
         (
             "",
             "",
-            "--output {shard}.jsonl names a part, but nothing says which",
+            "--output {shard}.jsonl contains {shard}, but no shard is set",
         ),
-        ("--shard 5/4", "", "there is no part 5 of 4"),
-        ("--shard 0/4", "", "parts count from 1"),
+        ("--shard 5/4", "", "there is no shard 5 of 4"),
+        ("--shard 0/4", "", "shards count from 1"),
         (
             "--shard two",
             "",
-            "write the part and the number of parts, like 2/4",
+            "use the shard and the number of shards, like 2/4",
         ),
     ] {
         let ran = run(args, variables).expect(2);
@@ -187,7 +187,7 @@ fn the_schedulers_variables_say_which_shard_this_is_unless_it_is_typed() {
 }
 
 #[test]
-fn another_shard_does_not_go_on_with_a_shards_output() {
+fn output_of_another_shard_is_refused() {
     let room = room();
     room.extract("in/00.pdf in/01.pdf -o out.jsonl --shard 1/2");
     for (args, now) in [("--shard 2/2", r#""2/2" now"#), ("", "null now")] {

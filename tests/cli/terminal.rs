@@ -78,12 +78,12 @@ fn assert_whole(shown: &Shown, width: u16) {
 }
 
 #[test]
-fn a_run_its_resume_and_a_restart_are_whole_lines_at_every_width() {
+fn terminal_shows_whole_lines_at_every_width() {
     for width in WIDTHS {
         let (room, server) = (room(), slow_server());
         for (args, code, words) in [
             ("", 3, "3 documents → r.jsonl"),
-            ("-v", 3, "going on with r.jsonl, which has 7 pages"),
+            ("-v", 3, "resuming r.jsonl, which has 7 pages"),
             (
                 "--restart -v --shard 1/1",
                 3,
@@ -117,7 +117,7 @@ fn a_run_its_resume_and_a_restart_are_whole_lines_at_every_width() {
 }
 
 #[test]
-fn waiting_for_a_server_and_an_error_are_whole_lines() {
+fn terminal_shows_warnings_and_errors_as_whole_lines() {
     let room = room();
     let mut server = slow_server();
     server.stop();
@@ -135,7 +135,7 @@ fn waiting_for_a_server_and_an_error_are_whole_lines() {
 }
 
 #[test]
-fn an_interrupted_run_leaves_no_bar_behind() {
+fn interrupted_run_removes_the_bar() {
     let (room, server) = (room(), slow_server());
     let shown = pty::run_while(&extract(&room, &server, ""), 80, |process| {
         server.wait_for_requests(2);
@@ -149,7 +149,7 @@ fn an_interrupted_run_leaves_no_bar_behind() {
     assert_whole(&shown, 80);
     assert_eq!(
         shown.lines.last().unwrap(),
-        "interrupted; the same command goes on from here"
+        "interrupted; run the same command again to resume"
     );
     let heard = "interrupted: finishing the pages in hand (1); press Ctrl-C again to stop now";
     assert!(
@@ -160,7 +160,7 @@ fn an_interrupted_run_leaves_no_bar_behind() {
 }
 
 #[test]
-fn no_color_leaves_the_bar_and_a_dumb_terminal_has_none() {
+fn no_color_keeps_the_bar_and_dumb_terminals_have_none() {
     let (room, server) = (room(), slow_server());
     let shown = pty::run(&extract(&room, &server, ""), 80);
     assert!(has(&shown.raw, "\x1b[1;31m"), "failures are red");

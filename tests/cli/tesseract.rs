@@ -56,7 +56,7 @@ fn error(record: &Record) -> (ErrorKind, &str) {
 
 #[cfg(unix)]
 #[test]
-fn tesseract_is_given_the_pixels_and_the_languages_and_its_text_is_the_content() {
+fn tesseract_gets_pixels_and_languages() {
     let room = room_with(r#"echo "$@"; head -c 15 | tr '\n' ' '; cat > /dev/null; printf '\f'"#);
     let args = "a.png --engine tesseract --tesseract-lang deu+eng -o out.jsonl";
     Ran::of(&mut extract(&room, args)).expect(0);
@@ -81,7 +81,7 @@ fn tesseract_is_given_the_pixels_and_the_languages_and_its_text_is_the_content()
 }
 
 #[test]
-fn a_tesseract_that_is_not_there_is_said_before_anything_is_read() {
+fn missing_tesseract_fails_before_reading() {
     let room = Room::new();
     room.put("a.png", bar());
     for flag in [
@@ -92,7 +92,7 @@ fn a_tesseract_that_is_not_there_is_said_before_anything_is_read() {
         let mut command = room.omnidocs(&format!("extract a.png {flag}"));
         let ran = Ran::of(command.env("PATH", room.path("nothing"))).expect(1);
         for words in [
-            "tesseract: there is no program",
+            "tesseract: the program `tesseract` is not installed",
             "apt install tesseract-ocr",
         ] {
             assert!(ran.stderr.contains(words), "{}", ran.stderr);
@@ -103,7 +103,7 @@ fn a_tesseract_that_is_not_there_is_said_before_anything_is_read() {
 
 #[cfg(unix)]
 #[test]
-fn a_language_that_is_not_there_is_named_with_those_that_are() {
+fn missing_tesseract_language_lists_installed_ones() {
     let room = room_with("cat > /dev/null");
     for flag in ["--engine tesseract", "--model nowhere --draft tesseract"] {
         let args = format!("a.png {flag} --tesseract-lang eng+fra");
@@ -116,7 +116,7 @@ fn a_language_that_is_not_there_is_named_with_those_that_are() {
 
 #[cfg(unix)]
 #[test]
-fn a_tesseract_that_fails_dies_or_hangs_costs_one_page() {
+fn failing_tesseract_costs_one_page() {
     let cases = [
         (
             "echo 'Error in pixRead' >&2; exit 1",
@@ -143,7 +143,7 @@ fn a_tesseract_that_fails_dies_or_hangs_costs_one_page() {
 
 #[cfg(unix)]
 #[test]
-fn a_fallback_reads_what_failed_also_the_morning_after() {
+fn fallback_can_be_added_later_with_retry_failed() {
     let room = room_with("cat > /dev/null; echo read by tesseract");
     room.put("b.pdf", pdf(&["a text layer"]));
     let args = "a.png b.pdf --engine text-layer -o out.jsonl";
@@ -176,7 +176,7 @@ fn tesseract_inherits_no_secrets() {
 }
 
 #[test]
-fn the_installed_tesseract_reads_print() {
+fn installed_tesseract_reads_print() {
     if Command::new("tesseract").arg("--version").output().is_err() {
         println!("skipped: tesseract is not installed");
         return;

@@ -56,7 +56,7 @@ const BROKEN: [Broken; 3] = [Broken::Closed, Broken::Full, Broken::Unread];
 const VERBOSITIES: [&str; 4] = ["-q", "", "-v", "-vv"];
 
 #[test]
-fn every_page_is_read_whether_or_not_anybody_reads_the_log() {
+fn closed_or_full_stderr_loses_no_page() {
     let room = Room::new();
     room.put("in/a.pdf", pdf(&["page"; PAGES]))
         // The log has a line for each of these.
@@ -82,7 +82,7 @@ fn every_page_is_read_whether_or_not_anybody_reads_the_log() {
 }
 
 #[test]
-fn the_model_reads_on_when_nobody_reads_the_log() {
+fn closed_stderr_does_not_stop_the_model() {
     let room = Room::new();
     room.put("in/a.pdf", pdf(&["one", "two"]));
     let model = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/reader");

@@ -79,7 +79,7 @@ fn content(outcome: &PageOutcome) -> Result<&str, ErrorKind> {
 }
 
 #[test]
-fn what_may_pass_is_tried_again_and_what_cannot_is_not() {
+fn transient_errors_are_retried_and_others_are_not() {
     for (kind, attempts) in [
         (ErrorKind::Server, 3),
         (ErrorKind::Crashed, 3),
@@ -100,7 +100,7 @@ fn what_may_pass_is_tried_again_and_what_cannot_is_not() {
 }
 
 #[test]
-fn a_panic_in_an_engine_costs_one_page() {
+fn engine_panic_fails_one_page() {
     let mut first = true;
     let reader = Scripted::new(move |_, _| {
         assert!(!std::mem::take(&mut first), "index out of bounds");
@@ -118,7 +118,7 @@ fn a_panic_in_an_engine_costs_one_page() {
 }
 
 #[test]
-fn out_of_memory_means_fewer_pages_together_then_fewer_pixels_twice_then_a_failed_page() {
+fn out_of_memory_reduces_the_batch_then_the_pixels() {
     // Memory for two pages at a time, and for page 3 only at half its size.
     let mut reader = Scripted::new(|pages, _| {
         let pixels = |page: &PreparedPage| page.pixels.as_ref().unwrap().len() / 3;
@@ -176,7 +176,7 @@ fn out_of_memory_means_fewer_pages_together_then_fewer_pixels_twice_then_a_faile
 }
 
 #[test]
-fn a_page_that_does_not_fit_beside_others_is_read_after_them() {
+fn out_of_memory_page_is_read_after_the_others() {
     let mut reader = Scripted::new(|_, _| Ok(stop("read")));
     reader.slots = 4;
     reader.refuses = Some((3, 2));
@@ -202,7 +202,7 @@ fn a_page_that_does_not_fit_beside_others_is_read_after_them() {
 }
 
 #[test]
-fn a_page_that_no_size_helps_fails_after_two_reductions() {
+fn out_of_memory_shrinks_the_page_twice_then_fails() {
     let (outcome, calls) = read_one(
         Scripted::new(|_, _| Err(error(ErrorKind::OutOfMemory))),
         POLICY,
@@ -219,7 +219,7 @@ fn a_page_that_no_size_helps_fails_after_two_reductions() {
 }
 
 #[test]
-fn a_reader_that_breaks_ends_the_run_after_the_page_that_it_broke_on() {
+fn broken_engine_ends_the_run_after_its_page() {
     for (slots, wanted) in [
         (1, vec![(1, Ok("read")), (2, Err(ErrorKind::Engine))]),
         // Which page of these it was can't be known; one of them has to be behind the next run.
@@ -241,16 +241,16 @@ fn a_reader_that_breaks_ends_the_run_after_the_page_that_it_broke_on() {
                 Ok(())
             });
         assert_eq!(ended.unwrap_err().to_string(), "the device is lost");
-        let told: Vec<_> = outcomes
+        let found: Vec<_> = outcomes
             .iter()
             .map(|outcome| (outcome.id.0, content(outcome)))
             .collect();
-        assert_eq!(told, wanted);
+        assert_eq!(found, wanted);
     }
 }
 
 #[test]
-fn a_looped_or_cut_answer_gets_one_resample_and_the_better_answer_is_kept() {
+fn looped_or_cut_answer_is_resampled_once() {
     use FinishReason::{Length, Repetition, Stop};
     for (first, second, kept) in [
         (Repetition, Stop, "second"),
@@ -281,7 +281,7 @@ fn a_looped_or_cut_answer_gets_one_resample_and_the_better_answer_is_kept() {
 }
 
 #[test]
-fn all_tries_at_a_page_share_its_deadline() {
+fn all_attempts_at_a_page_share_its_deadline() {
     let deadlines = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&deadlines);
     let reader = Scripted::new(move |_, attempt| {
@@ -312,7 +312,7 @@ fn with_text(page: PreparedPage, text: &str) -> PreparedPage {
 }
 
 #[test]
-fn a_fallback_reads_what_the_first_engine_failed_on_and_the_outcome_says_so() {
+fn fallback_reads_failed_pages_and_names_itself() {
     let first = Scripted::new(|pages, _| match pages[0].id.0 {
         2..=4 => Err(error(ErrorKind::Engine)),
         _ => Ok(stop("first")),
@@ -332,12 +332,12 @@ fn a_fallback_reads_what_the_first_engine_failed_on_and_the_outcome_says_so() {
         page(4),
     ];
     let outcomes = run(&mut engine, pages);
-    let told: Vec<_> = outcomes
+    let found: Vec<_> = outcomes
         .iter()
         .map(|outcome| (content(outcome), outcome.by.engine, outcome.attempts))
         .collect();
     assert_eq!(
-        told,
+        found,
         [
             (Ok("first"), "scripted", 1),
             (Ok("from the text layer"), "text-layer", 2),
@@ -355,7 +355,7 @@ fn a_fallback_reads_what_the_first_engine_failed_on_and_the_outcome_says_so() {
     );
     let message = &outcomes[3].result.as_ref().unwrap_err().message;
     assert!(
-        message.starts_with("Engine; text-layer did not help: an image has no text layer"),
+        message.starts_with("Engine; fallback text-layer failed too: an image has no text layer"),
         "{message}"
     );
 }

@@ -43,7 +43,7 @@ fn facts(answer: &Generated) -> (&[u32], Ending, usize, usize) {
 }
 
 #[test]
-fn an_answer_is_the_same_whenever_its_tokens_are_read() {
+fn pipelined_decoding_changes_no_answer() {
     let mut waiting = reader(DType::F32);
     let mut pipelined = waiting.share();
     pipelined.pipelined = true;
@@ -73,7 +73,7 @@ fn an_answer_is_the_same_whenever_its_tokens_are_read() {
 }
 
 #[test]
-fn so_it_is_when_pages_are_read_together() {
+fn pipelined_batches_change_no_answer() {
     let mut model = reader(DType::F32);
     model.pipelined = true;
     let cases = reader_cases();

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::{GREEDY, example, read_json, reader, reader_cases};
 
 #[test]
-fn whatever_is_guessed_from_the_answer_is_the_same() {
+fn drafts_change_no_answer() {
     let mut reader = reader(DType::F32);
     let cases = reader_cases();
     let others: String = cases.iter().map(|case| case.text.as_str()).collect();
@@ -49,7 +49,7 @@ struct Truth {
 }
 
 #[test]
-fn a_text_layer_saves_two_of_three_passes_on_born_digital_pages() {
+fn text_layer_drafts_save_two_of_three_passes() {
     let truth: Vec<Truth> = read_json("pages.json");
     let truth: HashMap<_, _> = truth
         .into_iter()

@@ -46,7 +46,7 @@ fn untouched_copies_load() {
 }
 
 #[test]
-fn a_tensor_of_another_shape_is_named_with_the_shape_found_and_the_shape_wanted() {
+fn wrong_tensor_shape_is_named() {
     let folder = copy("tiny-tied");
     set(&folder, "config.json", "/text_config/intermediate_size", 96);
     assert_says(
@@ -56,7 +56,7 @@ fn a_tensor_of_another_shape_is_named_with_the_shape_found_and_the_shape_wanted(
 }
 
 #[test]
-fn a_missing_tensor_is_named() {
+fn missing_tensor_is_named() {
     let folder = copy("tiny-tied");
     set(&folder, "config.json", "/text_config/num_hidden_layers", 4);
     assert_says(
@@ -66,7 +66,7 @@ fn a_missing_tensor_is_named() {
 }
 
 #[test]
-fn a_model_that_is_not_tied_needs_its_lm_head() {
+fn untied_model_needs_its_lm_head() {
     let folder = copy("tiny-tied");
     set(
         &folder,
@@ -81,7 +81,7 @@ fn a_model_that_is_not_tied_needs_its_lm_head() {
 }
 
 #[test]
-fn a_tokenizer_of_another_model_is_refused() {
+fn tokenizer_of_another_model_is_refused() {
     let folder = copy("tiny-tied");
     set(&folder, "config.json", "/image_token_id", 388);
     assert_says(
@@ -102,7 +102,7 @@ fn a_tokenizer_of_another_model_is_refused() {
 }
 
 #[test]
-fn a_missing_shard_is_named() {
+fn missing_weights_file_is_named() {
     let folder = copy("tiny-untied");
     fs::remove_file(folder.path().join("model-00002-of-00003.safetensors")).unwrap();
     assert_says(
@@ -115,16 +115,16 @@ fn a_missing_shard_is_named() {
 }
 
 #[test]
-fn a_cut_off_download_is_recognised() {
+fn truncated_weights_are_detected() {
     let folder = copy("tiny-tied");
     let path = folder.path().join("model.safetensors");
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-    assert_says(&error(&folder), &["damaged", "fetch them again"]);
+    assert_says(&error(&folder), &["damaged", "download them again"]);
 }
 
 #[test]
-fn each_file_that_is_needed_is_missed_by_name() {
+fn missing_model_files_are_named() {
     for file in ["config.json", "tokenizer.json", "model.safetensors"] {
         let folder = copy("tiny-tied");
         fs::remove_file(folder.path().join(file)).unwrap();
@@ -133,7 +133,7 @@ fn each_file_that_is_needed_is_missed_by_name() {
 }
 
 #[test]
-fn a_broken_json_file_is_named_with_the_place() {
+fn broken_json_is_named_with_its_line() {
     let folder = copy("tiny-tied");
     fs::write(
         folder.path().join("generation_config.json"),
@@ -147,7 +147,7 @@ fn a_broken_json_file_is_named_with_the_place() {
 }
 
 #[test]
-fn a_chat_template_that_loses_the_image_is_refused() {
+fn chat_template_without_image_is_refused() {
     let folder = copy("tiny-tied");
     fs::write(
         folder.path().join("chat_template.jinja"),
@@ -160,7 +160,7 @@ fn a_chat_template_that_loses_the_image_is_refused() {
 }
 
 #[test]
-fn chat_templates_may_use_what_published_ones_use() {
+fn chat_templates_support_published_syntax() {
     let folder = copy("tiny-tied");
     let template = "\
         {%- set count = namespace(value=0) %}\n\

@@ -29,7 +29,7 @@ fn logits(model: &dyn VisionLanguageModel, page: &RgbImage) -> Vec<f32> {
 }
 
 #[test]
-fn fp8_gives_the_logits_of_its_dequantized_weights() {
+fn fp8_logits_match_dequantized_weights() {
     let page = RgbImage::from_fn(96, 64, |x, y| Rgb([(x * 2) as u8, (y * 3) as u8, 90]));
     let reader_page = reader_cases().swap_remove(0).image;
     let folders = TINY_MODELS.map(|name| (golden(name), &page));
@@ -68,7 +68,7 @@ fn error_after(change: impl FnOnce(&mut HashMap<String, Tensor>)) -> String {
 }
 
 #[test]
-fn numbers_that_mean_nothing_without_a_scale_are_refused_by_the_name_of_their_tensor() {
+fn fp8_tensor_without_scales_is_refused_by_name() {
     const NAME: &str = "model.language_model.layers.1.mlp.down_proj.weight";
     let scales = format!("{NAME}_scale_inv");
     let missing = error_after(|tensors| {

@@ -86,7 +86,7 @@ fn assert_not_finite(error: &anyhow::Error) {
 }
 
 #[test]
-fn logits_that_are_not_finite_fail_the_page_and_say_what_to_do() {
+fn non_finite_logits_fail_the_page() {
     for value in [f32::NAN, f32::INFINITY] {
         let folder = spoiled("tiny-tied", |tensors| {
             fill(tensors, "model.language_model.norm.weight", value);
@@ -117,7 +117,7 @@ fn first_tokens(folder: &Path, case: &ReaderCase) -> [u32; 2] {
 }
 
 #[test]
-fn an_answer_that_stops_being_finite_leaves_those_beside_it_alone() {
+fn non_finite_answer_leaves_the_batch_unchanged() {
     let case = page();
     let other = reader_cases().into_iter().last().unwrap();
     let whole = spoiled("tiny-untied", |_| ());

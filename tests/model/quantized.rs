@@ -22,7 +22,7 @@ fn cosine(a: &Tensor, b: &Tensor) -> f32 {
 }
 
 #[test]
-fn the_first_logits_are_close_to_those_in_f32() {
+fn quantized_logits_are_close_to_f32() {
     let dense = reader(DType::F32);
     for (precision, least) in [(Precision::Q8_0, 0.999), (Precision::Q4_K, 0.99)] {
         let model = reader(precision);
@@ -41,7 +41,7 @@ fn the_first_logits_are_close_to_those_in_f32() {
 }
 
 #[test]
-fn eight_bits_read_what_f32_reads() {
+fn q8_0_reads_what_f32_reads() {
     let mut model = reader(Precision::Q8_0);
     let (mut wrong, mut all) = (0, 0);
     for case in reader_cases() {
@@ -74,7 +74,7 @@ fn distance(a: &[char], b: &[char]) -> usize {
 }
 
 #[test]
-fn quantized_weights_are_kept_and_a_file_that_does_not_fit_is_made_anew() {
+fn quantized_weights_are_cached_and_rebuilt_if_invalid() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("omnidocs/reader.safetensors");
     let case = &reader_cases()[0];
@@ -117,7 +117,7 @@ fn quantized_weights_are_kept_and_a_file_that_does_not_fit_is_made_anew() {
 }
 
 #[test]
-fn weights_that_no_start_has_used_for_months_make_room_for_new_ones() {
+fn unused_quantized_weights_expire() {
     let folder = tempfile::tempdir().unwrap();
     let days_ago = |name: &str, days: u64| {
         let file = File::create(folder.path().join(name)).unwrap();

@@ -37,7 +37,7 @@ fn other_families_are_refused_by_name() {
     for (config, words) in [
         (
             json!({"model_type": "qwen2_5_vl", "vision_config": {}}),
-            "org/it is a Qwen2.5-VL model (model_type qwen2_5_vl), which omnidocs can't run; serve it with vLLM \
+            "org/it is a Qwen2.5-VL model (model_type qwen2_5_vl), which omnidocs cannot run; serve it with vLLM \
              and use --engine server",
         ),
         (
@@ -69,7 +69,7 @@ fn other_families_are_refused_by_name() {
 }
 
 #[test]
-fn a_family_is_known_without_its_model_type() {
+fn family_is_detected_without_model_type() {
     let spec = ModelSpec {
         family: Family::Qwen3Vl,
         quantization: Quantization::None,
@@ -170,7 +170,7 @@ fn fp8_with_block_scales_is_read() {
 const PAGE: &str = "<|im_start|>user\n<|image_pad|>{{ messages[0].content[1].text }}<|im_end|>\n<|im_start|>assistant\n";
 
 #[test]
-fn a_template_that_opens_a_think_block_is_refused() {
+fn template_with_think_block_is_refused() {
     let thinking =
         PAGE.to_owned() + "{%- if add_generation_prompt %}{{- '\\n<think>\\n' }}{%- endif %}";
     let config = config_with("quantization_config", Value::Null);
@@ -202,7 +202,7 @@ fn a_template_that_opens_a_think_block_is_refused() {
 }
 
 #[test]
-fn a_template_that_can_be_told_not_to_think_is_told() {
+fn optional_thinking_is_turned_off() {
     let hybrid = PAGE.to_owned()
         + "{%- if enable_thinking is defined and enable_thinking is false %}{{- '<think>\\n\\n</think>\\n\\n' }}\
            {%- else %}{{- '<think>\\n' }}{%- endif %}";

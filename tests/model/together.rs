@@ -54,7 +54,7 @@ pub fn read_together(
 }
 
 #[test]
-fn what_is_read_together_is_what_is_read_alone() {
+fn batches_change_no_answer() {
     let mut model = reader(DType::F32);
     let cases = reader_cases();
     for slots in [2, 3, cases.len()] {
@@ -69,7 +69,7 @@ fn what_is_read_together_is_what_is_read_alone() {
 }
 
 #[test]
-fn so_it_is_with_weights_of_few_bits_and_with_answers_that_are_drawn() {
+fn batches_change_no_answer_quantized_or_sampled() {
     let cases = reader_cases();
     let hot = Sampling {
         temperature: 0.8,

@@ -39,7 +39,7 @@ fn a_truncated_pdf_is_unreadable() {
 }
 
 #[test]
-fn a_page_that_is_missing_from_its_pdf_costs_only_that_page() {
+fn missing_pdf_page_fails_only_itself() {
     let pages = [("/MediaBox [0 0 100 80]", ""); 2];
     let damaged = String::from_utf8(pdf(&pages, &[]))
         .unwrap()
@@ -56,7 +56,7 @@ fn a_page_that_is_missing_from_its_pdf_costs_only_that_page() {
 }
 
 #[test]
-fn an_encrypted_pdf_says_that_it_wants_a_password() {
+fn encrypted_pdf_asks_for_a_password() {
     let (page, error) = error_of("a.pdf", &data("encrypted.pdf"));
     assert_eq!(
         (page, error.kind, error.stage),
@@ -117,7 +117,7 @@ fn a_truncated_image_is_unreadable() {
 }
 
 #[test]
-fn a_whole_jpeg_with_something_after_it_is_read() {
+fn jpeg_with_trailing_bytes_is_read() {
     let mut jpeg = encode(flag(64, 32), ImageFormat::Jpeg);
     jpeg.extend(b"\0\0\0");
     assert_eq!(pixels_of(&jpeg).dimensions(), (64, 32));
@@ -143,7 +143,7 @@ fn a_file_without_read_permission_says_so() {
 }
 
 #[test]
-fn a_file_that_has_vanished_is_unreadable() {
+fn vanished_file_is_unreadable() {
     let (page, error) = error_at(Path::new("tests/data/there is no such file.pdf"));
     assert_eq!(
         (page, error.kind, error.stage),
@@ -153,7 +153,7 @@ fn a_file_that_has_vanished_is_unreadable() {
 }
 
 #[test]
-fn what_discovery_ran_into_is_passed_on() {
+fn discovery_errors_become_records() {
     let error = PageError::new(ErrorKind::Unreadable, Stage::Open, "the folder is locked");
     let source = Source {
         path: "x".into(),

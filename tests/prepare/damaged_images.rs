@@ -8,7 +8,7 @@ use super::*;
 const TURNED: &[u8] = b"MM\0\x2A\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
 
 #[test]
-fn a_webp_whose_exif_has_the_prefix_of_jpeg_files_is_turned() {
+fn webp_exif_with_jpeg_prefix_is_applied() {
     let prefixed = [b"Exif\0\0", TURNED].concat();
     for exif in [TURNED.to_vec(), prefixed] {
         let mut webp = Vec::new();
@@ -42,7 +42,7 @@ fn run_length_encoded_bmp(compression: u8, bits: u8, runs: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn pixels_that_a_run_length_encoded_bmp_skips_have_its_first_colour() {
+fn skipped_rle_bmp_pixels_have_the_first_colour() {
     // From the bottom: two red ones and the end of the line, a line of black, a jump over two pixels and the end.
     let eight = [2, 1, 0, 0, 4, 2, 0, 0, 0, 2, 2, 0, 1, 1, 0, 1];
     let four = [2, 0x11, 0, 0, 4, 0x22, 0, 0, 0, 2, 2, 0, 1, 0x11, 0, 1];
@@ -82,7 +82,7 @@ fn kinds_of_jpeg_that_cannot_be_decoded_are_unsupported_by_name() {
 }
 
 #[test]
-fn a_jpeg_cut_short_is_damaged_also_with_an_end_marker() {
+fn truncated_jpeg_is_damaged_even_with_end_marker() {
     let noise = RgbImage::from_fn(200, 200, |x, y| {
         Rgb([(x * 37 + y * 101) as u8, (x * y) as u8, (x ^ y) as u8])
     });
@@ -204,7 +204,7 @@ fn greys(file_bytes: &[u8]) -> Vec<(u32, Result<u8, ErrorKind>)> {
 }
 
 #[test]
-fn a_page_that_a_tiff_cannot_give_does_not_hide_the_others() {
+fn broken_tiff_page_does_not_hide_the_others() {
     for big_endian in [false, true] {
         for bad in 0..4_usize {
             // Without its colour model a page can't be read.
@@ -223,7 +223,7 @@ fn a_page_that_a_tiff_cannot_give_does_not_hide_the_others() {
 }
 
 #[test]
-fn a_tiff_directory_that_is_none_is_the_last_page_and_a_circle_ends() {
+fn broken_tiff_directory_ends_the_pages() {
     let (tiff, places) = tiff_of(&[10, 20].map(grey), false);
     let linked = |to: u32| {
         let mut tiff = tiff.clone();
@@ -261,7 +261,7 @@ fn a_predictor_tag_on_data_that_has_none_is_ignored() {
 }
 
 #[test]
-fn bits_that_a_tiff_has_in_reverse_order_are_put_right() {
+fn tiff_fill_order_is_corrected() {
     for big_endian in [false, true] {
         let page = (tags(8, 2, &[1], 1), vec![0b0000_0011, 0b1000_0000]);
         let page = with(page, 266, &[2]);
@@ -274,7 +274,7 @@ fn bits_that_a_tiff_has_in_reverse_order_are_put_right() {
 }
 
 #[test]
-fn colour_tables_of_eight_bits_and_with_extra_samples_are_read() {
+fn tiff_colour_tables_with_extra_samples_are_read() {
     // Colours 0, 1 and 2: red, green, blue. The table is sorted by channel.
     let table = |scale: u32| {
         let mut table = vec![0; 3 * 256];
@@ -299,7 +299,7 @@ fn colour_tables_of_eight_bits_and_with_extra_samples_are_read() {
 }
 
 #[test]
-fn formats_that_cannot_be_read_are_named_with_what_converts_them() {
+fn unsupported_formats_name_a_converter() {
     let heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic and so on";
     let (page, error) = error_of("photo.heic", heic);
     assert_eq!(

@@ -39,7 +39,7 @@ fn both_decoders_give_the_same_pages() {
 }
 
 #[test]
-fn a_decoder_in_this_process_is_asked_from_many_threads() {
+fn in_process_decoder_serves_many_threads() {
     let (decoder, other) = (InProcess::start().unwrap(), InProcess::start().unwrap());
     thread::scope(|scope| {
         for id in 0..4_u64 {

@@ -81,7 +81,7 @@ fn cmyk_becomes_rgb() {
 }
 
 #[test]
-fn photos_are_turned_as_their_exif_says() {
+fn photos_are_rotated_by_exif() {
     // TIFF header, one entry: Orientation (0x112), short, 1 value: 6, the camera was turned by 90°.
     let exif = b"MM\0\x2A\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0".to_vec();
     let image = flag(32, 16);
@@ -138,7 +138,7 @@ fn every_page_of_a_tiff_is_read() {
 }
 
 #[test]
-fn scanners_tiffs_are_read() {
+fn scanner_tiffs_are_read() {
     let fax = pixels_of(&data("fax.tif"));
     assert_eq!(fax.dimensions(), (30, 20));
     assert_eq!(

@@ -50,7 +50,7 @@ fn a_pdf_page_has_the_size_of_smart_resize_at_its_dpi() {
 }
 
 #[test]
-fn a_rotated_page_stands_upright() {
+fn rotated_page_is_upright() {
     // A red mark in the lower left corner goes to the upper left when the page is turned clockwise.
     let content = format!("1 0 0 rg 0 0 20 20 re f 0 g {}", text_page("turned"));
     let page = page_of(&pdf(
@@ -95,7 +95,7 @@ fn annotations_and_form_fields_are_rendered() {
 }
 
 #[test]
-fn lines_of_text_are_separated_by_newlines_and_no_other_control_characters_are_left() {
+fn text_layer_has_newlines_and_no_other_controls() {
     let content = "BT /F 12 Tf 10 60 Td (first) Tj 0 -20 Td (sec\\001ond) Tj ET";
     let text = page_of(&pdf(&[("/MediaBox [0 0 100 80]", content)], &[]))
         .text

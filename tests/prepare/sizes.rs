@@ -99,7 +99,7 @@ fn an_image_of_the_right_size_is_not_resampled() {
 }
 
 #[test]
-fn a_page_with_nothing_on_it_is_blank() {
+fn empty_page_is_blank() {
     let (_folder, path) = file("a.pdf", &pdf(&[("/MediaBox [0 0 600 800]", "")], &[]));
     assert!(only(&path, settings()).result.unwrap().blank);
     assert!(page_of(&png(RgbImage::from_pixel(600, 800, Rgb(WHITE)))).blank);
@@ -108,7 +108,7 @@ fn a_page_with_nothing_on_it_is_blank() {
 }
 
 #[test]
-fn a_page_whose_text_cannot_be_drawn_is_not_blank_but_an_error_that_says_what_to_do() {
+fn page_with_unrenderable_text_is_an_error_not_blank() {
     // Text of rendering mode 3 is there and not drawn, as that in a font that is missing.
     let unseen = "BT 3 Tr /F 20 Tf 20 40 Td (unseen) Tj ET";
     let (_, error) = error_of("a.pdf", &pdf(&[("/MediaBox [0 0 600 800]", unseen)], &[]));
@@ -120,7 +120,7 @@ fn a_page_whose_text_cannot_be_drawn_is_not_blank_but_an_error_that_says_what_to
 }
 
 #[test]
-fn a_page_that_is_much_reduced_is_not_called_blank() {
+fn strongly_reduced_page_is_not_blank() {
     let (_folder, path) = file("a.png", &png(RgbImage::from_pixel(3000, 4000, Rgb(WHITE))));
     let small = PixelBudget {
         factor: 32,

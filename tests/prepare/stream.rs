@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn documents_are_described() {
+fn documents_have_their_metadata() {
     let (_folder, path) = file("a.png", b"\x89PNG\r\n\x1a\nrest");
     let page = only(&path, settings()).page;
     let document = &page.document;
@@ -113,7 +113,7 @@ fn at_most_prefetch_pages_are_prepared_ahead() {
 }
 
 #[test]
-fn a_document_that_was_met_before_gives_no_pages_and_is_counted() {
+fn repeated_document_yields_no_pages_and_is_counted() {
     let (_folder, one) = file("one.png", &png(flag(8, 8)));
     let (_folder, copy) = file("copy.png", &png(flag(8, 8)));
     let (_folder, other) = file("other.png", &png(flag(8, 16)));
@@ -140,7 +140,7 @@ impl Done for Watch {
 }
 
 #[test]
-fn dropping_the_pages_early_ends_the_preparation() {
+fn dropping_the_iterator_ends_preparation() {
     let (_folder, path) = file("a.png", &png(flag(64, 64)));
     for taken in [0, 1, 5] {
         let (alive, ended) = mpsc::channel();

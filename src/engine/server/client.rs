@@ -22,7 +22,7 @@ use crate::error::ErrorKind;
 const CONNECT: Duration = Duration::from_secs(10);
 /// Longer answers than this are none, in bytes.
 const MAX_BYTES: u64 = 64 << 20;
-/// So much of a server's own words is told, in characters.
+/// Maximum length of a server's own words in a message, in characters.
 const MAX_WORDS: usize = 400;
 
 /// Why a request has no answer.
@@ -32,7 +32,7 @@ pub(super) enum Failure {
     Passing {
         kind: ErrorKind,
         message: String,
-        /// Whether it was the server that said so.
+        /// Whether the server itself answered so.
         answered: bool,
         /// How long the server wants to be left alone.
         pause: Option<Duration>,
@@ -59,7 +59,7 @@ impl Failure {
     }
 }
 
-/// What a server wrote about a page.
+/// A server's answer for a page.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Completed {
     pub text: String,
@@ -176,7 +176,7 @@ impl Client {
         };
         let message = match kind {
             ErrorKind::Timeout => "gave no answer in time (see --page-timeout)".to_owned(),
-            _ => format!("can't be reached: {error}"),
+            _ => format!("cannot be reached: {error}"),
         };
         Failure::Passing {
             kind,
@@ -188,7 +188,7 @@ impl Client {
 
     fn status(&self, answer: &Response<Body>, body: &[u8]) -> Failure {
         let status = answer.status();
-        let told = format!(
+        let message = format!(
             "the server at {} says {status}: {}",
             self.url,
             self.words(body)
@@ -198,21 +198,21 @@ impl Client {
                 let place = answer.headers().get(LOCATION);
                 let place = place.and_then(|place| place.to_str().ok());
                 Failure::Final(format!(
-                    "{told} (it sends on to {:?}; give --server-url the address that answers)",
+                    "{message} (it redirects to {:?}; set --server-url to the final URL)",
                     self.shown(place.unwrap_or_default())
                 ))
             }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::Final(format!(
-                "{told} (the key that it wants goes into {API_KEY})"
+                "{message} (put the server's key into {API_KEY})"
             )),
             StatusCode::NOT_FOUND => Failure::NotFound(format!(
-                "{told} (look at --server-url, which ends in /v1 for most servers, and at --model)"
+                "{message} (check --server-url, which ends in /v1 for most servers, and --model)"
             )),
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
-                passing(answer, told)
+                passing(answer, message)
             }
-            _ if status.is_server_error() => passing(answer, told),
-            _ => Failure::Refused(told),
+            _ if status.is_server_error() => passing(answer, message),
+            _ => Failure::Refused(message),
         }
     }
 
@@ -222,7 +222,7 @@ impl Client {
 
     fn garbled(&self, why: &str, body: &[u8]) -> Failure {
         Failure::Garbled(format!(
-            "the server at {} gave an answer that makes no sense ({why}): {}",
+            "cannot parse the answer of the server at {} ({why}): {}",
             self.url,
             self.words(body),
             why = self.shown(why),
@@ -339,7 +339,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pause_is_asked_for_in_seconds_or_until_a_date() {
+    fn retry_after_is_seconds_or_a_date() {
         let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
         for (value, seconds) in [
             ("120", Some(120)),
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn what_servers_write_is_understood_in_all_its_forms() {
+    fn server_answers_parse_in_all_forms() {
         let written = |content: &str| {
             let text = format!(
                 r#"{{"id":"x","choices":[{{"index":0,"message":{{"role":"assistant","content":{content},"refusal":null}},"finish_reason":"stop"}}],"usage":{{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}}}}"#

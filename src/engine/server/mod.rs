@@ -1,8 +1,8 @@
 //! The engine that asks a server with the interface of OpenAI's chat completions: vLLM, SGLang, TGI, llama.cpp, Ollama.
 //!
-//! Each page is one request, and a thread of its own for as long as that takes; there are never more than so many at a
-//! time. Asked to end, the run takes the answers that are on their way, but a page that waits for a server that can't
-//! answer is left for the next run. What becomes of a request that fails:
+//! Each page is one request on a separate thread, up to the maximum number at a time. When interrupted, the run takes
+//! the answers in flight; a page that waits for an unavailable server is left to the next run. How failed requests are
+//! handled:
 //!
 //! | what happened | what becomes of it |
 //! |---|---|
@@ -100,7 +100,7 @@ impl ServerEngine {
         }
     }
 
-    /// Gives a page a thread of its own, which sends what became of it.
+    /// Starts a thread for a page, which sends its outcome.
     fn start(&self, page: PreparedPage, completed: &Sender<Completed>) -> Result<()> {
         let (reader, completed) = (Arc::clone(&self.reader), completed.clone());
         let work = move || {
@@ -122,7 +122,7 @@ impl ServerEngine {
         thread::Builder::new()
             .name("request".to_owned())
             .spawn(work)
-            .context("no thread can be started for a request; use a smaller --concurrency")?;
+            .context("cannot start a thread for a request; lower --concurrency")?;
         Ok(())
     }
 

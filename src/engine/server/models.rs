@@ -35,14 +35,15 @@ pub fn find_model(server: &Server, wanted: Option<&str>, cancel: &Cancel) -> Res
             server.url
         ),
         (None, several) => bail!(
-            "the server at {} has several models; choose one with --model: {}",
+            "the server at {} has several models; name one with --model: {}",
             server.url,
             several.join(", ")
         ),
     }
 }
 
-/// Whether there is a server, though it has told no models. Not all can, and where the name is known they need not.
+/// Whether the server is available although it lists no models. Not all servers list them, and a known name needs no
+/// list.
 fn needs_no_list(failure: &Failure) -> bool {
     match failure {
         Failure::Passing { answered, .. } => *answered,
@@ -70,7 +71,7 @@ fn wait_for_models(server: &Server, list: bool, cancel: &Cancel) -> Result<Vec<S
         if std::mem::take(&mut is_first) {
             let seconds = server.wait.as_secs();
             let message = failure.message();
-            tracing::warn!("{message}; waiting for it, for {seconds} s at most");
+            tracing::warn!("{message}; retrying for up to {seconds} s");
         }
         match backoff.wait(&cancel) {
             Ok(()) | Err(Reason::Deadline) => {}

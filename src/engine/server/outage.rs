@@ -37,7 +37,7 @@ impl Health {
         self.wait
     }
 
-    /// The server has answered, whatever it said.
+    /// The server has answered, with success or an error.
     pub(super) fn answered(&self) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         *seen = Seen {
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outage_is_waited_for_once_and_is_over_with_the_first_answer() {
+    fn outage_is_waited_for_once_and_ends_with_an_answer() {
         let (wait, second) = (Duration::from_secs(10), Duration::from_secs(1));
         let health = Health::new(wait);
         let start = Instant::now();

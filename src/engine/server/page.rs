@@ -35,7 +35,7 @@ pub(super) struct Reader {
     pub task: Task,
     pub policy: Policy,
     pub health: Health,
-    /// Cancelled when nobody waits for answers any more, or when the run is to end after the pages in hand.
+    /// Cancelled when the answers are not needed any more, or when the run is ending.
     pub cancel: Cancel,
 }
 
@@ -58,7 +58,7 @@ pub(super) enum Ended {
     Undone,
 }
 
-/// What came of one question, and of asking it again while the server could not answer.
+/// The result of one request, with its retries while the server was unavailable.
 enum Asked {
     /// An answer, or one that made no sense.
     Answered(PageResult),
@@ -84,7 +84,7 @@ impl Reader {
         let url = match data_url(image) {
             Ok(url) => url,
             Err(error) => {
-                let message = format!("the page can't be sent as PNG: {error}");
+                let message = format!("cannot encode the page as PNG: {error}");
                 return (Ended::Page(Err(failed(message))), 1);
             }
         };
@@ -217,7 +217,7 @@ fn data_url(image: &RgbImage) -> image::ImageResult<String> {
     ))
 }
 
-/// What a server wrote, as the answer of an engine.
+/// A server's answer as an engine's answer.
 fn answer(completed: Completed, took: Duration) -> PageResult {
     let Completed {
         mut text,
@@ -234,9 +234,9 @@ fn answer(completed: Completed, took: Duration) -> PageResult {
             }
             None => FinishReason::Length,
         }),
-        Some("content_filter") => return Err(failed("the server's filter kept its answer back")),
+        Some("content_filter") => return Err(failed("the server's filter withheld its answer")),
         Some("abort" | "error") => {
-            let message = "the server broke off its answer";
+            let message = "the server cut off its answer";
             return Err(server_error(ErrorKind::Server, message));
         }
         _ => None,
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn why_a_server_stopped_is_told_in_the_words_of_the_records() {
+    fn finish_reason_of_a_server_maps_to_that_of_records() {
         use FinishReason::{Length, Repetition, Stop};
         let lead = "Größe und Gewicht: ";
         let looped = format!("{lead}{}", "| a | b |\n".repeat(300));
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_sent_as_it_is() {
+    fn page_is_sent_unchanged() {
         let image = RgbImage::from_fn(96, 64, |x, y| image::Rgb([x as u8, y as u8, 7]));
         let url = data_url(&image).unwrap();
         let file = BASE64_STANDARD.decode(url.strip_prefix("data:image/png;base64,").unwrap());

@@ -1,13 +1,13 @@
-//! What is made of a server's refusals: they are the pages' fault if it answers anything else.
+//! How a server's refusals are judged: if it answers other requests, the page is at fault.
 
 use anyhow::{Result, bail};
 
 use crate::page::PageOutcome;
 
-/// If the server refuses so many pages and takes none, no other page is sent.
+/// After this many refusals without any answer, no further page is sent.
 const MAX_REFUSALS: usize = 8;
 
-/// The pages that were refused, as long as it is not known whose fault that is.
+/// Refused pages, while it is unknown whether the page or the server is at fault.
 #[derive(Default)]
 pub(super) struct Refusals {
     has_answered: bool,
@@ -23,7 +23,7 @@ impl Refusals {
     /// The server does not want this page.
     ///
     /// # Errors
-    /// It has refused so many and answered none that it would refuse all others too.
+    /// It has refused so many pages, and answered none, that it would refuse the others too.
     pub(super) fn refused(&mut self, outcome: PageOutcome) -> Result<()> {
         self.held.push(outcome);
         if !self.has_answered && self.held.len() >= MAX_REFUSALS {

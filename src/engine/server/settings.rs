@@ -12,13 +12,13 @@ pub struct Server {
     pub url: String,
     /// What it may want to see.
     pub key: Option<ApiKey>,
-    /// At most so many requests at a time.
+    /// Maximum number of concurrent requests.
     pub concurrency: usize,
     /// A server that can't answer is waited for so long.
     pub wait: Duration,
 }
 
-/// A secret: it is shown to the server and to nobody else.
+/// A secret, sent only to the server.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiKey(String);
 
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_never_shown() {
+    fn api_key_is_never_printed() {
         let key = ApiKey::new("sk-1234".to_owned());
         assert_eq!(format!("{key:?}"), "[the key]");
         assert_eq!(key.hidden_in("wrong: sk-1234!"), "wrong: [the key]!");

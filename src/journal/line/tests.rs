@@ -15,7 +15,7 @@ fn agree(line: &[u8]) -> Result<(), TestCaseError> {
 }
 
 #[test]
-fn a_line_in_our_own_order_is_read_by_hand_and_one_with_blanks_by_serde() {
+fn fast_parser_reads_compact_lines_serde_reads_others() {
     let line = RECORD.as_bytes();
     let head = by_hand(line).unwrap();
     assert_eq!(head, by_serde(line).unwrap());
@@ -45,7 +45,7 @@ fn a_line_in_our_own_order_is_read_by_hand_and_one_with_blanks_by_serde() {
 }
 
 #[test]
-fn schema_2_is_read_and_a_newer_one_says_that_omnidocs_is_too_old() {
+fn schema_2_is_read_and_newer_schemas_ask_for_an_update() {
     let two = RECORD.replace("\"schema\":1", "\"schema\":2");
     let two = two.replace(
         "\"width\":1376",
@@ -60,29 +60,29 @@ fn schema_2_is_read_and_a_newer_one_says_that_omnidocs_is_too_old() {
     );
     let three = RECORD.replace("\"schema\":1", "\"schema\":3");
     for newer in [three.clone(), three.replace("\"page\":3", "\"page\":[3]")] {
-        let told = format!("{:#}", read_line(newer.as_bytes()).unwrap_err());
+        let message = format!("{:#}", read_line(newer.as_bytes()).unwrap_err());
         assert!(
-            told.contains("newer omnidocs") && told.contains("update"),
-            "{told}"
+            message.contains("newer omnidocs") && message.contains("update"),
+            "{message}"
         );
     }
 }
 
 #[test]
-fn paths_that_are_not_utf_8_go_by_their_bytes() {
-    let unread = |bytes: &str| {
+fn non_utf8_paths_are_keyed_by_bytes() {
+    let bytes_of = |bytes: &str| {
         format!(
             r#"{{"schema":2,"path":"a\ufffd","path_bytes":{bytes},"doc_id":null,"page":0,"status":"failed"}}"#
         )
     };
     let key = |line: &str| read_line(line.as_bytes()).unwrap().key;
-    let (ff, fe) = (unread(r#""Yf8=""#), unread(r#""Yf4=""#));
+    let (ff, fe) = (bytes_of(r#""Yf8=""#), bytes_of(r#""Yf4=""#));
     assert_ne!(key(&ff), key(&fe));
     assert_eq!(key(&ff), PageKey::of_bytes(None, b"a\xff", 0));
 }
 
 #[test]
-fn a_beginning_is_told_from_that_of_another_file() {
+fn record_prefix_is_recognized() {
     for length in 1..RECORD.len() {
         assert!(
             begins_like_a_record(&RECORD.as_bytes()[..length]),
@@ -126,7 +126,7 @@ fn json() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn both_readers_give_the_same_of_any_object(
+    fn fast_parser_agrees_with_serde_on_any_object(
         names in prop::collection::vec(prop::sample::select(vec![
             "schema", "path", "path_bytes", "doc_id", "copy_of", "page", "last_page", "page_count", "status",
             "finish_reason", "warnings", "content", "x",
@@ -143,7 +143,7 @@ proptest! {
     }
 
     #[test]
-    fn both_readers_give_the_same_of_a_line_with_garbage(at in any::<prop::sample::Index>(), garbage in any::<Vec<u8>>(), cut in 0..4_usize) {
+    fn fast_parser_agrees_with_serde_on_garbage(at in any::<prop::sample::Index>(), garbage in any::<Vec<u8>>(), cut in 0..4_usize) {
         let at = at.index(RECORD.len());
         let end = (at + cut).min(RECORD.len());
         let line = [&RECORD.as_bytes()[..at], &garbage, &RECORD.as_bytes()[end..]].concat();

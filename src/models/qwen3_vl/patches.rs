@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn merge_order_lists_blocks_then_their_inside() {
+    fn merge_order_goes_block_by_block() {
         let order: Vec<_> = Grid { rows: 2, cols: 4 }.merge_order(2).collect();
         assert_eq!(
             order,
@@ -174,7 +174,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16))]
         #[test]
-        fn patches_put_back_together_are_the_page(cols in 1_u32..5, rows in 1_u32..5, seed: u32) {
+        fn patches_reassemble_to_the_page(cols in 1_u32..5, rows in 1_u32..5, seed: u32) {
             let reader = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/reader");
             let config = Config::read(&reader).unwrap();
             let level = |n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8;

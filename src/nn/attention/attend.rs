@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn tiles_give_what_one_query_at_a_time_gives() {
+    fn tiled_attention_matches_one_query_at_a_time() {
         // 4 heads over 3,000 keys leave tiles of one group of heads and 174 queries.
         for (queries, keys, causal) in [
             (5, 5, true),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_of_few_bits_attend_closely() {
+    fn quantized_attention_is_close_to_f32() {
         // Dimensions that don't fill vectors, keys that don't fill blocks, and a cache with room behind its tokens.
         for (queries, keys, head_dim, causal) in [
             (70, 70, 40, false),
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn scores_of_16_bits_are_not_rounded_before_softmax() {
+    fn bf16_scores_stay_f32_until_softmax() {
         let length = |x: &Tensor| -> f32 {
             let sum = x.sqr().unwrap().sum_all().unwrap();
             sum.to_scalar::<f32>().unwrap().sqrt()
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn queries_and_keys_are_turned_on_the_way() {
+    fn attention_applies_rope() {
         let (heads, head_dim) = (4, 40);
         let inv_freq = inv_freq(10_000.0, head_dim);
         let angles = (0..48).flat_map(|place| inv_freq.iter().map(move |freq| place as f32 * freq));
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_among_few_comes_out_as_it_does_alone() {
+    fn decode_attention_does_not_depend_on_the_batch() {
         let args = args(true, DType::F32.into());
         for dtype in [DType::F32, DType::F16] {
             let kept = || random(2, 290, 64).to_dtype(dtype).unwrap();
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_and_values_in_f16_are_what_they_are_in_f32() {
+    fn f16_keys_and_values_match_f32() {
         // Vectors that are not whole, and more queries than are few.
         for (queries, head_dim) in [(1, 128), (3, 32), (25, 96), (40, 64)] {
             let q = random(4, queries, head_dim);

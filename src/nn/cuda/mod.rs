@@ -93,18 +93,18 @@ fn keep_freed_memory(device: &CudaDevice) -> CandleResult<()> {
 fn advice(said: &str) -> &'static str {
     let says = |name| said.contains(name);
     if says("CUDA_ERROR_NO_DEVICE") {
-        "there is no NVIDIA GPU that CUDA can see; `nvidia-smi` and CUDA_VISIBLE_DEVICES say what there is"
+        "CUDA sees no NVIDIA GPU; check `nvidia-smi` and CUDA_VISIBLE_DEVICES"
     } else if says("CUDA_ERROR_INVALID_DEVICE") {
-        "there is no GPU of this number; `nvidia-smi -L` counts them"
+        "there is no GPU with this number; `nvidia-smi -L` lists them"
     } else if says("CUDA_ERROR_OUT_OF_MEMORY") {
-        "the GPU has no memory left; `nvidia-smi` says what uses it"
+        "the GPU has no memory left; `nvidia-smi` shows what uses it"
     } else if says("CUDA_ERROR_STUB_LIBRARY") {
-        "this is the toolkit's stand-in for the driver; take its folder `stubs` out of LD_LIBRARY_PATH"
+        "the toolkit's stub driver was loaded; remove its folder `stubs` from LD_LIBRARY_PATH"
     } else if says("NO_BINARY_FOR_GPU") || says("INVALID_PTX") {
-        "this omnidocs was compiled for other GPUs; build it where this one is, or with its CUDA_COMPUTE_CAP"
+        "this omnidocs was compiled for other GPUs; build it on this machine, or with this GPU's CUDA_COMPUTE_CAP"
     } else if says("UNSUPPORTED_PTX_VERSION") || says("SYSTEM_DRIVER_MISMATCH") {
-        "the driver is older than the CUDA that this omnidocs was built with; renew the one, or build with the other"
+        "the driver is older than the CUDA version of this omnidocs; update the driver, or build with an older CUDA"
     } else {
-        "the GPU does not work; `nvidia-smi` may say why"
+        "the GPU does not work; check `nvidia-smi`"
     }
 }

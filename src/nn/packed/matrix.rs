@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn products_are_those_of_the_matrix_that_was_packed() {
+    fn packed_product_matches_the_matrix() {
         // One stripe, an odd number of them, several parts, one row, as many as a weight is read for at a time and less,
         // more than what is cached at a time, and the narrowest matrix; enough of each that chance is evened out.
         for (output, input, rows) in [
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_comes_out_the_same_whatever_stands_beside_it() {
+    fn packed_rows_do_not_depend_on_the_batch() {
         let Some((packed, _)) = matrix(48, 512) else {
             return;
         };
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn products_with_what_is_not_finite_are_not_finite() {
+    fn packed_product_keeps_non_finite_values() {
         let Some((packed, _)) = matrix(48, 512) else {
             return;
         };
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_those_of_the_matrix_that_was_packed() {
+    fn unpacked_rows_match_the_matrix() {
         let Some((packed, dense)) = matrix(32, 256) else {
             return;
         };
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_such_a_matrix_is_refused() {
+    fn invalid_packed_matrix_is_refused() {
         assert!(Packed::new(&[0; 34 * 16 * 7], 16, 256 - 16).is_none());
         assert!(Packed::new(&[0; 34 * 16 * 8 - 1], 16, 256).is_none());
         assert!(Packed::new(&[0; 34 * 15 * 8], 15, 256).is_none());

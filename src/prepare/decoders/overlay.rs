@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_reads_as_corrected_wherever_reading_begins() {
+    fn overlay_reads_corrected_from_any_offset() {
         let file: Vec<u8> = (0..40).collect();
         let corrections = || Corrections {
             replaced: vec![(4, vec![100, 101]), (39, vec![102, 103])],

@@ -89,12 +89,12 @@ impl<'a> Pdf<'a> {
 fn explain_opening(error: PdfiumError) -> PageError {
     match error {
         PdfiumError::PdfiumLibraryInternalError(PdfiumInternalError::PasswordError) => {
-            let message = "the PDF is locked with a password; save a copy without one (for example \
+            let message = "the PDF needs a password; save a copy without one (for example \
                            with `qpdf --decrypt`) and read that";
             PageError::new(ErrorKind::Encrypted, Stage::Open, message)
         }
         PdfiumError::PdfiumLibraryInternalError(PdfiumInternalError::SecurityError) => {
-            let message = "the PDF is encrypted in a way that is not known here; save a copy \
+            let message = "the PDF uses an unknown encryption; save a copy \
                            without encryption and read that";
             PageError::new(ErrorKind::Encrypted, Stage::Open, message)
         }
@@ -172,6 +172,6 @@ fn not_rendered(reason: &str) -> PageError {
     PageError::new(
         ErrorKind::Render,
         Stage::Prepare,
-        format!("the page can't be drawn: {reason}"),
+        format!("cannot render the page: {reason}"),
     )
 }

@@ -20,7 +20,7 @@ pub fn load() -> Result<Box<dyn PdfiumLibraryBindings>> {
     }
     load_from_temporary_file().with_context(|| {
         format!(
-            "the PDF library inside this program can't be loaded; set TMPDIR to a folder that \
+            "cannot load the PDF library of this program; set TMPDIR to a folder that \
              programs may be run from (it is {} now)",
             std::env::temp_dir().display()
         )

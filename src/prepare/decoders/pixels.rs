@@ -41,7 +41,7 @@ pub(super) fn too_much_memory() -> PageError {
 /// A variant of a format that nothing here decodes.
 pub(super) fn unsupported(what: &str) -> PageError {
     let message =
-        format!("{what} is not known here; save the image as an ordinary PNG and read that");
+        format!("{what} is not supported; convert the image to an ordinary PNG");
     PageError::new(ErrorKind::Unsupported, Stage::Prepare, message)
 }
 
@@ -108,7 +108,7 @@ pub(super) fn not_decoded(error: ImageError) -> PageError {
     match error {
         ImageError::Limits(_) => too_much_memory(),
         ImageError::Unsupported(reason) => {
-            let message = format!("{reason}; save the image as an ordinary PNG and read that");
+            let message = format!("{reason}; convert the image to an ordinary PNG");
             PageError::new(ErrorKind::Unsupported, Stage::Prepare, message)
         }
         ImageError::IoError(error) if error.kind() != io::ErrorKind::UnexpectedEof => PageError {

@@ -161,14 +161,14 @@ fn shows_enough(original: (u32, u32), image: &RgbImage) -> bool {
 
 /// A page with text of which nothing can be seen is not blank: that would lose the text without a word.
 fn not_drawn() -> PageError {
-    let message = "the page has text, but nothing of it can be drawn: a font may be missing that is not in the PDF; \
+    let message = "the page has text, but none of it can be rendered: a font may be missing that is not in the PDF; \
                    install it, or read the file with --engine text-layer";
     PageError::new(ErrorKind::Render, Stage::Prepare, message)
 }
 
 fn too_much_text() -> PageError {
     let message = format!(
-        "the page's text layer has more than {} MiB; read the page from its pixels",
+        "the page's text layer is larger than {} MiB; read the page from its pixels",
         MAX_TEXT_BYTES >> 20
     );
     PageError::new(ErrorKind::TooLarge, Stage::Prepare, message)

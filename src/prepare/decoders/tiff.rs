@@ -149,7 +149,7 @@ fn colors<R: Read + Seek>(decoder: &mut Decoder<R>) -> Result<Vec<u8>, PageError
             .collect(),
         _ => {
             return Err(unsupported(&format!(
-                "TIFF with colours of the kind {color:?}"
+                "TIFF with the colour type {color:?}"
             )));
         }
     };

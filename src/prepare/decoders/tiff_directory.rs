@@ -307,7 +307,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_the_walk_panic_or_run_on(header in 0_usize..4, rest in prop::collection::vec(any::<u8>(), 0..400)) {
+        fn tiff_directory_walk_never_panics_or_loops(header in 0_usize..4, rest in prop::collection::vec(any::<u8>(), 0..400)) {
             let header: &[u8] = [
                 &b"II*\0\x08\0\0\0"[..],
                 b"MM\0*\0\0\0\x08",

@@ -12,7 +12,7 @@ use super::{ask, room, status};
 use crate::chat_server::{ChatServer, Reply};
 
 #[test]
-fn what_no_page_can_help_ends_the_run_at_once_with_the_servers_own_words() {
+fn errors_for_every_page_stop_the_run_with_the_message() {
     for (code, words, advice) in [
         (401, "Incorrect API key provided", "OMNIDOCS_SERVER_API_KEY"),
         (403, "not for you", "OMNIDOCS_SERVER_API_KEY"),
@@ -24,8 +24,8 @@ fn what_no_page_can_help_ends_the_run_at_once_with_the_servers_own_words() {
         let server = ChatServer::with(Duration::ZERO, move |_, _| status(code, "", words));
         let room = room(200);
         let ran = ask(&room, &server, "--concurrency 4").expect(1);
-        for told in [words, advice, &code.to_string()] {
-            assert!(ran.stderr.contains(told), "{code}: {}", ran.stderr);
+        for part in [words, advice, &code.to_string()] {
+            assert!(ran.stderr.contains(part), "{code}: {}", ran.stderr);
         }
         assert!(server.requests().len() <= 12, "{}", server.requests().len());
         assert_eq!(
@@ -37,7 +37,7 @@ fn what_no_page_can_help_ends_the_run_at_once_with_the_servers_own_words() {
 }
 
 #[test]
-fn a_page_that_the_server_refuses_while_it_takes_others_is_a_failed_page() {
+fn page_refused_by_the_server_fails() {
     let server = ChatServer::with(Duration::from_millis(5), |request, _| match request {
         // The very first one, before the server has shown that it answers.
         0 | 5 => status(
@@ -63,7 +63,7 @@ fn a_page_that_the_server_refuses_while_it_takes_others_is_a_failed_page() {
 }
 
 #[test]
-fn answers_that_make_no_sense_are_asked_for_again_as_often_as_retries_say() {
+fn invalid_server_answers_are_retried() {
     for body in [
         "no JSON",
         "{}",
@@ -76,12 +76,12 @@ fn answers_that_make_no_sense_are_asked_for_again_as_often_as_retries_say() {
         let record = room.records("out.jsonl").remove(0);
         let error = record.error.unwrap();
         assert_eq!((error.kind, record.attempts), (ErrorKind::Server, 2));
-        assert!(error.message.contains("makes no sense"), "{error}");
+        assert!(error.message.contains("cannot parse the answer"), "{error}");
     }
 }
 
 #[test]
-fn a_cut_off_answer_gets_a_second_look_and_a_loop_is_cut() {
+fn truncated_server_answer_is_resampled_and_a_loop_is_cut() {
     let text = "so ".repeat(600);
     let looping = text.clone();
     let server = ChatServer::with(Duration::ZERO, move |_, before| match before {
@@ -120,7 +120,7 @@ fn a_cut_off_answer_gets_a_second_look_and_a_loop_is_cut() {
 }
 
 #[test]
-fn a_server_that_sends_on_to_another_is_not_followed() {
+fn server_redirect_is_not_followed() {
     let elsewhere = ChatServer::new();
     for code in [301, 307] {
         let header = format!("Location: {}/chat/completions\r\n", elsewhere.url());
@@ -129,15 +129,15 @@ fn a_server_that_sends_on_to_another_is_not_followed() {
         });
         let room = room(1);
         let ran = ask(&room, &server, "").expect(1);
-        for told in [&code.to_string(), &elsewhere.url(), "--server-url"] {
-            assert!(ran.stderr.contains(told), "{code}: {}", ran.stderr);
+        for part in [&code.to_string(), &elsewhere.url(), "--server-url"] {
+            assert!(ran.stderr.contains(part), "{code}: {}", ran.stderr);
         }
         assert_eq!(elsewhere.requests().len(), 0);
     }
 }
 
 #[test]
-fn nothing_in_a_servers_words_reaches_the_terminal_but_text() {
+fn server_messages_are_escaped() {
     let server = ChatServer::with(Duration::ZERO, |_, _| {
         Reply::Status(401, String::new(), "\u{1b}[2Jno\u{7}\r\nentry".to_owned())
     });

@@ -16,7 +16,7 @@ use crate::{
 };
 
 #[test]
-fn whatever_a_server_does_wrong_for_a_while_no_page_is_lost_and_none_is_there_twice() {
+fn temporary_server_errors_lose_and_repeat_no_page() {
     // Each page meets three faults before it is answered.
     let faults = [
         status(500, "", "CUDA error"),
@@ -50,7 +50,7 @@ fn whatever_a_server_does_wrong_for_a_while_no_page_is_lost_and_none_is_there_tw
 }
 
 #[test]
-fn slow_bodies_are_waited_for_and_those_that_never_come_are_not() {
+fn slow_answers_are_awaited_until_page_timeout() {
     let server = ChatServer::with(Duration::ZERO, |_, before| match before {
         0 => Reply::Stall(Duration::from_secs(30)),
         _ => Reply::Drip(Duration::from_millis(300)),
@@ -72,7 +72,7 @@ fn slow_bodies_are_waited_for_and_those_that_never_come_are_not() {
 }
 
 #[test]
-fn a_server_that_restarts_in_the_middle_of_a_run_costs_nothing() {
+fn server_restart_loses_no_page() {
     let room = room(60);
     let mut server = ChatServer::with(Duration::from_millis(20), |_, _| Reply::Text);
     let run = spawn(&mut asking(&room, &server.url(), ""));
@@ -89,7 +89,7 @@ fn a_server_that_restarts_in_the_middle_of_a_run_costs_nothing() {
 }
 
 #[test]
-fn a_server_that_is_only_just_starting_is_waited_for_and_one_that_is_not_there_is_named() {
+fn starting_server_is_awaited_and_missing_server_is_named() {
     let room = room(2);
     let mut server = ChatServer::new();
     server.stop();
@@ -98,20 +98,20 @@ fn a_server_that_is_only_just_starting_is_waited_for_and_one_that_is_not_there_i
     server.start();
     let ran = Ran::end_of(run).expect(0);
     assert!(
-        ran.stderr.contains("waiting for it, for 600 s at most"),
+        ran.stderr.contains("retrying for up to 600 s"),
         "{}",
         ran.stderr
     );
     all_read(&room, &server, 2);
     server.stop();
     let ran = ask(&room, &server, "--restart --server-wait 0.5 --model given").expect(1);
-    let words = format!("the server at {} can't be reached", server.url());
+    let words = format!("the server at {} cannot be reached", server.url());
     assert!(ran.stderr.contains(&words), "{}", ran.stderr);
     assert_eq!(room.records("out.jsonl").len(), 2, "nothing was begun anew");
 }
 
 #[test]
-fn a_server_that_stays_away_fails_pages_after_the_wait_and_is_not_waited_for_again() {
+fn unavailable_server_fails_pages_after_server_wait() {
     let server = ChatServer::with(Duration::ZERO, |request, _| match request {
         0..4 => Reply::Text,
         _ => status(503, "Retry-After: 1000\r\n", "out of order"),
@@ -151,7 +151,7 @@ fn a_server_that_stays_away_fails_pages_after_the_wait_and_is_not_waited_for_aga
 }
 
 #[test]
-fn the_pause_that_the_server_asks_for_is_kept() {
+fn retry_after_of_the_server_is_respected() {
     // A date has whole seconds, so that three of them are more than two when the server answers.
     let date = || httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3));
     let pauses: [(fn() -> String, f64); 2] = [(|| "1".to_owned(), 1.0), (date, 2.0)];
@@ -170,7 +170,7 @@ fn the_pause_that_the_server_asks_for_is_kept() {
 }
 
 #[test]
-fn a_server_that_speaks_no_http_is_named() {
+fn server_without_http_is_named() {
     let room = room(1);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
@@ -196,7 +196,7 @@ fn a_server_that_speaks_no_http_is_named() {
 }
 
 #[test]
-fn a_fallback_reads_what_the_server_fails_on() {
+fn fallback_reads_pages_that_the_server_failed_on() {
     let server = ChatServer::with(Duration::ZERO, |_, before| match before {
         0 => Reply::Text,
         _ => Reply::HangUp,

@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[test]
-fn the_key_goes_to_the_server_and_nowhere_else() {
+fn api_key_goes_only_to_the_server() {
     let room = room(2);
     let key = "sk-very-secret";
     let server = ChatServer::with(Duration::ZERO, move |request, _| match request {
@@ -71,7 +71,7 @@ fn the_key_goes_to_the_server_and_nowhere_else() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn the_processes_that_decode_files_do_not_know_the_key() {
+fn workers_do_not_know_the_api_key() {
     // More pages than are prepared ahead: as long as the server is not done with them, somebody decodes.
     let room = room(20);
     let server = ChatServer::with(Duration::from_millis(250), |_, _| Reply::Text);

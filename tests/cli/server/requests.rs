@@ -11,7 +11,7 @@ use crate::{
 };
 
 #[test]
-fn what_the_server_says_is_in_the_records_and_the_request_is_what_was_asked_for() {
+fn server_request_and_record_match() {
     let room = room(3);
     let server = ChatServer::new();
     ask(
@@ -72,7 +72,7 @@ fn what_the_server_says_is_in_the_records_and_the_request_is_what_was_asked_for(
 }
 
 #[test]
-fn more_requests_at_a_time_are_faster_and_never_more_than_asked_for() {
+fn concurrency_speeds_up_and_is_never_exceeded() {
     let pages = 48;
     let room = room(pages);
     let pace = |concurrency: usize| {
@@ -99,14 +99,14 @@ fn more_requests_at_a_time_are_faster_and_never_more_than_asked_for() {
 }
 
 #[test]
-fn the_only_model_is_taken_and_of_several_one_must_be_named() {
+fn server_with_several_models_needs_a_model_name() {
     let room = room(1);
     let server = ChatServer::of_models(Some(&["large", "small"]), Duration::ZERO, |_, _| {
         Reply::Text
     });
     let ran = ask(&room, &server, "").expect(1);
     assert!(
-        ran.stderr.contains("choose one with --model: large, small"),
+        ran.stderr.contains("name one with --model: large, small"),
         "{}",
         ran.stderr
     );
@@ -118,7 +118,7 @@ fn the_only_model_is_taken_and_of_several_one_must_be_named() {
 }
 
 #[test]
-fn a_server_that_lists_no_models_is_asked_all_the_same_where_the_model_is_named() {
+fn server_without_model_list_needs_a_model_name() {
     let room = room(1);
     let server = ChatServer::of_models(None, Duration::ZERO, |_, _| Reply::Text);
     let ran = ask(&room, &server, "--server-wait 0.3").expect(1);
@@ -136,7 +136,7 @@ fn a_server_that_lists_no_models_is_asked_all_the_same_where_the_model_is_named(
 }
 
 #[test]
-fn nothing_is_asked_of_a_server_about_blank_pages() {
+fn blank_pages_are_not_sent_to_the_server() {
     let room = Room::new();
     room.put("in.pdf", pdf(&["", "words"]));
     let server = ChatServer::new();
@@ -145,13 +145,13 @@ fn nothing_is_asked_of_a_server_about_blank_pages() {
 }
 
 #[test]
-fn wrong_settings_of_the_server_are_named() {
+fn invalid_server_options_are_usage_errors() {
     let room = room(1);
     for (args, hint) in [
         ("--engine server", "--engine server needs --server-url"),
         (
             "--engine server --server-url host:8000",
-            "--server-url \"host:8000\" is no address",
+            "--server-url \"host:8000\" is not a URL",
         ),
         (
             "--server-url http://me:you@host",
@@ -163,7 +163,7 @@ fn wrong_settings_of_the_server_are_named() {
         ),
         (
             "--server-url http://host --server-wait -1",
-            "--server-wait -1 makes no sense",
+            "--server-wait -1 is out of range",
         ),
     ] {
         let ran = Ran::of(&mut room.omnidocs(&format!("extract in.pdf {args}"))).expect(2);

@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[test]
-fn a_signal_lets_the_pages_in_flight_finish() {
+fn signal_lets_requests_in_flight_finish() {
     let room = room(60);
     let server = ChatServer::with(Duration::from_millis(400), |_, _| Reply::Text);
     let run = spawn(&mut asking(&room, &server.url(), "--concurrency 5"));
@@ -37,7 +37,7 @@ fn a_signal_lets_the_pages_in_flight_finish() {
 }
 
 #[test]
-fn a_signal_leaves_pages_that_wait_for_a_dead_server_to_the_next_run() {
+fn signal_leaves_waiting_pages_to_the_next_run() {
     let room = room(20);
     for outage in [
         status(503, "Retry-After: 1000\r\n", "out of order"),

@@ -83,7 +83,7 @@ impl Config {
         let generation: RawGeneration = read_json_or_default(folder, "generation_config.json")?;
         let preprocessor = read_preprocessor(folder)?;
         Self::from_raw(raw, generation, &preprocessor)
-            .with_context(|| format!("the model in {} can't be used", folder.display()))
+            .with_context(|| format!("cannot use the model in {}", folder.display()))
     }
 
     fn from_raw(
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_older_and_the_newer_spelling_of_rope_alike() {
+    fn old_and_new_rope_fields_parse_alike() {
         let older = config(STYLE_4_57).unwrap();
         let newer = STYLE_4_57.replace(r#""rope_theta":5000000,"#, "").replace(
             r#""rope_scaling":{"#,
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn tied_embeddings_may_be_said_at_either_level_and_the_inner_one_wins() {
+    fn inner_tie_word_embeddings_wins() {
         assert!(!config(STYLE_4_57).unwrap().text.tie_word_embeddings);
         let outer = STYLE_4_57.replace(
             r#""tie_word_embeddings":false"#,
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn any_shape_of_eos_list_is_read() {
+    fn eos_token_id_may_be_a_number_or_list() {
         for (json, ids) in [("7", vec![7]), ("[9, 7, 9]", vec![7, 9])] {
             let generation =
                 serde_json::from_str(&format!(r#"{{"eos_token_id":{json}}}"#)).unwrap();
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_is_refused_by_name() {
+    fn invalid_config_fields_are_named() {
         for (from, to, message) in [
             (r#""head_dim":128"#, r#""head_dim":64"#, "mrope_section"),
             (
