@@ -2,11 +2,10 @@
 //!
 //! The record that wins does not depend on the order of the files:
 //!
-//! 1. In one file, the last one.
-//! 2. Of different files, a page that was read (or found blank) before one that failed: the settings agree, so nothing is
-//!    gained by knowing of a try that went wrong.
-//! 3. Else the one in the file whose last run began later; and of two that began in the same second, the one whose path
-//!    sorts last.
+//! 1. Within one file, the last record.
+//! 2. Across files, a page that was read (or is blank) before one that failed.
+//! 3. Then the record in the file whose last run started later; if both started in the same second, the one in the file
+//!    whose path sorts last.
 //!
 //! The files are read twice: once to index their pages, once to copy the winning records by path and page. In between,
 //! an entry takes 48 bytes of memory, and a document its path.
