@@ -6,7 +6,7 @@
 use std::{fmt, str::FromStr};
 
 /// Maximum number of shards.
-const MOST: u32 = 100_000;
+const MAX_SHARDS: u32 = 100_000;
 
 /// The `index`-th of `count` shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,15 +122,15 @@ mod tests {
     fn imbalance(documents: &[[u8; 16]], count: u32) -> f64 {
         let all: usize = documents.iter().map(pages).sum();
         let even = all as f64 / f64::from(count);
-        let shares = Shard { count, index: 1 }.all().map(|part| {
-            let own = documents.iter().filter(|key| part.has(key));
+        let shares = Shard { count, index: 1 }.all().map(|shard| {
+            let own = documents.iter().filter(|key| shard.has(key));
             own.map(pages).sum::<usize>() as f64 / even - 1.0
         });
         shares.fold(0.0, |worst, share| worst.max(share.abs()))
     }
 
     #[test]
-    fn ten_thousand_documents_have_their_pages_in_parts_of_about_equal_size() {
+    fn shards_of_ten_thousand_documents_have_similar_page_counts() {
         let collections: Vec<Vec<_>> = (0..20)
             .map(|number| {
                 (0..10_000)
@@ -145,23 +145,23 @@ mod tests {
                 .collect();
             worst.sort_by(f64::total_cmp);
             println!(
-                "{count:2} parts of 10,000 documents: {:.1} % off at most, in the middle one of 20 collections",
+                "{count:2} shards of 10,000 documents: {:.1} % off at most, in the middle one of 20 collections",
                 worst[10] * 100.0
             );
-            // More parts have fewer documents, and by their bytes alone no more can be done.
-            assert!(count > 8 || worst[10] < 0.1, "{count} parts: {worst:?}");
+            // More shards have fewer documents each, and so vary more.
+            assert!(count > 8 || worst[10] < 0.1, "{count} shards: {worst:?}");
         }
     }
 
     proptest! {
         #[test]
-        fn each_document_is_in_exactly_one_part(key in any::<[u8; 16]>(), count in 1..200_u32) {
-            let parts = Shard { count, index: 1 }.all();
-            prop_assert_eq!(parts.filter(|part| part.has(&key)).count(), 1);
+        fn each_document_is_in_exactly_one_shard(key in any::<[u8; 16]>(), count in 1..200_u32) {
+            let shards = Shard { count, index: 1 }.all();
+            prop_assert_eq!(shards.filter(|shard| shard.has(&key)).count(), 1);
         }
 
         #[test]
-        fn what_is_printed_can_be_typed_and_no_text_makes_the_parser_panic(
+        fn printed_shards_parse_and_no_text_panics_the_parser(
             index in 0..9_u32, count in 0..9_u32, text in "[0-9/]{0,12}|.{0,9}",
         ) {
             let made = Shard::new(index, count);
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_of_parts_sort_as_they_do() {
+    fn shard_names_sort_like_shards() {
         let names: Vec<_> = Shard::new(3, 12).unwrap().all().map(Shard::name).collect();
         assert_eq!(
             (names[0].as_str(), names[11].as_str()),

@@ -1,4 +1,4 @@
-//! The weights of a model: one file or shards with an index, each tensor checked as it is taken.
+//! The weights of a model: one file, or several with an index; each tensor is checked when loaded.
 
 use std::{
     fs,
@@ -34,7 +34,7 @@ impl Weights {
     /// kept there.
     ///
     /// # Errors
-    /// There are no weights in the folder, a shard is missing, or a file is damaged.
+    /// There are no weights in the folder, a file of them is missing, or a file is damaged.
     pub fn open(
         folder: &Path,
         device: &Device,
@@ -125,7 +125,7 @@ impl Weights {
             Dtype::F8_E4M3 => self.load_fp8(name, file, place),
             // Its numbers mean nothing without the scales and offsets that some scheme has for them.
             other => bail!(
-                "tensor {name} in {} is kept as {other:?}, which omnidocs can't read as weights: take the checkpoint \
+                "tensor {name} in {} is kept as {other:?}, which omnidocs cannot read as weights: take the checkpoint \
                  that this one was quantized from",
                 self.folder.display()
             ),

@@ -84,7 +84,7 @@ impl Worker {
             max_bytes,
             document: None,
         };
-        listening.context("it can't be listened to")?;
+        listening.context("it cannot read its output")?;
         match greeted.recv_timeout(MAX_START) {
             Ok(Ok(Greeting::Ready)) => Ok(worker),
             Ok(Ok(Greeting::Broken(reason))) => bail!(reason),

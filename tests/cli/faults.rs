@@ -338,7 +338,7 @@ mod processes {
         let ran = Ran::end_of(child).expect(143);
         assert!(begin.elapsed() < Duration::from_secs(5));
         assert!(
-            ran.stderr.contains("the same command goes on"),
+            ran.stderr.contains("run the same command again to resume"),
             "{}",
             ran.stderr
         );

@@ -308,7 +308,10 @@ fn promise_8_signal_finishes_the_page_and_resume_completes() {
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(code));
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(stderr.contains("the same command goes on"), "{stderr}");
+        assert!(
+            stderr.contains("run the same command again to resume"),
+            "{stderr}"
+        );
         let done = room.records(OUT).len();
         assert!((3..60).contains(&done));
 

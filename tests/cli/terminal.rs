@@ -49,7 +49,7 @@ fn assert_whole(shown: &Shown, width: u16) {
         "          ",
         "[",
         "warning: ",
-        "going on with",
+        "resuming",
         "the old ",
         "shard ",
         "interrupted",

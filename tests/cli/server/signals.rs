@@ -20,7 +20,7 @@ fn signal_lets_requests_in_flight_finish() {
     assert!(kill.unwrap().success());
     let ran = Ran::end_of(run).expect(143);
     assert!(
-        ran.stderr.contains("the same command goes on"),
+        ran.stderr.contains("run the same command again to resume"),
         "{}",
         ran.stderr
     );
