@@ -84,7 +84,7 @@
 //! - At most `--prefetch` pages are prepared ahead, so memory does not grow with the input: `tests/prepare`, and
 //!   `benches/run.rs` prints the figures.
 //! - What decodes a document may crash, hang or eat memory, and costs one page: `tests/cli/faults.rs`.
-//! - A device may be lost, and the others read its pages: `tests/several.rs`.
+//! - A device may be lost, and the others read its pages: `tests/pool.rs`.
 //! - A server may do whatever it likes, and no page is lost or there twice: `tests/cli/server`.
 //! - Shards are disjoint and make up the whole, and merged they are what one run writes: `tests/cli/shards.rs`,
 //!   `tests/cli/merge.rs`, and `tests/slurm.sh` on a real Slurm.
