@@ -45,57 +45,56 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | what was typed, and what it means | `cli`, `config` |
-//! | the nouns that the stages share | `page`, `error` |
-//! | which files can be read, and by what | `formats`: one table |
+//! | options and settings | `cli`, `config` |
+//! | the types that the stages share | `page`, `error` |
+//! | input formats and their decoders | `formats`: one table |
 //! | inputs → a sorted list of files | `discover` |
-//! | files → pages as pixels or text, a few ahead | `prepare`: worker processes with PDFium and image decoders |
-//! | which of the documents this run is for | `shard` |
+//! | files → pages as pixels or text, prefetched | `prepare`: worker processes with PDFium and image decoders |
+//! | which documents this run reads | `shard` |
 //! | pages → text | `engine` and its implementations |
-//! | several devices, and who gets the next page | `engine::pool` |
-//! | the installed Tesseract, as an engine and for guesses at a model's answer | `tesseract`, `engine::tesseract` |
-//! | what becomes of a page that an engine fails on | `engine::recovery`, `engine::scheduler`, `engine::fallback`, `backoff` |
-//! | models: one folder a family | `models` |
+//! | several devices, and which gets the next page | `engine::pool` |
+//! | the installed Tesseract, as an engine and for drafts | `tesseract`, `engine::tesseract` |
+//! | retries, smaller pages and fallbacks after a failure | `engine::recovery`, `engine::scheduler`, `engine::fallback`, `backoff` |
+//! | models, one folder per family | `models` |
 //! | a model's logits → an answer's tokens | `generation` |
-//! | layers, kernels, weights and devices: what models are made of | `nn` |
+//! | layers, kernels, weights and devices | `nn` |
 //! | an answer's text → a page's content | `answer` |
 //! | models by name | `hub` |
 //! | one line of the output | `record` |
-//! | the output, and what is in it already | `journal` |
-//! | the standard error: bar, log, summary | `progress`, drawn by `terminal` |
-//! | what no child process may know | `secrets` |
-//! | how the program ends | `exit`, `signals` |
+//! | the output, and resuming it | `journal` |
+//! | stderr: bar, log, summary | `progress`, drawn by `terminal` |
+//! | secrets withheld from child processes | `secrets` |
+//! | exit codes and signals | `exit`, `signals` |
+//! | reading from a Rust program | `reader` |
 //!
-//! | all of this from a program of one's own | `reader` |
+//! Invariants, and the tests that hold them:
 //!
-//! What always holds, and the tests that hold it:
-//!
-//! - The model computes what the reference implementation computes: `tests/model/parity.rs`.
-//! - A page's text depends on its pixels and the settings alone, not on the pages before it: `tests/model/parity.rs`.
-//! - What is guessed of an answer before it is written changes nothing about it, up to rounding in bf16 and f16 and on a GPU:
+//! - The model matches the reference implementation: `tests/model/parity.rs`.
+//! - A page's text depends only on its pixels and the settings, not on earlier pages: `tests/model/parity.rs`.
+//! - Drafts never change the output, up to rounding in bf16 and f16 and on a GPU:
 //!   `tests/model/drafts.rs`, `tests/cli/drafts.rs`.
-//! - Numbers that are not finite fail their page: `tests/model/not_finite.rs`.
-//! - An answer is the same whether its tokens are read before or after the decoder goes on: `tests/model/ahead.rs`.
-//! - Pages that are read together come out as they do alone, up to the same: `tests/model/together.rs`.
-//! - Weights of few bits stay close to those in f32: `tests/model/quantized.rs`, `tests/model/fp8.rs`.
-//! - A model that can't be computed is refused before its weights are fetched, and another content is another model:
+//! - Non-finite numbers fail their page: `tests/model/not_finite.rs`.
+//! - Pipelined decoding never changes the output: `tests/model/ahead.rs`.
+//! - Batches never change the output, up to the same rounding: `tests/model/together.rs`.
+//! - Quantized weights stay close to f32: `tests/model/quantized.rs`, `tests/model/fp8.rs`.
+//! - An unsupported model is refused before its weights are downloaded; other content is another model:
 //!   `tests/cli/checkpoints.rs`.
-//! - Every page of every input has a record, whatever is wrong with it: `tests/prepare`, `tests/cli/bad_input.rs`.
-//! - At most `--prefetch` pages are prepared ahead, so memory does not grow with the input: `tests/prepare`, and
-//!   `benches/run.rs` prints the figures.
-//! - What decodes a document may crash, hang or eat memory, and costs one page: `tests/cli/faults.rs`.
-//! - A device may be lost, and the others read its pages: `tests/pool.rs`.
-//! - A server may do whatever it likes, and no page is lost or there twice: `tests/cli/server`.
-//! - Shards are disjoint and make up the whole, and merged they are what one run writes: `tests/cli/shards.rs`,
+//! - Every page of every input has a record, failed ones too: `tests/prepare`, `tests/cli/bad_input.rs`.
+//! - At most `--prefetch` pages are prepared ahead, so memory does not grow with the input: `tests/prepare`;
+//!   `benches/run.rs` measures it.
+//! - A worker that crashes, hangs or fills the memory costs one page: `tests/cli/faults.rs`.
+//! - If a device is lost, the others read its pages: `tests/pool.rs`.
+//! - Whatever a server does, no page is lost or recorded twice: `tests/cli/server`.
+//! - Shards are disjoint and complete; merged, they equal one run's output: `tests/cli/shards.rs`,
 //!   `tests/cli/merge.rs`, and `tests/slurm.sh` on a real Slurm.
-//! - The output file is the checkpoint: what is in it is done, whenever the run was cut off, and nothing is done twice:
+//! - The output file is the checkpoint: after a kill at any time nothing is lost and nothing is done twice:
 //!   `tests/cli/promises.rs`, `tests/cli/kills.rs`, and the tests of `journal` for disks that fail.
-//! - The exit code speaks of every page that was asked for, whichever run read it: `tests/cli/resume.rs`.
-//! - A file that is no output is never changed, and an output is never destroyed: `tests/cli/foreign_output.rs`,
+//! - The exit code covers every requested page, whichever run read it: `tests/cli/resume.rs`.
+//! - A foreign file is never changed, and an output is never destroyed: `tests/cli/foreign_output.rs`,
 //!   `tests/cli/output_file.rs`.
-//! - Records go to the output and everything else to the standard error: `tests/cli/output.rs`.
+//! - Records go to the output, everything else to stderr: `tests/cli/output.rs`.
 
-// What is said goes through `terminal`: these panic where nobody reads it.
+// Print through `terminal`: these macros panic when the stream is closed.
 #![cfg_attr(not(test), deny(clippy::print_stderr, clippy::print_stdout))]
 
 #[doc(hidden)]
