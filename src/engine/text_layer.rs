@@ -64,7 +64,7 @@ impl SingleReader for TextLayer {
                 });
             }
         };
-        let message = format!("{why}; use --engine qwen to read");
+        let message = format!("{why}; use --engine qwen to read it from its pixels");
         Err(PageError::new(
             ErrorKind::Unsupported,
             Stage::Engine,
