@@ -110,7 +110,7 @@ mod tests {
         );
         insta::assert_snapshot!(lines.render(Some(40), false), @r"
         read      1,003 documents, 1 without
-                  any of the pages asked for
+                  any of the requested pages
         failed    xxxxxxxxxxxxxxxxxxxxxxxxxxxxx
                   xxxxxxxxxxxxxxxxxxxxx.pdf,
                   page 3: \u{1b}[2J
