@@ -28,9 +28,9 @@ impl Shard {
     pub fn new(index: u32, count: u32) -> Result<Self, String> {
         match (index, count) {
             (_, 0) => Err("the number of shards is 0".to_owned()),
-            (_, MOST..) if count > MOST => {
-                Err(format!("{count} shards are too many; use {MAX_SHARDS} or less"))
-            }
+            (_, MAX_SHARDS..) if count > MAX_SHARDS => Err(format!(
+                "{count} shards are too many; use {MAX_SHARDS} or less"
+            )),
             (0, _) => Err("shards count from 1".to_owned()),
             _ if index > count => Err(format!("there is no shard {index} of {count}")),
             _ => Ok(Self { count, index }),

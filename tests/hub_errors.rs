@@ -167,8 +167,7 @@ fn full_disk_and_read_only_cache_are_reported() {
     let file = machine.home.path().join("file");
     write(machine.home.path(), "file", "not a folder");
     let machine = machine.with("HF_HUB_CACHE", &file.join("hub").display().to_string());
-    machine.fetch(MODEL).error_with(&[
-        "could not keep",
-        "set HF_HOME to a writable folder",
-    ]);
+    machine
+        .fetch(MODEL)
+        .error_with(&["could not keep", "set HF_HOME to a writable folder"]);
 }

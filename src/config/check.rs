@@ -17,9 +17,9 @@ pub(super) fn model(model: &cli::ModelArgs) -> Result<(), UsageError> {
     if model.max_new_tokens == 0 {
         return usage_error("--max-new-tokens 0 allows no answer; use 1 or more");
     }
-    if !(1..=MOST_TOGETHER).contains(&model.batch_size) {
+    if !(1..=MAX_BATCH_SIZE).contains(&model.batch_size) {
         return usage_error(format!(
-            "--batch-size {} is not between 1 and {MOST_TOGETHER}",
+            "--batch-size {} is not between 1 and {MAX_BATCH_SIZE}",
             model.batch_size
         ));
     }
@@ -27,7 +27,7 @@ pub(super) fn model(model: &cli::ModelArgs) -> Result<(), UsageError> {
         && !(1..=MAX_THREADS).contains(&threads)
     {
         return usage_error(format!(
-            "--threads {threads} is not between 1 and {MOST_THREADS}"
+            "--threads {threads} is not between 1 and {MAX_THREADS}"
         ));
     }
     if let Some(fallback) = model.fallback
@@ -66,12 +66,12 @@ pub(super) fn run(run: &cli::RunArgs) -> Result<(), UsageError> {
         page_timeout,
         ..
     } = run;
-    if *retries > MOST_RETRIES {
+    if *retries > MAX_RETRIES {
         return usage_error(format!(
-            "--retries {retries} would keep a page forever; use {MOST_RETRIES} or less"
+            "--retries {retries} would keep a page forever; use {MAX_RETRIES} or less"
         ));
     }
-    if !(*page_timeout > 0.0 && *page_timeout <= LONGEST_TIMEOUT) {
+    if !(*page_timeout > 0.0 && *page_timeout <= MAX_TIMEOUT) {
         return usage_error(format!(
             "--page-timeout {page_timeout} is out of range; use a number of seconds above 0, like 600"
         ));
@@ -91,9 +91,9 @@ pub(super) fn pages(pages: &cli::PageArgs) -> Result<(), UsageError> {
         ("--min-pixels", pages.min_pixels),
         ("--max-pixels", pages.max_pixels),
     ] {
-        if let Some(pixels) = pixels.filter(|&pixels| pixels > MOST_PIXELS) {
+        if let Some(pixels) = pixels.filter(|&pixels| pixels > MAX_PIXELS) {
             return usage_error(format!(
-                "{flag} {pixels} is too large for any model; use {MOST_PIXELS} or less"
+                "{flag} {pixels} is too large for any model; use {MAX_PIXELS} or less"
             ));
         }
     }

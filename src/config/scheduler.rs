@@ -179,7 +179,11 @@ mod tests {
                 "SLURM_ARRAY_TASK_ID=1",
                 "not evenly spaced",
             ),
-            (slurm(9, 1, 4, 4), "SLURM_ARRAY_TASK_ID=9", "no shard 9 of 4"),
+            (
+                slurm(9, 1, 4, 4),
+                "SLURM_ARRAY_TASK_ID=9",
+                "no shard 9 of 4",
+            ),
             (
                 slurm(0, 1, 4, 4),
                 "SLURM_ARRAY_TASK_ID=0",

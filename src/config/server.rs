@@ -23,12 +23,12 @@ pub(super) fn server(typed: &cli::ServerArgs) -> Result<Option<Server>, UsageErr
         server_wait,
         ..
     } = *typed;
-    if !(1..=MOST_REQUESTS).contains(&concurrency) {
+    if !(1..=MAX_REQUESTS).contains(&concurrency) {
         return usage_error(format!(
-            "--concurrency {concurrency} is not between 1 and {MOST_REQUESTS}"
+            "--concurrency {concurrency} is not between 1 and {MAX_REQUESTS}"
         ));
     }
-    if !(0.0..=super::check::LONGEST_TIMEOUT).contains(&server_wait) {
+    if !(0.0..=super::check::MAX_TIMEOUT).contains(&server_wait) {
         return usage_error(format!(
             "--server-wait {server_wait} is out of range; use a number of seconds, like 600"
         ));

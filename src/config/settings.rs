@@ -28,7 +28,7 @@ use crate::{
     shard::Shard,
 };
 
-const MOST_WORKERS: usize = 1024;
+const MAX_WORKERS: usize = 1024;
 
 /// The validated settings of `extract`.
 #[derive(Debug, Clone)]
@@ -105,9 +105,9 @@ impl Settings {
         let workers = run
             .workers
             .unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into));
-        if !(1..=MOST_WORKERS).contains(&workers) {
+        if !(1..=MAX_WORKERS).contains(&workers) {
             return usage_error(format!(
-                "--workers {workers} is not between 1 and {MOST_WORKERS}"
+                "--workers {workers} is not between 1 and {MAX_WORKERS}"
             ));
         }
         let shard = scheduler::shard(run.shard)?;

@@ -115,7 +115,10 @@ mod tests {
         for (text, words) in [
             (None, "an image has no text layer"),
             (Some(" \n\t"), "is empty"),
-            (Some("\u{FFFD}\u{FFFD} \u{E001}b"), "has no usable characters"),
+            (
+                Some("\u{FFFD}\u{FFFD} \u{E001}b"),
+                "has no usable characters",
+            ),
         ] {
             let error = read(text).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Unsupported);

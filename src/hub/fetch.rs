@@ -243,7 +243,10 @@ impl Fetch {
         // The error below is the one to tell.
         let _ = fs::canonicalize(pointer).and_then(fs::remove_file);
         let _ = fs::remove_file(pointer);
-        let cause = format!("received {length} bytes of {}", file.size.unwrap_or_default());
+        let cause = format!(
+            "received {length} bytes of {}",
+            file.size.unwrap_or_default()
+        );
         self.explain(file, Failure::Answer(cause))
     }
 

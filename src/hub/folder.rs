@@ -103,10 +103,7 @@ pub fn small_files(model: &str, progress: FetchProgress) -> Result<SmallFiles> {
                 return Err(hub.explain(&model, &model.to_string(), failure));
             };
             let weights = if Hub::check_whole(&folder).is_ok() {
-                tracing::warn!(
-                    "{}: {failure}; using the cached {model}",
-                    hub.host()
-                );
+                tracing::warn!("{}: {failure}; using the cached {model}", hub.host());
                 Weights::Here
             } else {
                 Weights::OutOfReach(hub.explain(&model, &model.to_string(), failure))

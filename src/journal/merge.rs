@@ -327,7 +327,10 @@ impl Input {
                 .as_str()
                 .and_then(|shard| shard.parse().ok())
                 .with_context(|| {
-                    format!("{} has an invalid shard: {shard}", Meta::path(&place).display())
+                    format!(
+                        "{} has an invalid shard: {shard}",
+                        Meta::path(&place).display()
+                    )
                 })?,
         };
         Ok(Self {

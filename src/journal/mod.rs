@@ -225,8 +225,12 @@ impl Journal {
         let (index, extent) = read(path, &mut file, &meta, opening.retry)?;
         meta.write(&place)?;
         if extent.torn > 0 {
-            file.set_len(extent.end)
-                .with_context(|| format!("cannot cut off the unfinished last line of {}", path.display()))?;
+            file.set_len(extent.end).with_context(|| {
+                format!(
+                    "cannot cut off the unfinished last line of {}",
+                    path.display()
+                )
+            })?;
         }
         (opened.index, opened.torn) = (index, extent.torn);
         let kept = Kept {
@@ -257,9 +261,7 @@ impl Journal {
     /// fails, nothing more is written.
     pub fn append(&mut self, record: &Record) -> Result<()> {
         self.require_whole()?;
-        let line = record
-            .to_line()
-            .context("cannot write a record as JSON")?;
+        let line = record.to_line().context("cannot write a record as JSON")?;
         if let Err(error) = self.storage.append(&line) {
             if error.kind() == ErrorKind::BrokenPipe && self.target.is_stream() {
                 return Err(Closed.into());

@@ -154,11 +154,7 @@ fn writing_stops_after_a_torn_record_that_cannot_be_cut() {
         let left = bytes.borrow().clone();
         assert_eq!(left.ends_with(b"\n"), cuts);
         let message = format!("{:#}", journal.append(&record(3)).unwrap_err());
-        assert_eq!(
-            message.contains("writing has stopped"),
-            !cuts,
-            "{message}"
-        );
+        assert_eq!(message.contains("writing has stopped"), !cuts, "{message}");
         assert_eq!(*bytes.borrow(), left);
         assert!(journal.finish().is_err());
     }

@@ -119,9 +119,7 @@ impl Pages {
         match slot {
             Some(Slot::Page(page, result)) => self.first = Some((page, result)),
             Some(Slot::End) => self.has_ended = true,
-            None => bail!(
-                "the thread that opens the documents failed early; this is a bug"
-            ),
+            None => bail!("the thread that opens the documents failed early; this is a bug"),
         }
         Ok(())
     }

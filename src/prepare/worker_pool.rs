@@ -73,12 +73,9 @@ impl WorkerPool {
             format: document.format,
             wanted,
         };
-        let mut worker = self.take(document.id).map_err(|error| {
-            crashed(
-                stage,
-                format!("cannot start worker processes: {error:#}"),
-            )
-        })?;
+        let mut worker = self
+            .take(document.id)
+            .map_err(|error| crashed(stage, format!("cannot start worker processes: {error:#}")))?;
         match worker.ask(&request, &document.path, self.deadline) {
             // What panicked over a page may be in any state.
             Ok(Answered::Failed(error)) if error.kind == ErrorKind::Crashed => Err(error),

@@ -182,9 +182,7 @@ impl Progress {
         }
         if !opened.index.is_empty() {
             let pages = opened.index.len();
-            self.note(format_args!(
-                "resuming {output}, which has {pages} pages"
-            ));
+            self.note(format_args!("resuming {output}, which has {pages} pages"));
         }
     }
 

@@ -101,7 +101,7 @@ fn merge_reports_missing_shards_pages_and_unfinished_runs() {
     let ran = merge(&room, SHARDS).expect(3);
     let bytes = whole.lines().last().unwrap().len() - 9;
     for words in [
-        format!("{file} ends in {bytes} bytes of an unfinished line"),
+        format!("{file} ends in an unfinished line of {bytes} bytes"),
         format!("missing   the rest of the interrupted run of {file}"),
     ] {
         assert!(ran.stderr.contains(&words), "{}", ran.stderr);
@@ -229,11 +229,7 @@ fn merge_replaces_only_with_force_and_never_inputs() {
     merge(&room, &format!("a.jsonl b.jsonl -o {MERGED} --force")).expect(0);
     assert_eq!(room.records(MERGED).len(), 3);
     let ran = merge(&room, "a.jsonl b.jsonl -o ./b.jsonl --force").expect(2);
-    assert!(
-        ran.stderr.contains("is also an input"),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.stderr.contains("is also an input"), "{}", ran.stderr);
     for (written, args) in [
         ("a.jsonl", format!("a.jsonl b.jsonl -o {MERGED} --force")),
         (MERGED, format!("a.jsonl b.jsonl -o {MERGED} --force")),

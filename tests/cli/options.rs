@@ -256,10 +256,7 @@ fn usage_errors_name_the_flag_and_a_valid_value() {
             "a.pdf --prompt-file empty",
             "--prompt-file empty is empty; leave it out to ask for Markdown",
         ),
-        (
-            "a.pdf --prompt-file gone",
-            "cannot read --prompt-file gone",
-        ),
+        ("a.pdf --prompt-file gone", "cannot read --prompt-file gone"),
         ("a.pdf --model=", "--model is empty"),
         ("a.pdf -q -v", "--quiet and --verbose exclude each other"),
     ] {
@@ -272,10 +269,7 @@ fn invalid_retries_timeouts_and_fallbacks_are_usage_errors() {
     let room = room_with_three_pages();
     for (args, message) in [
         ("a.pdf --retries -1", "--retries"),
-        (
-            "a.pdf --retries 1000",
-            "--retries 1000 is too large",
-        ),
+        ("a.pdf --retries 1000", "--retries 1000 is too large"),
         ("a.pdf --page-timeout 0", "--page-timeout 0 is out of range"),
         (
             "a.pdf --page-timeout -5",

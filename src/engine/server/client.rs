@@ -202,9 +202,9 @@ impl Client {
                     self.shown(place.unwrap_or_default())
                 ))
             }
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::Final(format!(
-                "{message} (put the server's key into {API_KEY})"
-            )),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Failure::Final(format!("{message} (put the server's key into {API_KEY})"))
+            }
             StatusCode::NOT_FOUND => Failure::NotFound(format!(
                 "{message} (check --server-url, which ends in /v1 for most servers, and --model)"
             )),

@@ -40,8 +40,7 @@ pub(super) fn too_much_memory() -> PageError {
 
 /// A variant of a format that nothing here decodes.
 pub(super) fn unsupported(what: &str) -> PageError {
-    let message =
-        format!("{what} is not supported; convert the image to an ordinary PNG");
+    let message = format!("{what} is not supported; convert the image to an ordinary PNG");
     PageError::new(ErrorKind::Unsupported, Stage::Prepare, message)
 }
 

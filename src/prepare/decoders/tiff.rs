@@ -148,9 +148,7 @@ fn colors<R: Read + Seek>(decoder: &mut Decoder<R>) -> Result<Vec<u8>, PageError
             .flat_map(|pixel| ycbcr(pixel[0], pixel[1], pixel[2]))
             .collect(),
         _ => {
-            return Err(unsupported(&format!(
-                "TIFF with the colour type {color:?}"
-            )));
+            return Err(unsupported(&format!("TIFF with the colour type {color:?}")));
         }
     };
     Ok(rgb)
