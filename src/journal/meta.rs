@@ -106,7 +106,7 @@ impl fmt::Display for SettingsDiffer {
             self.journal.display()
         )?;
         for (name, there, now) in &self.differing {
-            writeln!(f, "{name}: {there} recorded, {now} now")?;
+            writeln!(f, "  {name}: {there} recorded, {now} now")?;
         }
         f.write_str(
             "use the recorded settings, name another --output, or start over with --restart (the old file is kept as .bak)",

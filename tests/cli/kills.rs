@@ -253,7 +253,7 @@ fn full_disk_ends_the_run_and_resume_completes() {
     };
     for words in [
         "cannot write to disk/out.jsonl",
-        "make room",
+        "free some space",
         "No space left",
     ] {
         assert!(error.contains(words), "{error}");

@@ -142,7 +142,7 @@ fn text_layer_engine_reads_pdfs_and_fails_on_images() {
     );
     assert_eq!(
         error.message,
-        "an image has no text layer; use --engine qwen to read"
+        "an image has no text layer; use --engine qwen to read it from its pixels"
     );
     assert_eq!((records[2].page, records[2].page_count), (1, Some(1)));
 }
@@ -204,7 +204,7 @@ fn usage_errors_name_the_flag_and_a_valid_value() {
             "a.pdf --device cuda:0,1,0",
             "'--device <DEVICE>': device 0 is listed twice",
         ),
-        ("a.pdf --device cpu:0", "cpu:N is for 1 to 1024 instances"),
+        ("a.pdf --device cpu:0", "cpu:N takes 1 to 1024 instances"),
         (
             "a.pdf --dtype int3",
             "[possible values: auto, f32, bf16, f16, q8_0, q4_k]",

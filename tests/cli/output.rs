@@ -66,13 +66,13 @@ fn unwritable_output_fails_before_reading() {
     for (output, message) in [
         (
             "gone/out.jsonl",
-            "--output gone/out.jsonl: there is no folder gone; create it first",
+            "--output gone/out.jsonl: the folder gone does not exist; create it first",
         ),
         (
             "folder",
             "--output folder is a folder; name a file in it, like folder/results.jsonl",
         ),
-        ("good.pdf/out.jsonl", "there is no folder good.pdf"),
+        ("good.pdf/out.jsonl", "the folder good.pdf does not exist"),
     ] {
         // The model is not there either, and is not what the message is about.
         let ran =

@@ -66,7 +66,7 @@ fn output_link_is_followed_and_stays_a_link() {
     );
     symlink("nowhere/out.jsonl", room.path("lost.jsonl")).unwrap();
     let ran = room.extract("in -o lost.jsonl").expect(1);
-    assert!(ran.stderr.contains("there is no folder"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("does not exist"), "{}", ran.stderr);
 }
 
 /// A run over pages that take their time, whose output is changed when some records are there.

@@ -204,7 +204,7 @@ fn promise_5_different_settings_are_refused_by_name() {
     let ran = room.extract("in -o out.jsonl --format html").expect(10);
     assert!(
         ran.stderr
-            .contains(r#"format: "markdown" there, "html" now"#),
+            .contains(r#"format: "markdown" recorded, "html" now"#),
         "{}",
         ran.stderr
     );

@@ -196,7 +196,7 @@ fn output_of_another_shard_is_refused() {
             .expect(10);
         assert!(
             ran.stderr
-                .contains(&format!(r#"shard: "1/2" there, {now}"#)),
+                .contains(&format!(r#"shard: "1/2" recorded, {now}"#)),
             "{}",
             ran.stderr
         );
