@@ -124,7 +124,7 @@ mod tests {
             ("", "use pages and ranges like 1-3,7"),
             ("one", "'one' is not a page number"),
             ("0", "count from 1"),
-            ("3-1", "write 1-3"),
+            ("3-1", "use 1-3"),
             ("1,,2", "is not a page number"),
             ("-", "is not a page number"),
             ("1-2-3", "'2-3' is not a page number"),

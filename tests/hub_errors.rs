@@ -134,7 +134,7 @@ fn silent_hub_times_out() {
     });
     machine.fetch(MODEL).error_with(&[
         "sent no data of model.safetensors of org/reader for 2 s",
-        "continues",
+        "continue the download",
     ]);
     hub.heal();
     assert_same_files(machine.fetch(MODEL).folder(), &reader());

@@ -68,7 +68,7 @@ pub(super) fn run(run: &cli::RunArgs) -> Result<(), UsageError> {
     } = run;
     if *retries > MAX_RETRIES {
         return usage_error(format!(
-            "--retries {retries} would keep a page forever; use {MAX_RETRIES} or less"
+            "--retries {retries} is too large; use {MAX_RETRIES} or less"
         ));
     }
     if !(*page_timeout > 0.0 && *page_timeout <= MAX_TIMEOUT) {

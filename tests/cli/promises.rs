@@ -213,7 +213,7 @@ fn promise_5_different_settings_are_refused_by_name() {
     fs::remove_file(room.path("out.jsonl.meta.json")).unwrap();
     let ran = room.extract("in -o out.jsonl").expect(1);
     assert!(
-        ran.stderr.contains("out.jsonl.meta.json is missing"),
+        ran.stderr.contains("out.jsonl.meta.json") && ran.stderr.contains("is missing"),
         "{}",
         ran.stderr
     );
