@@ -7,6 +7,7 @@ use image::RgbImage;
 
 use super::{Attempt, BatchReader, PageResult};
 use crate::{
+    answer,
     error::{ErrorKind, PageError, Stage},
     generation::{
         generator::{GenerateOptions, Generator},
@@ -178,8 +179,9 @@ impl QwenEngine {
             Ending::Length => FinishReason::Length,
             Ending::Repetition => FinishReason::Repetition,
         };
+        let text = self.generator.tokenizer().decode(&generated.tokens)?;
         Ok(PageAnswer {
-            content: self.generator.tokenizer().decode(&generated.tokens)?,
+            content: answer::read(text, self.info.output_format).content,
             finish_reason: Some(finish),
             prompt_tokens: Some(generated.prompt_tokens),
             image_tokens: Some(generated.image_tokens),

@@ -7,7 +7,6 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::ErrorKind,
     path::{Path, PathBuf},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -19,7 +18,7 @@ use super::{
     meta::Meta,
     place::{beside, folder_of, sync_folder},
 };
-use crate::options::LockChoice;
+use crate::{cancel::Cancel, options::LockChoice};
 
 /// Opens the file and locks it until the file is closed, or the lock file dropped.
 pub(super) fn lock(path: &Path, choice: LockChoice) -> Result<(File, Option<LockFile>)> {
@@ -56,11 +55,11 @@ const LOCK_GRACE: Duration = Duration::from_millis(500);
 
 /// Retries the lock for [`LOCK_GRACE`].
 fn patiently(try_lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), TryLockError> {
-    let begun = Instant::now();
+    let grace = Cancel::default().until(Instant::now() + LOCK_GRACE);
     loop {
         match try_lock() {
-            Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_GRACE => {
-                thread::sleep(Duration::from_millis(10));
+            Err(TryLockError::WouldBlock) if grace.reason().is_none() => {
+                let _ = grace.sleep(Duration::from_millis(10));
             }
             tried => return tried,
         }
@@ -160,7 +159,7 @@ pub(super) fn back_up(path: &Path) -> Result<PathBuf> {
 
 #[cfg(all(test, unix))]
 mod tests {
-    use std::{cell::Cell, io};
+    use std::{cell::Cell, io, thread};
 
     use super::*;
 

@@ -149,7 +149,7 @@ fn vanished_file_is_unreadable() {
         (page, error.kind, error.stage),
         (0, ErrorKind::Unreadable, Stage::Open)
     );
-    assert!(error.message.contains("not there"), "{error}");
+    assert!(error.message.contains("does not exist"), "{error}");
 }
 
 #[test]

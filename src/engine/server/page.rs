@@ -14,6 +14,7 @@ use super::{
     outage::Health,
 };
 use crate::{
+    answer,
     backoff::Backoff,
     cancel::Cancel,
     engine::{
@@ -24,6 +25,7 @@ use crate::{
     },
     error::{ErrorKind, PageError, Stage},
     generation::{repetition::LoopDetector, sampler::Sampling},
+    options::OutputFormat,
     page::{FinishReason, PageAnswer, PreparedPage},
 };
 
@@ -131,7 +133,8 @@ impl Reader {
             let failure = match self.client.complete(request, self.policy.page_timeout) {
                 Ok(completed) => {
                     self.health.answered();
-                    return Asked::Answered(answer(completed, sent.elapsed()));
+                    let format = self.task.output_format;
+                    return Asked::Answered(answer(completed, format, sent.elapsed()));
                 }
                 Err(failure) => failure,
             };
@@ -218,7 +221,7 @@ fn data_url(image: &RgbImage) -> image::ImageResult<String> {
 }
 
 /// A server's answer as an engine's answer.
-fn answer(completed: Completed, took: Duration) -> PageResult {
+fn answer(completed: Completed, format: OutputFormat, took: Duration) -> PageResult {
     let Completed {
         mut text,
         finish,
@@ -242,7 +245,7 @@ fn answer(completed: Completed, took: Duration) -> PageResult {
         _ => None,
     };
     Ok(PageAnswer {
-        content: text,
+        content: answer::read(text, format).content,
         finish_reason,
         prompt_tokens,
         completion_tokens,
@@ -282,7 +285,7 @@ mod tests {
             prompt_tokens: None,
             completion_tokens: None,
         };
-        answer(completed, Duration::ZERO)
+        answer(completed, OutputFormat::Markdown, Duration::ZERO)
     }
 
     #[test]
