@@ -108,7 +108,7 @@ if omnidocs merge shard-*.jsonl -o all.jsonl; then
 fi
 scontrol requeue "${job}_10"
 wait_until 120 has_ended
-grep -h '^shard ' -- *.log
+grep -hE '^([0-9TZ:-]+ )?shard ' -- *.log
 omnidocs merge shard-*.jsonl -o all.jsonl --force
 
 python3 - "$room/one.jsonl" all.jsonl <<'END'
