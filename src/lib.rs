@@ -1,8 +1,8 @@
 //! Turns folders of PDFs and page images into one record per page, with a Qwen-VL vision-language model that runs in this
 //! process, on CUDA or on a CPU.
 //!
-//! Most people run the program, `omnidocs extract ./pdfs -o results.jsonl`: see the
-//! [README](https://crates.io/crates/omnidocs). This page is for those who call it from Rust, and for those who change it.
+//! Most people run the program, `omnidocs extract ./pdfs -o results.jsonl`: see its README. This page is for those who call
+//! it from Rust, and for those who change it.
 //!
 //! # Read pages from a program
 //!
