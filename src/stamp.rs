@@ -15,11 +15,11 @@ const SETTLED: i64 = 2;
 /// set).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    pub(crate) size: u64,
     /// Seconds and nanoseconds since 1970.
-    changed: [(i64, i64); 2],
+    pub(crate) changed: [(i64, i64); 2],
 }
 
 impl Stamp {

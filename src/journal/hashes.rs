@@ -11,69 +11,29 @@ use std::{
     fs::{File, Metadata, OpenOptions},
     io::{BufRead, BufReader, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
+    time::SystemTime,
 };
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::place::{beside, put_whole};
+use crate::stamp::Stamp;
 
-/// A file modified less than this many seconds before it was read gets no entry: a later change could have the same
-/// times, since file system clocks tick in up to two seconds.
-const SETTLED: i64 = 2;
 /// Maximum length of a line; longer ones are not ours.
 const MAX_LINE: u64 = 1 << 16;
 
-/// A file's identity and times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    /// Seconds and nanoseconds since 1970.
-    changed: [(i64, i64); 2],
-}
-
-impl Stamp {
-    #[cfg(unix)]
-    #[allow(clippy::unnecessary_wraps, reason = "elsewhere there is none")]
-    fn of(file: &Metadata) -> Option<Self> {
-        use std::os::unix::fs::MetadataExt;
-        Some(Self {
-            device: file.dev(),
-            inode: file.ino(),
-            size: file.size(),
-            changed: [
-                (file.mtime(), file.mtime_nsec()),
-                (file.ctime(), file.ctime_nsec()),
-            ],
-        })
+/// The part of a stamp that is kept in memory.
+fn digest(stamp: Stamp) -> [u8; 16] {
+    let [(a, b), (c, d)] = stamp.changed;
+    let mut hash = Sha256::new();
+    for part in [stamp.device, stamp.inode, stamp.size] {
+        hash.update(part.to_le_bytes());
     }
-
-    /// Not supported elsewhere: programs can set all the times there.
-    #[cfg(not(unix))]
-    fn of(_: &Metadata) -> Option<Self> {
-        None
+    for part in [a, b, c, d] {
+        hash.update(part.to_le_bytes());
     }
-
-    fn is_settled(&self, at: SystemTime) -> bool {
-        let at = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let mut changed = self.changed.iter();
-        changed.all(|&(seconds, _)| seconds.saturating_add(SETTLED) < at as i64)
-    }
-
-    fn digest(&self) -> [u8; 16] {
-        let [(a, b), (c, d)] = self.changed;
-        let mut hash = Sha256::new();
-        for part in [self.device, self.inode, self.size] {
-            hash.update(part.to_le_bytes());
-        }
-        for part in [a, b, c, d] {
-            hash.update(part.to_le_bytes());
-        }
-        half(hash)
-    }
+    half(hash)
 }
 
 fn half(hash: Sha256) -> [u8; 16] {
@@ -155,7 +115,7 @@ impl Hashes {
 
     /// The cached checksum of the file at `path`; `None` if the file has changed since.
     pub(super) fn get(&self, path: &Path, file: &Metadata) -> Option<String> {
-        let stamp = Stamp::of(file)?.digest();
+        let stamp = digest(Stamp::of(file)?);
         let path = key_of(path.to_str()?);
         let (known, sha256) = self.added.get(&path).copied().or_else(|| {
             let place = self.known.binary_search_by_key(&path, |known| known.path);
@@ -189,7 +149,7 @@ impl Hashes {
             return;
         }
         let key = key_of(path);
-        let replaces = self.added.insert(key, (stamp.digest(), bytes)).is_some();
+        let replaces = self.added.insert(key, (digest(stamp), bytes)).is_some();
         let known = self.known.binary_search_by_key(&key, |known| known.path);
         kept.stale += usize::from(replaces || known.is_ok());
     }
@@ -268,7 +228,7 @@ fn read(file: &mut File) -> Found {
         {
             found.known.push(Known {
                 path: key_of(&entry.path),
-                stamp: entry.file.digest(),
+                stamp: digest(entry.file),
                 sha256,
                 start,
             });
