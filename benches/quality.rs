@@ -1,19 +1,18 @@
-//! How well a model reads:
+//! Error rates of a model on drawn pages:
 //! `cargo bench --bench quality -- [--model FOLDER] [--pages N] [--sizes 640x448,..] [--dtypes f32,q8_0,q4_k]`.
 //!
 //! Pages of each size are drawn from fixed seeds, with words that are held out of the reader's training and layouts that
 //! it does not draw. The program reads them in four forms:
 //!
-//! - `pdf`: born-digital, in the eight faces that the reader is trained in (left out where they aren't all installed);
+//! - `pdf`: born-digital, in the eight faces that the reader is trained in (skipped unless all are installed);
 //! - `image`: the same pixels as a PNG;
-//! - `scan`: turned by up to 1°, blurred, grainy, and a JPEG before it became a PNG, all of that on each page;
-//! - `other`: PNGs of other pages, in two typefaces that the reader does not know, PDFium's Helvetica and Times.
+//! - `scan`: rotated by up to 1°, blurred, noisy, and compressed as a JPEG before it became a PNG;
+//! - `other`: PNGs of other pages, in two typefaces that are not in the training data, PDFium's Helvetica and Times.
 //!
-//! Sizes beyond the model's own limits are left out, since it would see them shrunk. Printed are three tables in Markdown,
-//! by form and by size of the print in the first dtype, and by dtype over all forms: the shares of characters and words of
-//! the Markdown that are wrong, space made equal; of characters that are printed, without Markdown's marks; the F1 of
-//! heading lines and of tables' cells: with 95 % intervals, drawn from the pages. Where Tesseract is installed, it reads the
-//! same pages.
+//! Sizes beyond the model's own limits are skipped, since it would see them scaled down. It prints three tables in Markdown:
+//! by form and by print size in the first dtype, and by dtype over all forms. Columns: the share of wrong characters and words
+//! of the Markdown, white space normalised; of wrong printed characters, without Markdown's marks; the F1 of heading lines and
+//! of table cells. 95 % intervals are bootstrapped over pages. Tesseract reads the same pages if it is installed.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -59,10 +58,10 @@ struct Options {
     /// Sizes of the pages, as WIDTHxHEIGHT; all when left out
     #[arg(long, value_delimiter = ',', value_parser = size)]
     sizes: Vec<(u32, u32)>,
-    /// What the model is run in
+    /// Number types of the model
     #[arg(long, value_delimiter = ',', default_value = "f32,q8_0,q4_k")]
     dtypes: Vec<String>,
-    /// Prints the truth and the answer of so many of the worst pages of each size and form
+    /// Number of worst pages of each size and form whose truth and answer are printed
     #[arg(long, default_value_t = 0)]
     worst: usize,
     /// Cargo gives this to every bench
@@ -70,7 +69,7 @@ struct Options {
     bench: bool,
 }
 
-/// Who reads, and what was read, by file and page.
+/// A reader's name, and its text by file and page.
 struct Reading {
     engine: String,
     answers: HashMap<(String, u32), String>,
@@ -117,7 +116,7 @@ fn main() {
     by_dtype(&sizes, &readings);
 }
 
-/// The one of [`SIZES`] that is called so.
+/// The entry of [`SIZES`] with this name.
 fn size(name: &str) -> Result<(u32, u32), String> {
     let mut sizes = SIZES.into_iter();
     let named = sizes.find(|(width, height)| format!("{width}x{height}") == name);

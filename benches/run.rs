@@ -1,7 +1,8 @@
 //! Whole runs of the program: `cargo bench --bench run`.
 //!
-//! Drafts: on born-digital pages, guesses from the text layer must save two of three runs of the decoder. Workers: two worker processes must prepare at least 1.7 times as many pages a second as one. Resume: a run over an
-//! output of a million records must end within 2 s and 100 MB, a merge of them within 6 s and 150 MB.
+//! Drafts: on born-digital pages, drafts from the text layer must save two of three decoder steps. Workers: two worker
+//! processes must prepare at least 1.7 times as many pages a second as one. Resume: a run over an output of a million records
+//! must end within 2 s and 100 MB, a merge of them within 6 s and 150 MB.
 //! Scaling: two instances on the CPU, with a thread each, must read at least 1.6 times as many pages a second as one; and
 //! four shards at a time are compared with one run.
 //! Memory: a document of 500 pages must peak within 1.2 times of one of 20 pages. Overlap: over 100 pages, the wall
@@ -25,7 +26,7 @@ use omnidocs::{
     prepare::{self, Raster},
 };
 
-/// The most memory that a run held, and how long it took.
+/// A run's peak memory and its duration.
 struct Measured {
     peak_kib: u64,
     wall: Duration,
@@ -60,7 +61,7 @@ fn drafts(room: &Room) {
         let records = room.records("draft.jsonl");
         let passes = records.iter().filter_map(|record| record.forward_passes);
         let decode = records.iter().map(|record| record.timings_ms.decode);
-        // The run over the prompt is needed in any case.
+        // Prefill is a step in any case.
         (
             passes.map(|passes| passes - 1).sum::<usize>(),
             decode.sum::<u64>() as f64,
@@ -259,8 +260,8 @@ fn scaling(room: &Room) {
             "--restart",
             "--device",
             device,
-            // In few bits the reader's narrow layers go to a pool that Candle has for the whole process, over which
-            // instances would fight; those of published models are wide enough not to.
+            // Quantized, the reader's narrow layers use Candle's process-wide pool, for which instances would compete; those of
+            // published models are wide enough not to.
             "--dtype",
             "f32",
             "--threads",

@@ -1,7 +1,7 @@
-//! How fast each stage is by itself: `cargo bench --bench stages`.
+//! Speed of each stage alone: `cargo bench --bench stages`.
 //!
-//! Preparation is given in pages per second; prefill and decode are those of the small reader, which shows the cost of
-//! the program around the products more than that of the products themselves.
+//! Preparation in pages per second. Prefill and decode use the small reader, so they show the overhead around the products
+//! more than the products.
 
 use std::{fs, hint::black_box, path::Path, process::Command, sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use omnidocs::{
     prepare::{self, Raster},
 };
 
-/// About what a published model sees of a page.
+/// A typical page size of published models.
 const MEGAPIXEL: PixelBudget = PixelBudget {
     factor: 32,
     min_pixels: 65_536,

@@ -1,4 +1,4 @@
-//! What a machine with a GPU is asked: whether the model computes there what the goldens say, and how fast it is.
+//! Checks the model on a GPU against the goldens, and measures its speed.
 //!
 //! `parity`, `ops`, `scores`, `speed`, `steps` and `logits` are its own subcommands; with any other it is omnidocs itself, so
 //! that one binary is carried to a machine without a network. `benches/cuda/README.md` says what to carry with it. It is compiled

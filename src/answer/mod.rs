@@ -1,12 +1,11 @@
-//! What an engine wrote, as the content of a record.
+//! Turns an engine's text into the content of a record.
 //!
-//! Engines hand over a page's text as it came. Here is the place for everything that is made of it without looking at the
-//! page again: cleaning, blocks with their kinds, and from these Markdown, HTML and plain text. So far the text is the
-//! content as it is.
+//! Engines hand over a page's text unchanged. All processing that does not need the page belongs here: cleaning, blocks with
+//! their types, and Markdown, HTML and plain text from them. So far the content is the text unchanged.
 
 use crate::options::OutputFormat;
 
-/// What was read on a page.
+/// The content of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The page's content in the output format.

@@ -1,4 +1,4 @@
-//! What an engine is, and the readers that a scheduler drives.
+//! The interfaces of engines, and of the readers that the scheduler drives.
 
 use std::time::Instant;
 
@@ -12,10 +12,10 @@ use crate::{
 
 /// Reads pages. An implementation decides how many it holds at a time and in which order it finishes them.
 pub trait Engine: Send {
-    /// Who answers, unless an outcome says otherwise.
+    /// Name and model, unless an outcome says otherwise.
     fn info(&self) -> &EngineInfo;
 
-    /// What this engine looks at.
+    /// What this engine needs of a page.
     fn needs(&self) -> Needs;
 
     /// Takes pages until there are none, and passes each outcome to `done` as soon as it is ready.
@@ -28,7 +28,7 @@ pub trait Engine: Send {
         done: &mut dyn FnMut(PageOutcome) -> Result<()>,
     ) -> Result<()>;
 
-    /// What was done on each device, if this is several engines.
+    /// Statistics of each device, for a pool of engines.
     fn device_stats(&self) -> Vec<DeviceStats> {
         Vec::new()
     }
@@ -37,7 +37,7 @@ pub trait Engine: Send {
 /// One try at a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attempt {
-    /// When there is no more time.
+    /// Deadline.
     pub deadline: Instant,
     /// Whether an earlier answer for the page looped or was cut off. The same answer again would be useless.
     pub resample: bool,
@@ -46,13 +46,12 @@ pub struct Attempt {
 /// The result of an attempt at a page.
 pub type PageResult = Result<PageAnswer, PageError>;
 
-/// Reads pages in this process, one in each of its slots. A page that is done makes room for another while the others go
-/// on.
+/// Reads pages in this process, one per slot. A finished page frees its slot for another while the others go on.
 pub trait BatchReader: Send {
-    /// Who answers.
+    /// Name and model.
     fn info(&self) -> &EngineInfo;
 
-    /// What this reader looks at.
+    /// What this reader needs of a page.
     fn needs(&self) -> Needs;
 
     /// Maximum number of pages that it holds, at least one.
@@ -66,16 +65,16 @@ pub trait BatchReader: Send {
     /// The page can't be read at all, at this size, or in a batch of this size. The other pages are unchanged.
     fn begin(&mut self, page: &PreparedPage, attempt: Attempt) -> Result<(), PageError>;
 
-    /// Goes on with all pages; gives those that are done, whose slots are free then.
+    /// Advances all pages; returns the finished ones, whose slots are then free.
     ///
     /// # Errors
     /// The reader failed; [clear](Self::clear) the pages that it holds.
     fn step(&mut self) -> Result<Vec<(PageId, PageResult)>, PageError>;
 
-    /// Lets go of all pages.
+    /// Drops all pages.
     fn clear(&mut self);
 
-    /// Why it can't read any further page, once that is so; then the run ends.
+    /// The reason why it can't read any further page; the run then ends.
     fn lost(&self) -> Option<String> {
         None
     }
@@ -83,10 +82,10 @@ pub trait BatchReader: Send {
 
 /// Reads one page at a time.
 pub trait SingleReader: Send {
-    /// Who answers.
+    /// Name and model.
     fn info(&self) -> &EngineInfo;
 
-    /// What this reader looks at.
+    /// What this reader needs of a page.
     fn needs(&self) -> Needs;
 
     /// Reads a page.

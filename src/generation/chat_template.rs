@@ -1,4 +1,4 @@
-//! From an instruction to a prompt's text, by the model folder's own chat template.
+//! Renders an instruction as the prompt's text with the model folder's chat template.
 
 use std::{fs, path::Path};
 
@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::model_files::read_json;
 
-/// One user turn with an image and a text, for folders that bring no template of their own.
+/// One user turn with an image and a text, for folders without a template.
 const DEFAULT: &str = "\
 {%- for message in messages %}{{- '<|im_start|>' + message.role + '\n' }}\
 {%- for part in message.content %}\
@@ -16,7 +16,7 @@ const DEFAULT: &str = "\
 {%- endfor %}{{- '<|im_end|>\n' }}{%- endfor %}\
 {%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}";
 
-/// A Jinja template that makes a prompt of messages.
+/// A Jinja template that renders messages as a prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChatTemplate(String);
 
@@ -32,14 +32,14 @@ impl ChatTemplate {
         ))
     }
 
-    /// Whether it can be told not to have the model think before it answers.
+    /// Whether it has a switch that turns thinking off.
     #[must_use]
     pub fn can_skip_thinking(&self) -> bool {
         self.0.contains("enable_thinking")
     }
 
-    /// The text that asks for `instruction` about one image, up to where the answer begins, without thinking where the
-    /// template leaves the choice.
+    /// The prompt with `instruction` and one image, up to where the answer begins; thinking is off where the template has the
+    /// switch.
     ///
     /// # Errors
     /// The template is broken, or refuses.

@@ -1,9 +1,9 @@
-//! Runs of the decoder: the next tokens of all answers that are under way, at once.
+//! Decoder steps: the next tokens of all answers in progress at once.
 //!
-//! A GPU works on its own, and would wait while the host reads the token of one run and prepares the next. So there runs are
-//! pipelined: each begins with the token that the device has chosen, before the host has read it, and the copy to the host
-//! travels meanwhile. When an answer turns out to have ended, what was begun for it is thrown away. Where the host has a say
-//! in what comes next, because tokens are drawn or drafted, the token is read first.
+//! A GPU would idle while the host reads one step's token and prepares the next step. So steps are pipelined there: each
+//! starts with the token that the device has selected, before the host has read it, and the copy to the host runs meanwhile.
+//! If the answer turns out to have ended, the step begun for it is discarded. Where the host decides what comes next, because
+//! tokens are sampled or drafted, the token is read first.
 
 use anyhow::Result;
 use candle_core::Tensor;

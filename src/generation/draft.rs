@@ -1,29 +1,29 @@
-//! Drafts: tokens that probably follow, which the model then checks many at a time instead of writing one by one.
+//! Drafts: likely next tokens, which the model verifies many at a time instead of generating one by one.
 //!
-//! The text layer of a born-digital page holds nearly all that the model will write, and tables repeat what was written
-//! before. So the longest end of the answer that stands in either is looked up, and what follows there is the draft. The
-//! model runs once over the whole draft and keeps it as far as it would have written the same. So drafts change no answer, as
-//! long as a token's logits don't depend on how many tokens run together: on a CPU in f32 and in few bits they don't, in bf16
-//! and on a GPU they are rounded otherwise (speculative decoding, Leviathan et al. 2023, for the greedy case; drafts by lookup
-//! as in Saxena's prompt lookup decoding, 2023).
+//! The text layer of a born-digital page holds nearly all that the model will write, and tables repeat earlier text. So the
+//! longest suffix of the answer that occurs in either is looked up, and the tokens after it are the draft. The model runs once
+//! over the whole draft and accepts the tokens that it would have generated itself. So drafts never change an answer as long
+//! as a token's logits don't depend on how many tokens run together: true on a CPU in f32 and quantized; in bf16 and on a GPU
+//! they are rounded differently (speculative decoding, Leviathan et al. 2023, for the greedy case; drafts by lookup as in
+//! Saxena's prompt lookup decoding, 2023).
 
-/// The longest draft, in tokens.
+/// Maximum length of a draft, in tokens.
 const MAX_DRAFT: usize = 24;
-/// The first draft.
+/// Length of the first draft.
 const FIRST: usize = 8;
-/// The end of the answer is compared over at most this many tokens: longer matches tell no more.
+/// Maximum length of the answer's suffix that is compared: longer matches add nothing.
 const CONTEXT: usize = 12;
-/// From so many tokens on, what was written before says more than where the source was left.
+/// From a match of this many tokens on, the answer itself is a better source than the place where the source was left.
 const STRONG: usize = 4;
-/// After this many drafts in a row of which nothing was right, drafting rests for a while, twice as long each time.
+/// After this many rejected drafts in a row drafting pauses, twice as long each time.
 const PATIENCE: u32 = 4;
-/// How many tokens that is at first.
+/// Length of the first pause, in tokens.
 const REST: usize = 16;
 
 /// Drafts for one answer.
 #[derive(Debug, Clone)]
 pub struct Drafter {
-    /// What the page is known to say, before the answer itself.
+    /// The known text of the page, before the answer itself.
     source: Vec<u32>,
     /// Where in the source the answer was last seen.
     cursor: usize,
@@ -31,7 +31,7 @@ pub struct Drafter {
     taken_at: Option<usize>,
     /// Length of the next draft.
     length: usize,
-    /// Drafts in a row of which nothing was right.
+    /// Rejected drafts in a row.
     misses: u32,
     /// No drafts before the answer has this length.
     resumes_at: usize,
@@ -72,7 +72,7 @@ impl Drafter {
         let own = from_answer.as_ref().map_or(0, |own| own.length);
         let from_source = match from_source {
             Some(source) => (own <= source.length).then_some(source.end),
-            // The answer has something of its own, as markup is: after it, the source may go on where it was left.
+            // The answer has tokens of its own, such as markup: after them the source may go on where it was left.
             None => (own < STRONG && self.cursor < self.source.len()).then_some(self.cursor),
         };
         self.taken_at = from_source;
@@ -80,7 +80,7 @@ impl Drafter {
             (Some(at), _) => &self.source[at..],
             // One token alone says little about what follows.
             (None, Some(own)) if own.length > 1 => {
-                // What has come again may do so once more: a line of dots goes on as such.
+                // A repeat may repeat again, such as a line of dots.
                 return answer[own.end..]
                     .iter()
                     .copied()
@@ -128,7 +128,7 @@ impl Drafter {
     }
 }
 
-/// A place where the end of the answer stands.
+/// A match of the answer's suffix.
 struct Match {
     /// Where it ends there: what follows is the draft.
     end: usize,

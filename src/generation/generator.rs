@@ -1,4 +1,4 @@
-//! A model that answers: pages go in, answers come out, one at a time or several together.
+//! Generates answers: pages in, answers out, one at a time or in a batch.
 
 use std::{sync::Arc, time::Instant};
 
@@ -14,13 +14,13 @@ use super::{
     tokenizer::{ChatTokenizer, Prompt},
 };
 
-/// What changes nothing about an answer, but for rounding in bf16 and f16 and on a GPU.
+/// Options that never change an answer, up to rounding in bf16, f16 and on a GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct GenerateOptions<'a> {
-    /// Source of draft tokens: what the page is known to say, as far as it is. Greedy answers are drafted from it and from
-    /// themselves. Without it there are no drafts.
+    /// Source of draft tokens: the known text of the page. Greedy answers are drafted from it and from themselves. Without it
+    /// there are no drafts.
     pub draft: Option<&'a str>,
-    /// When there is no more time; looked at before each run of the decoder.
+    /// Deadline, checked before each step of the decoder.
     pub deadline: Option<Instant>,
 }
 
@@ -32,7 +32,7 @@ pub struct Generator {
     pub(super) model: Arc<dyn VisionLanguageModel>,
     pub(super) argmax: Argmax,
     pub(super) readback: AsyncReadback,
-    /// Caches of answers that are done, for those to come.
+    /// KV caches of finished answers, to be reused.
     pub(super) spare: Vec<KvCache>,
 }
 
@@ -98,7 +98,7 @@ impl Generator {
         }
     }
 
-    /// What came of a sequence that has ended so.
+    /// The answer of a sequence that has ended so.
     pub fn finish(&mut self, sequence: Sequence, ending: Ending) -> Generated {
         let (generated, cache) = sequence.into_parts(ending);
         self.spare.push(cache);
@@ -106,8 +106,8 @@ impl Generator {
     }
 }
 
-/// Runs `work` on a thread of the pool that it spreads over. From any other thread, each of a page's thousands of products
-/// would put that to sleep until the pool is done with it.
+/// Runs `work` on a thread of the rayon pool. Any other thread would be put to sleep and woken for each of a page's thousands
+/// of products.
 pub(super) fn on_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     rayon::scope(|_| work())
 }

@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Result, Tensor, bail};
 pub struct KvCache {
     /// Keys and values of each layer, `(kv_heads, capacity, head_dim)`.
     layers: Vec<(Tensor, Tensor)>,
-    /// How many layers there are, once there is room.
+    /// Number of layers, once memory is allocated.
     count: usize,
     kv_heads: usize,
     head_dim: usize,
@@ -17,7 +17,7 @@ pub struct KvCache {
 }
 
 impl KvCache {
-    /// An empty cache for `layers` layers, which has no room yet; [`reset`](Self::reset) gives it some.
+    /// An empty cache for `layers` layers without memory; [`reset`](Self::reset) allocates it.
     #[must_use]
     pub fn new(
         layers: usize,

@@ -1,6 +1,6 @@
-//! From a prepared page to tokens: prefill, then step after step until an end.
+//! Generates text for a prepared page: prefill, then decoder steps until an end.
 //!
-//! All that is known here of a model is [`VisionLanguageModel`](model::VisionLanguageModel).
+//! It knows a model only as a [`VisionLanguageModel`](model::VisionLanguageModel).
 
 pub mod chat_template;
 mod decode;

@@ -1,4 +1,4 @@
-//! What generation knows of a model.
+//! The interface of a model to generation.
 
 use anyhow::Result;
 use candle_core::{Device, Tensor};

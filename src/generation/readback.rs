@@ -1,4 +1,4 @@
-//! Tokens on their way from the device to the host.
+//! Copies tokens from the device to the host.
 
 use candle_core::{Result, Tensor};
 
@@ -8,7 +8,7 @@ use crate::nn::cuda::{InFlight, Pinned};
 /// Copies tokens to the host while the device goes on. The host waits only when it takes them.
 #[derive(Default)]
 pub struct AsyncReadback {
-    /// Tokens that can be read without waiting for anything.
+    /// Tokens that can be read at once.
     here: Option<Tensor>,
     /// Tokens that are being copied.
     #[cfg(feature = "cuda")]

@@ -1,26 +1,24 @@
-//! Notices, token by token, that a model has begun to repeat itself without end.
+//! Detects, token by token, that an answer loops.
 //!
-//! Pages repeat too: a table with sixty equal rows, a leader of a hundred dots. So a loop is not a matter of how often
-//! something stands there, but of how much of the answer has been nothing else: the last [`SPAN`] tokens are one unit
-//! of at most [`MAX_UNIT`] tokens over and over. An endless loop is therefore stopped [`SPAN`] tokens after its start,
-//! and what is shorter than that is never touched.
+//! Pages repeat too: a table with sixty equal rows, a leader of a hundred dots. So it is not the number of repeats that makes
+//! a loop, but its length: the last [`SPAN`] tokens are one unit of at most [`MAX_UNIT`] tokens over and over. An endless
+//! loop is therefore stopped [`SPAN`] tokens after its start; shorter repeats are never touched.
 
-/// So many tokens of repetition are a loop.
+/// Minimum number of repeated tokens that are a loop.
 pub const SPAN: usize = 512;
-/// The longest unit that is looked for, in tokens. The limit is that of common rules for language models; a loop of
-/// longer units ends at the token budget.
+/// Maximum length of a unit, in tokens. A loop of longer units ends at the token budget.
 pub const MAX_UNIT: usize = 250;
 
 /// A loop at the end of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Loop {
-    /// Length of the answer up to the end of the unit's first occurrence: what is worth keeping.
+    /// Length of the answer up to the end of the unit's first occurrence: the part to keep.
     pub keep: usize,
     /// Length of the unit.
     pub unit: usize,
 }
 
-/// Watches one answer grow.
+/// Detects a loop in one answer.
 #[derive(Debug, Clone)]
 pub struct LoopDetector {
     /// At `unit - 1`: how many of the last tokens equal the one `unit` places before them.
@@ -61,7 +59,7 @@ mod tests {
 
     use super::*;
 
-    /// Where the first loop is noticed, if one is.
+    /// Where the first loop is detected, if one is.
     fn watch(tokens: &[u32]) -> Option<(usize, Loop)> {
         let mut detector = LoopDetector::default();
         (1..=tokens.len()).find_map(|end| Some((end, detector.push(&tokens[..end])?)))

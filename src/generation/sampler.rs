@@ -1,14 +1,14 @@
-//! Which token follows, by the logits.
+//! Selects the next token by the logits.
 
 use std::fmt;
 
 use candle_core::{D, DType, Device, Result, Tensor};
 use candle_transformers::generation::LogitsProcessor;
 
-/// How tokens are chosen and when to stop.
+/// How tokens are selected, and when to stop.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sampling {
-    /// At most this many tokens are written.
+    /// Maximum number of tokens of an answer.
     pub max_new_tokens: usize,
     /// 0 takes the likeliest token.
     pub temperature: f64,
@@ -16,12 +16,12 @@ pub struct Sampling {
     pub seed: u64,
 }
 
-/// Steps of temperature. A resample is one step above the run's temperature, and at least 0.3: at 0.1 a model that loops goes
-/// on looping.
+/// Temperatures of resampling. A resample is one step above the run's temperature, and at least 0.3: at 0.1 a looping model
+/// keeps looping.
 const STEPS: [f64; 3] = [0.1, 0.3, 0.6];
 
 impl Sampling {
-    /// Whether the likeliest token is taken.
+    /// Whether decoding is greedy.
     #[must_use]
     pub fn is_greedy(&self) -> bool {
         self.temperature == 0.0
@@ -40,7 +40,7 @@ impl Sampling {
     }
 }
 
-/// The model computed no numbers that a token could be chosen by.
+/// The logits are NaN or infinite, so no token can be selected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotFinite;
 
@@ -69,7 +69,7 @@ pub(super) struct Argmax {
 pub(super) struct Likeliest {
     /// `(rows)`: always tokens of the vocabulary, for the decoder to go on with.
     pub(super) tokens: Tensor,
-    /// `(rows)`: the same, but [`NOT_FINITE`] where the largest logit is not finite. These are what to read.
+    /// `(rows)`: the same, but [`NOT_FINITE`] where the largest logit is not finite. Read these.
     pub(super) checked: Tensor,
 }
 

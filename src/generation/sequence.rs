@@ -1,4 +1,4 @@
-//! An answer on its way: what was written, what is drafted, and whether it is done.
+//! An answer in progress: its tokens, its draft, and whether it has ended.
 
 use std::{
     fmt,
@@ -23,11 +23,11 @@ pub enum Ending {
     Stop,
     /// The token budget or the model's context was used up.
     Length,
-    /// The model wrote the same thing over and over; only the first time is kept.
+    /// The answer looped; only the first occurrence of the unit is kept.
     Repetition,
 }
 
-/// What the model wrote, and what that took.
+/// An answer's tokens, and what they took.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Generated {
     /// The tokens, without the one that ended them.
@@ -71,22 +71,22 @@ pub(super) struct PendingToken {
 /// One answer, from its first token on.
 pub struct Sequence {
     cache: KvCache,
-    /// Draws tokens; without it the likeliest ones are taken.
+    /// Samples tokens; none for greedy decoding.
     sampler: Option<Sampler>,
     drafter: Option<Drafter>,
     loops: LoopDetector,
-    /// What was written, all but the last of them seen by the decoder.
+    /// The tokens so far; the decoder has seen all but the last.
     tokens: Vec<u32>,
     /// The token that follows them, where the device has chosen it and the host has not read it yet.
     pending_token: Option<PendingToken>,
-    /// What is drafted to follow, in the run that is under way.
+    /// The draft of the current step.
     draft: Vec<u32>,
     ending: Option<Ending>,
     /// Whether all logits were finite so far.
     finite: bool,
     /// Position of the first token of the answer.
     first: u32,
-    /// How many tokens there is room for.
+    /// Token budget.
     room: usize,
     deadline: Option<Instant>,
     prompt_tokens: usize,
@@ -158,7 +158,7 @@ impl Sequence {
         self.finite && self.ending.is_none()
     }
 
-    /// Draws tokens; none if the likeliest ones are taken.
+    /// Samples tokens; none for greedy decoding.
     pub(super) fn sampler(&mut self) -> Option<&mut Sampler> {
         self.sampler.as_mut()
     }

@@ -1,4 +1,4 @@
-//! From an instruction to a prompt's tokens, by the model folder's own tokenizer and chat template, and back to text.
+//! Turns an instruction into a prompt's tokens with the model folder's tokenizer and chat template, and tokens into text.
 
 use std::path::Path;
 
@@ -14,18 +14,18 @@ pub struct ChatTokenizer {
     image_token_id: u32,
 }
 
-/// What the tokens of a tokenizer must fit.
+/// The model's requirements of a tokenizer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ModelTokens<'a> {
     /// Name of the token that stands for one merged patch.
     pub image_token: &'a str,
     /// Its id.
     pub image_token_id: u32,
-    /// How many tokens the model knows.
+    /// Size of the model's vocabulary.
     pub vocab_size: usize,
 }
 
-/// An instruction as tokens, around the place where the page's image tokens go.
+/// An instruction as tokens, before and after the page's image tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompt {
     before: Vec<u32>,

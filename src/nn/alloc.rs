@@ -1,11 +1,11 @@
-//! Memory for the results of a page's products, which are up to hundreds of megabytes and live for a moment.
+//! Memory for the results of products: up to hundreds of megabytes, soon freed.
 
 #![allow(
     unsafe_code,
     reason = "some advice of `madvise` changes what is in the memory; this one does not"
 )]
 
-/// Shorter memory gains nothing from huge pages.
+/// Smaller allocations gain nothing from huge pages.
 #[cfg(target_os = "linux")]
 const MIN_HUGE_BYTES: usize = 4 << 20;
 
@@ -21,7 +21,7 @@ pub fn zeroed(len: usize) -> Vec<f32> {
         let length = (size_of_val(&*zeros) - skipped) / page * page;
         // SAFETY: the range is that of whole pages within `zeros`, and stays as it is.
         let advised = unsafe { madvise(start.add(skipped).cast(), length, Advice::LinuxHugepage) };
-        // It would only have been faster.
+        // Without it the program is only slower.
         advised.ok();
     }
     zeros

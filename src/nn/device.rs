@@ -1,4 +1,4 @@
-//! The devices that a model can run on.
+//! The devices that a model runs on.
 
 use std::path::Path;
 
@@ -10,13 +10,13 @@ use crate::{
     options::{DTypeChoice, DeviceChoice},
 };
 
-/// Where the model runs, and in which numbers.
+/// A device, and the precision of the weights on it.
 #[derive(Debug, Clone)]
 pub struct Hardware {
-    /// As a person calls it: `cuda:1`, or `cpu 2` for the second instance there.
+    /// Its name for people: `cuda:1`, or `cpu 2` for the second instance on the CPU.
     name: String,
     device: Device,
-    /// What the weights are kept in.
+    /// The precision of the weights.
     precision: Precision,
 }
 
@@ -48,7 +48,7 @@ impl Hardware {
         }
     }
 
-    /// What a person calls it.
+    /// Its name for people.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -60,7 +60,7 @@ impl Hardware {
         &self.device
     }
 
-    /// What the weights are kept in.
+    /// The precision of the weights.
     #[must_use]
     pub fn precision(&self) -> Precision {
         self.precision
@@ -78,7 +78,7 @@ impl Hardware {
         self.precision.name()
     }
 
-    /// Where the quantized weights of a model with this identity are kept, if it pays to keep them.
+    /// The file for quantized weights of a model with this identity; none if keeping them does not pay.
     #[must_use]
     pub fn quantized_file(&self, folder: &Path, identity: &str) -> Option<QuantizedFile> {
         let Precision::Quantized(_) = self.precision else {
@@ -93,10 +93,10 @@ impl Hardware {
     }
 }
 
-/// Models with fewer bytes of weights than this are quantized at each start, which takes a moment.
+/// Models with fewer bytes of weights than this are quantized at each start: it takes a moment.
 const MIN_KEPT_BYTES: u64 = 256 << 20;
 
-/// The devices, and what a person calls them.
+/// The devices with their names.
 fn open_devices(choice: &DeviceChoice) -> Result<Vec<(String, Device)>> {
     let cpu = || ("cpu".to_owned(), Device::Cpu);
     match choice {

@@ -1,8 +1,8 @@
-//! Softmax, GELU and SwiGLU where they cost the most: in f32 on a CPU, over the fresh result of a product.
+//! Vectorised softmax, GELU and SwiGLU in f32 on a CPU, in place.
 //!
-//! There Candle's own take one value after the other through the system's `exp` and `tanh`, and new memory for each step.
-//! Elsewhere they are Candle's. Loops are compiled for several processors, of which the best that is there is taken; what
-//! they call must be inlined for that.
+//! Candle's own call the system's `exp` and `tanh` value by value, and allocate for each step. On other devices and in other
+//! types they are Candle's. Loops are compiled for several processors and the best is selected at run time, so their callees
+//! must be inlined.
 
 #![allow(clippy::inline_always, reason = "see above")]
 
@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 use super::alloc::zeroed;
 
-/// Values are worked through in pieces of this many.
+/// Values per task.
 const PIECE: usize = 1 << 14;
 
 /// Softmax over the last dimension of scores that nothing else refers to, `(…, rows, keys)`.
@@ -53,13 +53,13 @@ pub fn swiglu(x: &Tensor) -> Result<Tensor> {
     halves[0].silu()? * &halves[1]
 }
 
-/// Whether this is f32 in one piece on a CPU.
+/// Whether `tensor` is f32, contiguous and on a CPU.
 fn is_plain(x: &Tensor) -> bool {
     x.device().is_cpu() && x.dtype() == DType::F32 && x.is_contiguous()
 }
 
-/// `(rows, keys)`: 0 where row `i` may look, −∞ at the last `rows − 1 − i` keys. Computed on the device, to which it would be
-/// megabytes to copy, for every layer.
+/// The causal mask, `(rows, keys)`: 0 where row `i` may look, −∞ at the last `rows − 1 − i` keys. Computed on the device:
+/// copying it would take megabytes per layer.
 fn causal_mask(rows: usize, keys: usize, device: &Device) -> Result<Tensor> {
     let (rows, keys) = (rows as u32, keys as u32);
     let key = Tensor::arange(0, keys, device)?.unsqueeze(0)?;
@@ -70,7 +70,7 @@ fn causal_mask(rows: usize, keys: usize, device: &Device) -> Result<Tensor> {
 }
 
 /// `exp`, within 2 units of the last place from −87 to 88, and the value at that end beyond: 2ⁿ by the exponent's bits,
-/// what is left by its Taylor polynomial. Written so that a compiler makes vectors of it.
+/// the rest by its Taylor polynomial. Written so that the compiler vectorises it.
 #[inline(always)]
 fn exp(x: f32) -> f32 {
     /// Adding this rounds to whole numbers, which then are the low bits.
@@ -99,7 +99,7 @@ fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
-/// The values of a layout in f32 and one piece.
+/// The values of a contiguous layout in f32.
 pub(super) fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     match (storage, layout.contiguous_offsets()) {
         (CpuStorage::F32(values), Some((start, end))) => Ok(&values[start..end]),
@@ -181,8 +181,7 @@ pub(super) fn softmax_row(row: &mut [f32]) {
     }
 }
 
-/// Folds values in lanes side by side, which is faster than one after the other, and closer where it is a sum. `start` must
-/// change nothing however often it is folded in.
+/// Folds values in parallel lanes: faster than one by one, and more exact for a sum. `start` must be the neutral element.
 #[inline(always)]
 fn fold(values: &[f32], start: f32, with: impl Fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [start; 64];

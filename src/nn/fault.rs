@@ -1,25 +1,24 @@
-//! What an error of the device means for the pages after it.
+//! Classifies errors of a device: out of memory, or lost.
 
 use candle_core::Error;
 
-/// A fault of the device, which is not the page's alone.
+/// A fault of the device, not of the page alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceFault {
-    /// Its memory was not enough, and may be for fewer pixels.
+    /// Out of memory. Fewer pixels may fit.
     OutOfMemory,
-    /// Nothing that this process does on it works any more.
+    /// Lost: nothing that this process does on it works any more.
     Lost,
 }
 
 impl DeviceFault {
-    /// What the driver and its libraries call a lack of memory.
+    /// The names of out-of-memory errors in the driver and its libraries.
     const OUT_OF_MEMORY: [&str; 3] = [
         "OUT_OF_MEMORY",
         "CUBLAS_STATUS_ALLOC_FAILED",
         "CURAND_STATUS_ALLOCATION_FAILED",
     ];
-    /// What the driver calls errors after which the process must end: those of which `cuda.h` of CUDA 13.0 says so, and
-    /// hardware that fails.
+    /// The names of errors after which the process must end, by `cuda.h` of CUDA 13.0, and of hardware that fails.
     const LOST: [&str; 18] = [
         "CUDA_ERROR_ASSERT",
         "CUDA_ERROR_CONTAINED",
@@ -84,7 +83,7 @@ mod tests {
 
     use super::*;
 
-    /// Says what an error of the driver or of one of its libraries says.
+    /// Displays the text of an error of the driver or of one of its libraries.
     #[derive(Debug)]
     struct Says(&'static str);
 
@@ -147,7 +146,7 @@ mod tests {
                 "DriverError(CUDA_ERROR_ECC_UNCORRECTABLE, \"uncorrectable ECC error encountered\")",
                 Some(DeviceFault::Lost),
             ),
-            // What can't even be told about it.
+            // Errors without a name.
             (
                 "DriverError(CUDA_ERROR_LAUNCH_FAILED, \"<Failure when calling cuGetErrorString()>\")",
                 Some(DeviceFault::Lost),
@@ -163,7 +162,7 @@ mod tests {
         }
     }
 
-    /// With the types that arrive in earnest.
+    /// With the real types.
     #[cfg(feature = "cuda")]
     #[test]
     fn fault_names_match_the_driver_and_its_libraries() {

@@ -1,6 +1,6 @@
-//! The instructions that products of weights run on, as people call them.
+//! The name of the instruction set that products run on.
 
-/// The best of this processor that there is code for: `AVX-512`, `AVX-VNNI`, `AVX2`, or the name of the architecture.
+/// This processor's best instruction set that has a kernel: `AVX-512`, `AVX-VNNI`, `AVX2`, or the name of the architecture.
 #[must_use]
 pub fn best() -> &'static str {
     #[cfg(target_arch = "x86_64")]

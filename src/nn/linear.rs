@@ -23,7 +23,7 @@ impl Linear {
         Self::load_fused(weights, &[(name, output)], input, bias, weights.precision())
     }
 
-    /// Several layers with the same input as one, their outputs side by side: each `(name, out)` as in
+    /// Fuses several layers with the same input; their outputs lie side by side. Each is `(name, out)` as in
     /// [`load`](Self::load), in `precision`.
     pub fn load_fused(
         weights: &Weights,
@@ -51,7 +51,7 @@ impl Linear {
         })
     }
 
-    /// From weights that are there.
+    /// From loaded weights.
     #[must_use]
     pub fn new(weight: Matrix, bias: Option<Tensor>) -> Self {
         Self { weight, bias }

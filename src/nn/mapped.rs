@@ -12,7 +12,7 @@ use candle_core::{Device, Result as CandleResult, Tensor, safetensors::Load};
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-/// One such file.
+/// A memory-mapped safetensors file.
 pub struct MappedTensors {
     map: Arc<Mmap>,
     places: HashMap<String, Place>,
@@ -20,11 +20,11 @@ pub struct MappedTensors {
 
 /// One of its tensors.
 pub struct Place {
-    /// Its numbers' type.
+    /// The type of its numbers.
     pub dtype: Dtype,
     /// Its shape.
     pub shape: Vec<usize>,
-    /// Where in the file its numbers are.
+    /// The range of its bytes in the file.
     pub bytes: Range<usize>,
 }
 
@@ -32,7 +32,7 @@ impl MappedTensors {
     /// Maps the file at `path`.
     ///
     /// # Errors
-    /// It can't be read, or is not such a file, or not whole.
+    /// The file can't be read, is no safetensors file, or is cut short.
     pub fn open(path: &Path) -> Result<Self> {
         // SAFETY: see the top of this file.
         let map = unsafe { Mmap::map(&File::open(path)?)? };
@@ -62,7 +62,7 @@ impl MappedTensors {
         &self.map
     }
 
-    /// Where the tensor `name` is, if it is there.
+    /// The tensor `name`, if the file has it.
     #[must_use]
     pub fn place(&self, name: &str) -> Option<&Place> {
         self.places.get(name)
@@ -78,14 +78,14 @@ impl MappedTensors {
         })
     }
 
-    /// What `read` makes of a tensor's bytes.
+    /// Calls `read` with a tensor's bytes.
     pub fn read<T>(&self, place: &Place, read: impl FnOnce(&[u8]) -> T) -> T {
         let made = read(&self.map[place.bytes.clone()]);
         self.release(place);
         made
     }
 
-    /// Lets the system have back the memory that a tensor takes beside its copy; read again, it comes from the file.
+    /// Gives a tensor's memory back to the system once it is copied. Reading it again reads the file.
     fn release(&self, place: &Place) {
         #[cfg(unix)]
         {
@@ -96,7 +96,7 @@ impl MappedTensors {
                 self.map
                     .unchecked_advise_range(DontNeed, start, end - start)
             };
-            // It would only have been kind.
+            // The system reclaims it anyway when it needs memory.
             advised.ok();
         }
         #[cfg(not(unix))]

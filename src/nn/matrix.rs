@@ -18,9 +18,9 @@ use super::packed::Packed;
 pub enum Matrix {
     /// `(in, out)`: a transposed view, as the product wants it.
     Dense(Tensor),
-    /// In blocks along its rows, as Candle multiplies them; activations are f32.
+    /// In blocks along its rows, in Candle's layout; activations are f32.
     Quantized(Arc<QTensor>),
-    /// In blocks as this processor multiplies them best; activations are f32.
+    /// In blocks, in the layout of this processor's fastest kernel; activations are f32.
     #[cfg(target_arch = "x86_64")]
     Packed(Arc<Packed>),
 }
@@ -44,7 +44,7 @@ impl Matrix {
         Ok(Self::Quantized(Arc::new(weight)))
     }
 
-    /// What the form of [`quantized`](Self::quantized) weights is called.
+    /// The name of the layout of [`quantized`](Self::quantized) weights.
     #[must_use]
     pub fn form(shape: (usize, usize), blocks: GgmlDType, device: &Device) -> String {
         let form = format!("{blocks:?}");
@@ -77,7 +77,7 @@ impl Matrix {
         )))
     }
 
-    /// What to keep of quantized weights.
+    /// The bytes of quantized weights, to be kept on disk.
     ///
     /// # Errors
     /// They can't be read from the device.
@@ -110,7 +110,7 @@ impl Matrix {
         }
     }
 
-    /// The rows `indices`, `(indices)` u32 on the matrix's device: `(indices, in)`, what an embedding is.
+    /// The rows `indices`, `(indices)` u32 on the matrix's device: `(indices, in)`; the lookup of an embedding.
     pub fn rows(&self, indices: &Tensor) -> CandleResult<Tensor> {
         match self {
             Self::Dense(weight) => weight.t()?.index_select(indices, 0),
@@ -128,10 +128,10 @@ impl Matrix {
     }
 }
 
-/// `dense`, which is on the CPU, in blocks on `device`.
+/// Quantizes `dense`, which is on the CPU, onto `device`.
 ///
 /// Candle's products on a GPU read up to 512 values beyond the last row of a matrix whose rows are no multiple of that, and
-/// what its `quantize_onto` leaves there is uninitialised: a NaN among it would spread. What is made from data ends in zeros.
+/// its `quantize_onto` leaves that memory uninitialised: a NaN there would spread. A tensor made from data is padded with zeros.
 ///
 /// # Errors
 /// Blocks of this type don't fit, or the device fails.
@@ -144,8 +144,8 @@ pub fn quantize(dense: &Tensor, blocks: GgmlDType, device: &Device) -> CandleRes
     QTensor::new(storage, dense.shape())
 }
 
-/// Candle's products of blocks take what is not finite for 0. On a CPU, where looking for it costs nothing, each row of
-/// `product` whose row of `x` has such a value is made NaN.
+/// Candle's quantized products take non-finite activations for 0. On a CPU, where the check costs nothing, each row of
+/// `product` whose row of `x` has such a value becomes NaN.
 fn spread_non_finite(x: &Tensor, product: Tensor) -> CandleResult<Tensor> {
     let is_finite = {
         let (storage, layout) = x.storage_and_layout();

@@ -1,4 +1,4 @@
-//! What models are made of: layers, kernels, weights, devices.
+//! The parts of models: layers, kernels, weights, devices.
 //!
 //! Only this room, `generation` and `models` know tensors.
 

@@ -20,19 +20,18 @@ use safetensors::{Dtype, View};
 
 use super::{mapped::MappedTensors, matrix::Matrix};
 
-/// A file that no start has used for so long is of a model, or a version of this program, that is not in use any more.
+/// A file that no run has used for this long belongs to a model or a version of the program that is no longer in use.
 const FORGOTTEN: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 const SUFFIX: &str = ".safetensors";
 
-/// The file of one model's quantized weights: safetensors of bytes, by the names that the weights have here and the form
-/// that they are in.
+/// The file of one model's quantized weights: safetensors of bytes, named by weight and layout.
 pub struct QuantizedFile {
     path: PathBuf,
-    /// The file, if it is there and whole.
+    /// The file, if it exists and is whole.
     kept: Option<MappedTensors>,
-    /// All that the file should hold.
+    /// All weights that the file should hold.
     weights: Mutex<Vec<(String, Matrix)>>,
-    /// Whether it does not hold some of them.
+    /// Whether it lacks some of them.
     lacks: AtomicBool,
 }
 
@@ -41,7 +40,7 @@ impl QuantizedFile {
     /// whose name ends in `.safetensors`.
     #[must_use]
     pub fn open(path: PathBuf) -> Self {
-        // Its time says when it was last of use; where that can't be set, it is made anew one day.
+        // Its mtime is when it was last used; where that can't be set, the file is removed and made anew one day.
         let _ = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
         Self {
             kept: MappedTensors::open(&path).ok(),
@@ -51,7 +50,7 @@ impl QuantizedFile {
         }
     }
 
-    /// A weight of `shape` `(out, in)` as it is kept, or if it is not kept in this form, as `make` makes it.
+    /// The kept weight of `shape` `(out, in)`; quantized by `make` if the file lacks it in this layout.
     ///
     /// # Errors
     /// `make` fails.
@@ -79,8 +78,7 @@ impl QuantizedFile {
         Ok(weight)
     }
 
-    /// Writes all weights, whole or not at all, if the file lacks any. To make up for the room that this takes, files go
-    /// that were not used for 90 days.
+    /// Writes all weights atomically if the file lacks any, and removes files that were not used for 90 days.
     ///
     /// # Errors
     /// The folder is not writable.
@@ -111,8 +109,8 @@ impl QuantizedFile {
     }
 }
 
-/// Removes what no start has used for long, and what a run that was killed has left half written. A run that has such a file
-/// mapped keeps it.
+/// Removes files that no run has used for long, and temporary files of killed runs. A run that has such a file mapped
+/// keeps it.
 fn remove_forgotten(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let used = entry.metadata().and_then(|file| file.modified());

@@ -28,7 +28,7 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Maps `model.safetensors`, or the shards that `model.safetensors.index.json` names.
+    /// Maps `model.safetensors`, or the files that `model.safetensors.index.json` names.
     ///
     /// Tensors taken from it are copied to `device` in `precision`. Quantized ones are taken from `quantized` where they are
     /// kept there.
@@ -100,7 +100,7 @@ impl Weights {
         }
     }
 
-    /// Keeps what had to be quantized for the next start. That it can't be kept is no reason not to go on.
+    /// Keeps newly quantized weights for the next start. A failure to do so is logged, not an error.
     pub fn keep_quantized(&self) {
         if let Some(Err(error)) = self.quantized.as_ref().map(QuantizedFile::save) {
             tracing::warn!("cannot cache the quantized weights for the next start: {error:#}");
@@ -123,7 +123,7 @@ impl Weights {
         let tensor = match place.dtype {
             Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16 => file.load(place, device),
             Dtype::F8_E4M3 => self.load_fp8(name, file, place),
-            // Its numbers mean nothing without the scales and offsets that some scheme has for them.
+            // Integers mean nothing without the scales and offsets of their quantization scheme.
             other => bail!(
                 "tensor {name} in {} is kept as {other:?}, which omnidocs cannot read as weights: take the checkpoint \
                  that this one was quantized from",
@@ -168,7 +168,7 @@ impl Weights {
         Tensor::from_vec(numbers, (rows, columns), &Device::Cpu)
     }
 
-    /// What the weights are kept in.
+    /// The precision of the weights.
     #[must_use]
     pub fn precision(&self) -> Precision {
         self.precision
@@ -184,7 +184,7 @@ impl Weights {
 /// The bytes of all weights in `folder`.
 ///
 /// # Errors
-/// There are none, or they can't be looked at.
+/// There are none, or their sizes can't be read.
 pub fn size(folder: &Path) -> Result<u64> {
     let sizes = weight_files(folder)?
         .into_iter()

@@ -1,4 +1,4 @@
-//! What is prepared, how far ahead, and where documents are decoded.
+//! Settings of preparation.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -11,20 +11,20 @@ use super::{
 };
 use crate::{page::Needs, page_selection::PageSelection, tesseract::Tesseract};
 
-/// What to prepare, and how far ahead.
+/// Settings of preparation.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// How a page is turned into pixels.
+    /// Resolution and pixel budget of pages.
     pub raster: Raster,
     /// The pages of each document; all if none.
     pub selection: Option<PageSelection>,
-    /// What the engine looks at; nothing else is prepared.
+    /// What the engine needs; nothing else is prepared.
     pub needs: Needs,
     /// The source of drafts for pages without a text layer.
     pub draft: Option<Tesseract>,
     /// Number of threads, at least 1.
     pub workers: usize,
-    /// At most this many pages are prepared before they are asked for.
+    /// Maximum number of pages that are prepared ahead.
     pub prefetch: usize,
     /// Maximum number of retries after a worker crash.
     pub retries: u32,

@@ -1,4 +1,4 @@
-//! Which way of attending is taken.
+//! Selects the attention kernel.
 
 use candle_core::{DType, Result, Tensor};
 
@@ -9,21 +9,21 @@ use super::decode_attention::decode_attention;
 use crate::nn::simd::Avx512Bf16;
 use crate::nn::{elementwise::softmax, precision::Precision, rope::RopeTables};
 
-/// Scores of at most this many elements exist at a time on a GPU: 64 MiB in f32.
+/// Maximum number of scores that exist at a time on a GPU: 64 MiB in f32.
 const MAX_SCORES: usize = 16 << 20;
-/// And on a CPU, whose caches hold 4 MiB.
+/// The same on a CPU: 4 MiB, which its caches hold.
 const MAX_SCORES_CPU: usize = 1 << 20;
 /// At most this many queries go through [`decode_attention`]. A draft has fewer, so that drafts can't change an answer.
 const MAX_DECODE_QUERIES: usize = 32;
 
-/// What to attend with.
+/// Options of an attention call.
 #[derive(Clone, Copy)]
 pub struct AttentionArgs<'a> {
     /// Whether the last query sees all keys, the one before it all but the last, and so on.
     pub causal: bool,
     /// Turns queries and keys, if they are not turned yet.
     pub rope: Option<&'a RopeTables>,
-    /// Weights in few bits let many queries be multiplied in bf16 too, where the processor is faster in it.
+    /// Whether many queries may be multiplied in bf16 where the processor has instructions for it: so with quantized weights.
     pub precision: Precision,
 }
 
@@ -66,7 +66,7 @@ pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, args: AttentionArgs) -> Result
     attend_in_tiles(q, k, v, args.causal)
 }
 
-/// Heads and queries are worked through in tiles.
+/// Attention by tiles of heads and queries.
 fn attend_in_tiles(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Result<Tensor> {
     let (heads, queries, head_dim) = q.dims3()?;
     let (kv_heads, keys, _) = k.dims3()?;
@@ -151,7 +151,7 @@ mod tests {
         }
     }
 
-    /// One query at a time and no tiles: what the tiled path must equal.
+    /// One query at a time and no tiles: the reference for the tiled path.
     fn naive(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Tensor {
         let (heads, queries, head_dim) = q.dims3().unwrap();
         let (kv_heads, keys, _) = k.dims3().unwrap();

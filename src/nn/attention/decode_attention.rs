@@ -1,6 +1,6 @@
-//! Attention of a few queries to many keys on a CPU, as decoding has it: each key and value is read once, where it is.
+//! Decode attention on a CPU: a few queries, many keys. Each key and value is read once, in place.
 
-// What is called must be inlined into what is compiled for several processors.
+// Callees must be inlined into the functions that are compiled for several processors.
 #![allow(clippy::inline_always, reason = "see above")]
 
 use std::{ops::Range, slice};
@@ -15,11 +15,11 @@ use rayon::prelude::*;
 use super::rows::Rows;
 use crate::nn::elementwise::{columns, softmax_row};
 
-/// Keys, and values, of one head that are read side by side: a core gets more from memory in several streams, which here
-/// are far enough apart to be in different pages of it.
+/// Streams of keys (or values) of one head that are read side by side: a core reads memory faster in several streams.
+/// They are far enough apart to lie in different memory pages.
 const STREAMS: usize = 4;
 const APART: usize = 32;
-/// How far all queries go along the streams before the next do: it stays in the core's own cache meanwhile.
+/// Tokens of each stream that all queries read before the streams advance: as many as stay in the core's own cache.
 const STRETCH: usize = 8;
 /// Vectors of values that are added up side by side.
 const VECTORS: usize = 8;
@@ -86,7 +86,7 @@ fn attend<T: Kept>(q: Rows<f32>, k: Rows<T>, v: Rows<T>) -> (CpuStorage, Shape) 
     (CpuStorage::F32(out), (queries, q.heads * head_dim).into())
 }
 
-/// What keys and values are kept in.
+/// The number type of keys and values.
 trait Kept: WithDType + Sync + Into<f32> {
     /// Vector `i` of a row.
     fn vector<S: Simd>(simd: S, row: &[Self], i: usize) -> S::f32s;
@@ -129,13 +129,13 @@ struct Query<'a> {
     q: &'a [f32],
     /// Zeros at first.
     out: &'a mut [f32],
-    /// How many keys it sees, the first ones.
+    /// Number of keys that it sees, from the first on.
     seen: usize,
-    /// One for each key, and some more.
+    /// One for each key, rounded up to whole blocks.
     scores: Vec<f32>,
 }
 
-/// What attends to the head `kv_head` of keys and values.
+/// The queries that attend to the head `kv_head` of keys and values.
 struct Attending<'a, T> {
     queries: Vec<Query<'a>>,
     k: Rows<'a, T>,
@@ -185,7 +185,7 @@ impl<T: Kept> WithSimd for Attending<'_, T> {
     }
 }
 
-/// Keys or values of a head that are worked through by all queries before the next ones are.
+/// A block of a head's keys or values: all queries go through it before the next block.
 struct Stretch<'a, T> {
     /// Of each token of the first stream and of those beside it; instead of any beyond the last token, that of the last one.
     rows: [[&'a [T]; STREAMS]; STRETCH],
@@ -245,7 +245,7 @@ impl<'a, T: Kept> Stretch<'a, T> {
         }
     }
 
-    /// Adds the shares of these values to what `N` queries have.
+    /// Adds these values, weighted, to the outputs of `N` queries.
     #[inline(always)]
     fn add<S: Simd, const N: usize>(&self, simd: S, queries: &mut [Query; N]) {
         let mut at = 0;

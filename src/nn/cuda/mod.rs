@@ -1,4 +1,4 @@
-//! Opening a CUDA device, with the settings that make it fast.
+//! Opens a CUDA device with the settings that make it fast.
 
 mod pinned;
 mod scores;
@@ -19,10 +19,10 @@ use candle_core::{
 
 use super::fault::message;
 
-/// Opens device `index`, counted from 0, and runs something on it.
+/// Opens device `index` (0-based) and checks that it computes.
 ///
 /// # Errors
-/// The device can't be used; the message says why, and what there is to do.
+/// The device can't be used; the message says why, and what to do.
 pub fn open(index: usize) -> Result<Device> {
     try_open(index).map_err(|error| {
         let said = message(&error.into());
@@ -31,27 +31,27 @@ pub fn open(index: usize) -> Result<Device> {
 }
 
 fn try_open(index: usize) -> CandleResult<Device> {
-    // One stream for all threads. What Candle opens otherwise stands for one stream a thread, and weights are loaded by
-    // many threads that are then used by one: nothing would order its work after theirs.
+    // One stream for all threads. Candle's default is one stream per thread; weights are loaded by many threads and used by
+    // one, and nothing would order its work after theirs.
     let device = Device::new_cuda_with_stream(index)?;
     let cuda = device.as_cuda_device()?;
     track_nothing(cuda);
     keep_freed_memory(cuda)?;
-    // A program that was compiled for other devices finds out here, and not at each page.
+    // A build for other devices fails here, not at each page.
     let tensor = Tensor::zeros(1, DType::F32, &device)?.affine(1.0, 1.0)?;
     tensor.to_vec1::<f32>()?;
     check_stream(cuda, &tensor)?;
     Ok(device)
 }
 
-/// Spares each tensor the two events that would order its uses on several streams.
+/// Turns off the two events per tensor that order its uses on several streams.
 #[allow(unsafe_code, reason = "Candle has no safe way to it")]
 fn track_nothing(device: &CudaDevice) {
     // SAFETY: all work goes to the device's one stream, which orders it. `check_stream` and `Pinned::copy` assert that.
     unsafe { device.disable_event_tracking() };
 }
 
-/// Asserts what it takes to [track nothing](track_nothing): that tensors live on the device's one stream, also those that
+/// Asserts the condition for [tracking nothing](track_nothing): all tensors live on the device's one stream, also those that
 /// another thread makes.
 fn check_stream(device: &CudaDevice, tensor: &Tensor) -> CandleResult<()> {
     let elsewhere = || Tensor::zeros(1, DType::F32, tensor.device())?.affine(1.0, 1.0);
@@ -67,8 +67,8 @@ fn check_stream(device: &CudaDevice, tensor: &Tensor) -> CandleResult<()> {
     Ok(())
 }
 
-/// Lets the memory pool keep what is freed, for the next tensor. By itself it gives all of it back to the system at each
-/// synchronisation, which is at each token.
+/// Lets the memory pool keep freed memory for the next tensor. By default it returns all of it to the system at each
+/// synchronisation, that is at each token.
 #[allow(unsafe_code, reason = "cudarc has no safe way to it")]
 fn keep_freed_memory(device: &CudaDevice) -> CandleResult<()> {
     let stream = device.cuda_stream();
@@ -89,7 +89,7 @@ fn keep_freed_memory(device: &CudaDevice) -> CandleResult<()> {
     }
 }
 
-/// What an error at the start means for a person.
+/// The sentence for an error at the start.
 fn advice(said: &str) -> &'static str {
     let says = |name| said.contains(name);
     if says("CUDA_ERROR_NO_DEVICE") {

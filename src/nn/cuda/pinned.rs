@@ -1,4 +1,4 @@
-//! Page-locked memory of the host: a copy to it travels while the device goes on with later work.
+//! Page-locked host memory: a copy to it runs while the device goes on with later work.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use candle_core::{
     },
 };
 
-/// Such memory, with nothing on its way to it.
+/// Page-locked memory that no copy is under way to.
 pub struct Pinned {
     memory: PinnedHostSlice<u32>,
     /// Recorded behind each copy. The memory has an event of its own for that, but cudarc (0.19) records it only where it
@@ -34,13 +34,13 @@ impl Pinned {
         })
     }
 
-    /// How many tokens there is room for.
+    /// Capacity in tokens.
     #[must_use]
     pub fn len(&self) -> usize {
         self.memory.len()
     }
 
-    /// Whether there is room for none.
+    /// Whether the capacity is 0.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -49,7 +49,7 @@ impl Pinned {
     /// Starts to copy `tokens`, `(tokens)` u32, of which there are at most [`len`](Self::len).
     ///
     /// # Errors
-    /// The tokens are not in one piece on the device that this memory was made for, or too many; or the device fails.
+    /// The tokens are not contiguous on this memory's device, there are too many, or the device fails.
     pub fn copy(mut self, tokens: &Tensor) -> CandleResult<InFlight> {
         if !is_on_stream::<u32>(tokens, &self.stream)? {
             bail!("tokens are on another stream than the memory that they are copied to")
@@ -74,14 +74,14 @@ impl Pinned {
 }
 
 impl Drop for Pinned {
-    /// The device may still be writing to the memory, which must not go before that.
+    /// Waits: the device may still be writing to the memory.
     fn drop(&mut self) {
-        // Where this fails the device is lost, and writes nothing any more.
+        // If this fails the device is lost and writes nothing any more.
         self.arrived.synchronize().ok();
     }
 }
 
-/// Tokens on their way to the host.
+/// A copy of tokens to the host that is under way.
 pub struct InFlight {
     pinned: Pinned,
     count: usize,

@@ -1,5 +1,5 @@
-//! Attention's scores in f32 from queries and keys of 16 bits. Candle's product rounds its sums to the type of what it
-//! multiplies, and softmax makes a relative error of the rounding's absolute one.
+//! Attention scores in f32 from queries and keys of 16 bits. Candle's product rounds its sums to the type of its operands,
+//! and softmax turns the rounding's absolute error into a relative one.
 
 use candle_core::{
     CpuStorage, CudaStorage, CustomOp2, DType, Layout, Result, Shape, Tensor,

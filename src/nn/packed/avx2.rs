@@ -1,9 +1,8 @@
-//! Products where there are instructions for 32 bytes (AVX2): activations in 16 bits, dot products of 16-bit numbers, sums
-//! in f32.
+//! Products with AVX2: activations in 16 bits, dot products of 16-bit numbers, sums in f32.
 //!
-//! The instruction for bytes (`vpmaddubsw`) does twice as much, but overflows unless each weight gives its sign to the
-//! activation, for each row of activations anew. With 16 bits activations are nearly as exact as in f32, and only the weights
-//! are of few bits.
+//! The instruction for bytes (`vpmaddubsw`) does twice as much, but overflows unless each weight's sign is moved to the
+//! activation, again for each row of activations. With 16 bits activations are nearly as exact as in f32: only the weights
+//! are quantized.
 
 #![allow(
     unsafe_code,
@@ -28,9 +27,9 @@ use rayon::prelude::*;
 use super::tiles::{BLOCK, LANES, Tile, Tiles};
 use crate::nn::simd::Avx2;
 
-/// Rows of activations that a weight is read for at a time; more don't fit the registers.
+/// Rows of activations per read of a weight; more don't fit the registers.
 const ROWS: usize = 6;
-/// Activations of so many bytes are multiplied with all weights before the next ones: they stay in the core's own cache.
+/// Bytes of activations that are multiplied with all weights before the next ones: they stay in the core's own cache.
 const CACHED: usize = 128 << 10;
 /// Four activations, or weights, in each.
 const FOURS: usize = BLOCK / 4;
@@ -56,7 +55,7 @@ struct Activations {
     /// Of each block in turn, the first four of all rows, the next four, and so on.
     fours: Vec<i64>,
     scales: Vec<f32>,
-    /// What the 128 that is added to each weight of a block adds to its dot product, negated.
+    /// Negated contribution of the 128 that is added to each weight of a block to its dot product.
     offsets: Vec<u32>,
 }
 
@@ -120,7 +119,7 @@ fn quantize(x: &[f32; BLOCK], scale: &mut f32, offset: &mut u32) -> [i64; FOURS]
 
     let x: [[f32; 8]; 4] = cast(*x);
     let x: [__m256; 4] = x.map(cast);
-    // Compared as whole numbers, which keeps their order and puts what is not a number above all.
+    // Compared as integers, which keeps the order and puts NaN above all.
     let mut bits = _mm256_setzero_si256();
     for x in x {
         let size = _mm256_andnot_ps(_mm256_set1_ps(-0.0), x);

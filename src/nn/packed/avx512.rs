@@ -1,5 +1,4 @@
-//! Products where there are instructions for 64 bytes (AVX-512 VNNI): activations in 8 bits, dot products of bytes, sums in
-//! f32.
+//! Products with AVX-512 VNNI: activations in 8 bits, dot products of bytes, sums in f32.
 
 #![allow(
     unsafe_code,
@@ -26,13 +25,13 @@ use crate::nn::simd::Avx512Vnni;
 /// Activations that share a scale.
 pub(super) const SPAN: usize = 256;
 const BLOCKS: usize = SPAN / BLOCK;
-/// Rows of activations that a weight is read for at a time; more don't fit the registers.
+/// Rows of activations per read of a weight; more don't fit the registers.
 const ROWS: usize = 4;
-/// For so few rows, which wait for memory, more stripes of weights are read side by side: a core gets more from memory in
-/// four or eight streams than in two.
+/// Up to this many rows, where memory is the limit, more stripes of weights are read side by side: a core reads memory
+/// faster in four or eight streams than in two.
 const MAX_WAITING_ROWS: usize = 2;
 const STREAMS: usize = 8;
-/// Activations of so many bytes are multiplied with all weights before the next ones: they stay in the core's own cache.
+/// Bytes of activations that are multiplied with all weights before the next ones: they stay in the core's own cache.
 const CACHED: usize = 128 << 10;
 
 /// See [`Packed::multiply`](super::Packed::multiply).
@@ -59,7 +58,7 @@ struct Activations {
 /// Activations that share a scale.
 struct Span {
     scale: f32,
-    /// What the 128 that is added to each weight of a block adds to its dot product, negated.
+    /// Negated contribution of the 128 that is added to each weight of a block to its dot product.
     offsets: [i32; BLOCKS],
     /// Four activations in each.
     words: [[i32; BLOCK / 4]; BLOCKS],
@@ -80,7 +79,7 @@ impl Activations {
 #[target_feature(enable = "avx512f")]
 fn quantize(x: &[f32; SPAN]) -> Span {
     let (vectors, _) = x.as_chunks::<LANES>();
-    // Compared as whole numbers, which keeps their order and puts what is not a number above all.
+    // Compared as integers, which keeps the order and puts NaN above all.
     let mut bits = _mm512_setzero_si512();
     for &x in vectors {
         let size = _mm512_abs_ps(cast(x));
@@ -214,7 +213,7 @@ fn dot<const R: usize, const T: usize>(
     sums
 }
 
-// A closure can't be inlined into what is called from a function for certain processors; so these two are not there.
+// A closure is not inlined into a function with target features, so these two are functions.
 
 /// `N` pieces of `all`, each of `size`, from piece `first` on.
 #[inline]

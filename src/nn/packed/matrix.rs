@@ -16,7 +16,7 @@ pub struct Packed {
     kernel: Kernel,
 }
 
-/// What multiplies.
+/// The kernel that multiplies.
 #[derive(Clone, Copy)]
 enum Kernel {
     Avx512(Avx512Vnni),
@@ -24,7 +24,7 @@ enum Kernel {
 }
 
 impl Kernel {
-    /// The best one of this processor for matrices of this shape; none where Candle's products are better.
+    /// This processor's best kernel for matrices of this shape; none where Candle's products are faster.
     fn detect(output: usize, input: usize) -> Option<Self> {
         if !output.is_multiple_of(LANES) {
             return None;
@@ -44,7 +44,7 @@ impl Kernel {
 }
 
 impl Packed {
-    /// Whether this processor multiplies matrices of this shape so.
+    /// Whether this processor has a kernel for matrices of this shape.
     #[must_use]
     pub fn is_supported(output: usize, input: usize) -> bool {
         Kernel::detect(output, input).is_some()
@@ -62,15 +62,15 @@ impl Packed {
         }
     }
 
-    /// How many bytes a matrix takes.
+    /// Size of a matrix in bytes.
     #[must_use]
     pub fn size(output: usize, input: usize) -> usize {
         Tiles::size(output, input)
     }
 
-    /// From `blocks` as llama.cpp has them: of each row in turn, the scale as f16 and 32 signed bytes.
+    /// From `blocks` in llama.cpp's layout: row by row, the scale as f16 and 32 signed bytes.
     ///
-    /// `None` if the shape is not [supported](Self::is_supported), or the blocks are not those of such a matrix.
+    /// `None` if the shape is not [supported](Self::is_supported), or the number of blocks does not fit it.
     #[must_use]
     pub fn new(blocks: &[u8], output: usize, input: usize) -> Option<Self> {
         let kernel = Kernel::detect(output, input)?;
@@ -88,7 +88,7 @@ impl Packed {
         Some(Self { tiles, kernel })
     }
 
-    /// What to keep of it.
+    /// Its bytes, to be kept on disk.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self.tiles.bytes()

@@ -1,9 +1,9 @@
-//! Matrices of 8-bit weights, laid out for the dot products that x86 processors have.
+//! Matrices of 8-bit weights, laid out for the dot-product instructions of x86.
 //!
 //! The numbers are those of llama.cpp's Q8_0: blocks of 32 weights along a row share a scale. Here sixteen rows stand side
 //! by side, so that one instruction multiplies four weights of each with the same four activations (AVX-512 VNNI), or four
-//! weights of four rows (AVX2). A product reads each weight once for several rows of activations, which makes batches and
-//! drafts nearly free while memory is what it waits for.
+//! weights of four rows (AVX2). A product reads each weight once for several rows of activations, so batches and drafts cost
+//! little while memory bandwidth is the limit.
 
 mod avx2;
 mod avx512;

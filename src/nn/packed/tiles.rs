@@ -9,11 +9,11 @@ use rayon::prelude::*;
 
 use crate::nn::{alloc::zeroed, elementwise::columns};
 
-/// Output rows that stand side by side.
+/// Output rows that are interleaved in a tile.
 pub(super) const LANES: usize = 16;
 /// Weights along a row that share a scale.
 pub(super) const BLOCK: usize = 32;
-/// Parts of a product for each thread, so that none waits long for the others.
+/// Tasks of a product per thread, so that none waits long for the others.
 const TASKS: usize = 4;
 
 /// One block of each of sixteen rows.
@@ -22,7 +22,7 @@ const TASKS: usize = 4;
 pub(super) struct Tile {
     /// As the bits of an f16.
     pub(super) scales: [u16; LANES],
-    /// Four weights of each row, 128 more than they are; then the next four.
+    /// Four weights of each row, plus 128 each; then the next four.
     pub(super) quants: [[u8; 4 * LANES]; BLOCK / 4],
 }
 
@@ -57,9 +57,9 @@ impl Deref for Memory {
 }
 
 impl Tiles {
-    /// From `blocks` as llama.cpp has them: of each row in turn, the scale as f16 and 32 signed bytes.
+    /// From `blocks` in llama.cpp's layout: row by row, the scale as f16 and 32 signed bytes.
     ///
-    /// `None` if `output` is not a multiple of sixteen, or the blocks are not those of such a matrix.
+    /// `None` if `output` is not a multiple of sixteen, or the number of blocks does not fit it.
     pub(super) fn new(blocks: &[u8], output: usize, input: usize) -> Option<Self> {
         let (blocks, rest) = blocks.as_chunks::<{ 2 + BLOCK }>();
         let row = input / BLOCK;
@@ -108,12 +108,12 @@ impl Tiles {
         })
     }
 
-    /// How many bytes a matrix takes.
+    /// Size of a matrix in bytes.
     pub(super) fn size(output: usize, input: usize) -> usize {
         output / LANES * (input / BLOCK) * size_of::<Tile>()
     }
 
-    /// What to keep of it.
+    /// Its bytes, to be kept on disk.
     pub(super) fn bytes(&self) -> &[u8] {
         bytemuck::cast_slice(&self.memory)
     }

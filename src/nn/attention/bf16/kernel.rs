@@ -17,8 +17,7 @@ use bytemuck::cast;
 use super::pack::{KEYS, LANES, Packed, ROWS, VECTORS, Vectors, WIDE};
 use crate::nn::simd::Avx512Bf16;
 
-/// What is known of some queries while they have not seen all keys: the largest score so far, and the sum of all shares
-/// relative to it.
+/// The online softmax of some queries: the largest score so far, and the sum of all weights relative to it.
 struct OnlineSoftmax {
     max: [f32; ROWS],
     sum: [f32; ROWS],
@@ -84,8 +83,8 @@ fn attend_head(
     }
 }
 
-/// Makes shares of the first `seen` scores and nothing of the others, as the nearest bf16, two in a word; and scales what
-/// came before. Of the first block of keys every query sees some.
+/// Turns the first `seen` scores into weights, the others into 0, as the nearest bf16, two in a word; and rescales what
+/// came before. Every query sees some keys of the first block.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
 #[inline]
 fn share(
@@ -177,7 +176,7 @@ fn score(queries: &[[u32; ROWS]], keys: &[Vectors], scores: &mut [[f32; KEYS]; R
     }
 }
 
-/// Adds the shares of [`KEYS`] values to 32 dimensions of [`ROWS`] sums, of which each is `dim` behind the one before.
+/// Adds [`KEYS`] values, weighted, to 32 dimensions of [`ROWS`] sums, of which each is `dim` behind the one before.
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn add_values(shares: &[[u32; KEYS / 2]; ROWS], values: &[Vectors], sums: &mut [f32], dim: usize) {
     let mut added = [[_mm512_setzero_ps(); VECTORS]; ROWS];

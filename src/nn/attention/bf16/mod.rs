@@ -1,7 +1,7 @@
 //! Attention of many queries on a CPU, with products of bf16 as x86 processors have them (AVX-512 BF16) and sums in f32.
 //!
-//! As in flash attention (Dao et al., arXiv 2205.14135) scores exist for one block of keys at a time: each block's shares
-//! are taken relative to the largest score so far, and what came before is scaled when a larger one comes.
+//! As in flash attention (Dao et al., arXiv 2205.14135) scores exist for one block of keys at a time: each block's weights
+//! are relative to the largest score so far, and earlier sums are rescaled when a larger score comes.
 
 mod kernel;
 mod pack;
@@ -13,7 +13,7 @@ use self::pack::{Packed, Tables, WIDE, pack_queries};
 use super::rows::Rows;
 use crate::nn::{alloc::zeroed, elementwise::columns, rope::RopeTables, simd::Avx512Bf16};
 
-/// Queries that a task has.
+/// Queries per task.
 const QUERIES: usize = 64;
 
 /// From `q` of shape `(heads, queries, head_dim)` to `k` and `v` of shape `(kv_heads, keys, head_dim)`, all in f32. Returns
@@ -91,7 +91,7 @@ impl CustomOp3 for Bf16Attention<'_> {
                         keys
                     }
                 };
-                // Shares are then powers of 2.
+                // Weights are then powers of 2.
                 let scale = std::f32::consts::LOG2_E * (head_dim as f32).powf(-0.5);
                 let words = pack_queries(&q, head, first..first + out.len(), dim, scale, tables);
                 let packed = &packed[head / (heads / kv_heads)];
