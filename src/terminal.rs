@@ -6,7 +6,7 @@ use std::{
     borrow::Cow,
     env,
     fmt::{Display, Write as _},
-    io::{self, IsTerminal, Write as _},
+    io::{self, ErrorKind, IsTerminal, Write as _},
     path::Path,
     sync::{LazyLock, Mutex, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
@@ -179,6 +179,18 @@ pub fn clear_status() {
 /// Errors of stderr are ignored.
 fn write_once(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// Writes data to stdout. A reader that has seen enough, such as `head`, is no error.
+///
+/// # Errors
+/// Stdout can't be written to.
+pub fn write_data(data: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(data).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        ended => ended,
+    }
 }
 
 /// RFC 3339 in UTC, to the second.

@@ -2,13 +2,16 @@
 
 pub mod environment;
 mod extract;
+mod man;
 mod merge;
 
 use clap::{Parser, Subcommand};
+use clap_complete::Shell;
 
 pub use extract::{
     DisplayArgs, Extract, InputArgs, ModelArgs, OutputArgs, PageArgs, RunArgs, ServerArgs,
 };
+pub use man::Man;
 pub use merge::Merge;
 
 use crate::prepare::worker_pool::SUBCOMMAND;
@@ -47,6 +50,22 @@ pub enum Command {
     ///
     /// Missing shards and pages are listed on stderr; exit code 3.
     Merge(Merge),
+
+    /// Print a shell's completions
+    ///
+    /// Bash: omnidocs completions bash > ~/.local/share/bash-completion/completions/omnidocs
+    ///
+    /// Fish: omnidocs completions fish > ~/.config/fish/completions/omnidocs.fish
+    ///
+    /// Zsh: write the completions to a file _omnidocs in a folder of $fpath.
+    #[command(verbatim_doc_comment)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+
+    /// Print a man page, or write all man pages to a folder
+    Man(Man),
 
     /// Decode documents for the program that started this one
     #[command(name = SUBCOMMAND, hide = true)]

@@ -1,8 +1,10 @@
 //! The subcommands, one file each.
 
+mod completions;
 mod dry_run;
 mod engine_spec;
 mod extract;
+mod man;
 mod merge;
 
 use anyhow::{Error, Result};
@@ -19,6 +21,8 @@ pub fn run(cli: Cli) -> Result<Exit> {
     match cli.command {
         Command::Extract(typed) => extract::run(*typed),
         Command::Merge(typed) => merge::run(&typed),
+        Command::Completions { shell } => completions::run(shell),
+        Command::Man(typed) => man::run(&typed),
         Command::PrepareWorker => worker::serve().map(|()| Exit::Ok),
     }
 }

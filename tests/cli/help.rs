@@ -1,5 +1,7 @@
 //! What is shown to those who ask.
 
+use std::{fs, process::Command};
+
 use crate::common::{Ran, Room};
 
 #[test]
@@ -10,6 +12,54 @@ fn help_snapshots() {
     insta::assert_snapshot!("extract_short_help", help("extract -h"));
     insta::assert_snapshot!("extract_help", help("extract --help"));
     insta::assert_snapshot!("merge_help", help("merge --help"));
+    insta::assert_snapshot!("completions_help", help("completions --help"));
+    insta::assert_snapshot!("man_help", help("man --help"));
+}
+
+#[test]
+fn completions_name_subcommands_and_options_in_each_shell() {
+    let room = Room::new();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = Ran::of(&mut room.omnidocs(&format!("completions {shell}"))).expect(0);
+        for name in ["extract", "merge", "max-new-tokens"] {
+            assert!(script.stdout.contains(name), "{shell}: no {name}");
+        }
+        assert!(!script.stdout.contains("prepare-worker"), "{shell}");
+        assert_eq!(script.stderr, "", "{shell}");
+    }
+}
+
+#[test]
+fn bash_accepts_its_completions() {
+    let room = Room::new();
+    let script = Ran::of(&mut room.omnidocs("completions bash"))
+        .expect(0)
+        .stdout;
+    let script = format!(
+        "{script}\nCOMP_WORDS=(omnidocs ext) COMP_CWORD=1\n_omnidocs omnidocs ext omnidocs\necho \"${{COMPREPLY[@]}}\""
+    );
+    let Ok(ran) = Command::new("bash").args(["-c", &script]).output() else {
+        return;
+    };
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), "extract\n");
+}
+
+#[test]
+fn man_writes_a_page_for_each_subcommand() {
+    let room = Room::new();
+    Ran::of(&mut room.omnidocs("man --to pages")).expect(0);
+    let page = |name: &str| fs::read_to_string(room.path(format!("pages/{name}"))).unwrap();
+    assert!(page("omnidocs.1").contains("omnidocs\\-extract(1)"));
+    assert!(page("omnidocs-extract.1").contains("\\-\\-max\\-new\\-tokens"));
+    assert!(!room.path("pages/omnidocs-prepare-worker.1").exists());
+    let printed = Ran::of(&mut room.omnidocs("man extract")).expect(0).stdout;
+    assert_eq!(printed, page("omnidocs-extract.1"));
+    let unknown = Ran::of(&mut room.omnidocs("man extrat")).expect(2);
+    assert!(
+        unknown.stderr.contains("there is no subcommand extrat"),
+        "{}",
+        unknown.stderr
+    );
 }
 
 #[test]
