@@ -62,6 +62,7 @@
 //! | models by name | `hub` |
 //! | one line of the output | `record` |
 //! | the output, and resuming it | `journal` |
+//! | an output, as people look at it: status, pages, files | `views` |
 //! | stderr: bar, log, summary | `progress`, drawn by `terminal` |
 //! | secrets withheld from child processes | `secrets` |
 //! | exit codes and signals | `exit`, `signals` |
@@ -154,6 +155,8 @@ pub mod stamp;
 pub mod terminal;
 #[doc(hidden)]
 pub mod tesseract;
+#[doc(hidden)]
+pub mod views;
 #[doc(hidden)]
 pub mod words;
 

@@ -1,18 +1,24 @@
 //! The command line. [`crate::config`] turns it into settings.
 
 pub mod environment;
+mod export;
 mod extract;
 mod man;
 mod merge;
+mod show;
+mod status;
 
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
+pub use export::Export;
 pub use extract::{
     DisplayArgs, Extract, InputArgs, ModelArgs, OutputArgs, PageArgs, RunArgs, ServerArgs,
 };
 pub use man::Man;
 pub use merge::Merge;
+pub use show::Show;
+pub use status::Status;
 
 use crate::prepare::worker_pool::SUBCOMMAND;
 
@@ -50,6 +56,22 @@ pub enum Command {
     ///
     /// Missing shards and pages are listed on stderr; exit code 3.
     Merge(Merge),
+
+    /// Tell how far an output is, what failed and why, and how long pages took
+    ///
+    /// It works on the output of a run that is still going on.
+    Status(Status),
+
+    /// Print the text of one page, or of all pages of a document
+    ///
+    /// The text goes to stdout, everything else to stderr. Exit code 3: a page failed.
+    Show(Show),
+
+    /// Write the documents of an output as Markdown, HTML or text files
+    ///
+    /// One file per document, in the format of its records. A page that failed has a placeholder; exit code 3. Files are
+    /// replaced atomically; unchanged ones are left alone.
+    Export(Export),
 
     /// Print a shell's completions
     ///

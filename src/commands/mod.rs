@@ -3,9 +3,12 @@
 mod completions;
 mod dry_run;
 mod engine_spec;
+mod export;
 mod extract;
 mod man;
 mod merge;
+mod show;
+mod status;
 
 use anyhow::{Error, Result};
 
@@ -21,6 +24,9 @@ pub fn run(cli: Cli) -> Result<Exit> {
     match cli.command {
         Command::Extract(typed) => extract::run(*typed),
         Command::Merge(typed) => merge::run(&typed),
+        Command::Status(typed) => status::run(&typed),
+        Command::Show(typed) => show::run(&typed),
+        Command::Export(typed) => export::run(&typed),
         Command::Completions { shell } => completions::run(shell),
         Command::Man(typed) => man::run(&typed),
         Command::PrepareWorker => worker::serve().map(|()| Exit::Ok),

@@ -95,6 +95,11 @@ impl Entry {
         Ok(serde_json::from_slice(&line)?)
     }
 
+    /// The end of the record's line in its file.
+    pub(super) fn end(&self) -> u64 {
+        self.start + u64::from(self.length)
+    }
+
     fn is_of(&self, other: &Self) -> bool {
         (self.document, self.page) == (other.document, other.page)
     }

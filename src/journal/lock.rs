@@ -49,6 +49,17 @@ pub(super) fn lock_shared(path: &Path) -> Result<File> {
     })
 }
 
+/// Whether a run is writing to the output at `path`.
+pub(super) fn is_locked(path: &Path) -> bool {
+    LockFile::require_none(path).is_err()
+        || File::open(path).is_ok_and(|file| {
+            matches!(
+                patiently(|| file.try_lock_shared()),
+                Err(TryLockError::WouldBlock)
+            )
+        })
+}
+
 /// How long a killed run's lock may outlive it: a child process that is just being started holds the parent's files
 /// until `exec`.
 const LOCK_GRACE: Duration = Duration::from_millis(500);

@@ -250,44 +250,69 @@ impl Merge {
         meta.write(&path)
     }
 
-    /// The documents with their winning records, by path. Failures to open a document or read a file are dropped once
-    /// that has succeeded.
     fn in_order(&self) -> Vec<Document<'_>> {
-        let mut documents: Vec<_> = self
-            .index
-            .documents()
-            .filter_map(|entries| {
-                let newest = entries
-                    .iter()
-                    .max_by_key(|entry| (entry.input, entry.start))?;
-                let path = self.paths.get(newest.path);
-                Some(Document { path, entries })
-            })
-            .collect();
-        documents.par_sort_unstable_by_key(|document| (document.path, document.key()));
-        // Documents with one path stand together.
-        let mut kept = Vec::with_capacity(documents.len());
-        for same in documents.chunk_by(|one, other| one.path == other.path) {
-            let was_read = same.iter().any(Document::was_opened);
-            kept.extend(same.iter().filter(|document| {
-                let unread =
-                    || document.key() == Some(PageKey::of_bytes(None, document.path.as_bytes(), 0));
-                document.was_opened() || !(was_read && unread())
-            }));
-        }
-        kept
+        in_order(&self.index, &self.paths)
     }
+}
+
+/// The documents with their winning records, by path. Failures to open a document or read a file are dropped once that has
+/// succeeded.
+pub(super) fn in_order<'a>(index: &'a Index, paths: &'a Paths) -> Vec<Document<'a>> {
+    let mut documents: Vec<_> = index
+        .documents()
+        .filter_map(|entries| {
+            let newest = entries
+                .iter()
+                .max_by_key(|entry| (entry.input, entry.start))?;
+            let path = paths.get(newest.path);
+            Some(Document { path, entries })
+        })
+        .collect();
+    documents.par_sort_unstable_by_key(|document| (document.path, document.key()));
+    // Documents with one path stand together.
+    let mut kept = Vec::with_capacity(documents.len());
+    for same in documents.chunk_by(|one, other| one.path == other.path) {
+        let was_read = same.iter().any(Document::was_opened);
+        kept.extend(same.iter().filter(|document| {
+            let unread =
+                || document.key() == Some(PageKey::of_bytes(None, document.path.as_bytes(), 0));
+            document.was_opened() || !(was_read && unread())
+        }));
+    }
+    kept
 }
 
 /// The records of a document.
 #[derive(Clone, Copy)]
-struct Document<'a> {
+pub struct Document<'a> {
     /// The path in its newest record.
     path: &'a str,
     entries: &'a [Entry],
 }
 
 impl<'a> Document<'a> {
+    /// The path in its newest record.
+    #[must_use]
+    pub fn path(&self) -> &'a str {
+        self.path
+    }
+
+    /// The number of its pages, if it could be opened.
+    #[must_use]
+    pub fn page_count(&self) -> Option<u32> {
+        page_count(self.entries)
+    }
+
+    /// Where its newest record is in the file, for comparing documents with one path.
+    #[must_use]
+    pub fn newest(&self) -> u64 {
+        self.entries
+            .iter()
+            .map(|entry| entry.start)
+            .max()
+            .unwrap_or(0)
+    }
+
     fn key(&self) -> Option<PageKey> {
         self.entries.first().map(Entry::key)
     }
@@ -299,8 +324,9 @@ impl<'a> Document<'a> {
             .is_some_and(|entry| entry.key().page > 0)
     }
 
-    /// The winning records.
-    fn records(&self) -> &'a [Entry] {
+    /// The winning records, by page.
+    #[must_use]
+    pub fn records(&self) -> &'a [Entry] {
         match self.entries {
             [first, pages @ ..] if first.key().page == 0 && self.was_opened() => pages,
             entries => entries,

@@ -56,6 +56,9 @@ pub struct Run {
     /// When it reached the end of its inputs; `None` if it was interrupted or is running.
     #[serde(default)]
     pub(super) finished: Option<u64>,
+    /// Where its records begin in the output, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) begins_at: Option<u64>,
 }
 
 impl Run {
@@ -66,7 +69,20 @@ impl Run {
             host: gethostname::gethostname().to_string_lossy().into_owned(),
             started: now(),
             finished: None,
+            begins_at: None,
         }
+    }
+
+    /// When it started, in seconds since 1970, UTC.
+    #[must_use]
+    pub fn started(&self) -> u64 {
+        self.started
+    }
+
+    /// When it reached the end of its inputs; `None` if it was interrupted or is running.
+    #[must_use]
+    pub fn finished(&self) -> Option<u64> {
+        self.finished
     }
 }
 

@@ -17,6 +17,7 @@ mod paths;
 mod place;
 mod resume;
 mod scan;
+mod snapshot;
 mod storage;
 mod target;
 
@@ -35,10 +36,11 @@ pub use self::{
     key::PageKey,
     line::PageState,
     locked::Locked,
-    merge::{Gaps, Merge, SettingsDisagree},
+    merge::{Document, Gaps, Merge, SettingsDisagree},
     meta::{MAX_NEW_TOKENS, Meta, OutputSettings, Run, SHARD, SettingsDiffer},
     resume::{Before, FailedBefore, Resume, Resumed, Retry},
     scan::NotAnOutput,
+    snapshot::{RunState, Snapshot},
     target::Target,
 };
 use self::{
@@ -221,8 +223,9 @@ impl Journal {
                 None => lock(&place, opening.lock)?.0,
             };
         }
-        let meta = Meta::new(settings);
+        let mut meta = Meta::new(settings);
         let (index, extent) = read(path, &mut file, &meta, opening.retry)?;
+        meta.run.begins_at = Some(extent.end);
         meta.write(&place)?;
         if extent.torn > 0 {
             file.set_len(extent.end).with_context(|| {

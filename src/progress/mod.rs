@@ -6,7 +6,6 @@
 mod again;
 mod announce;
 mod bar;
-mod layout;
 mod log;
 mod summary;
 mod tally;

@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use super::{
-    layout::Lines,
-    tally::{Failure, Tally, Warned},
-};
+use super::tally::{Failure, Tally, Warned};
 use crate::{
     discover::Ignored,
     journal::Target,
     page::{DeviceStats, Warning},
     record::{Record, Status},
-    terminal::{Colour, paint, printable},
+    terminal::{Colour, Lines, paint, printable},
     words::{counted, human, number},
 };
 

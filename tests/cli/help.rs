@@ -13,6 +13,9 @@ fn help_snapshots() {
     insta::assert_snapshot!("extract_help", help("extract --help"));
     insta::assert_snapshot!("merge_help", help("merge --help"));
     insta::assert_snapshot!("completions_help", help("completions --help"));
+    insta::assert_snapshot!("status_help", help("status --help"));
+    insta::assert_snapshot!("show_help", help("show --help"));
+    insta::assert_snapshot!("export_help", help("export --help"));
     insta::assert_snapshot!("man_help", help("man --help"));
 }
 

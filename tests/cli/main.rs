@@ -33,3 +33,4 @@ mod terminal;
 mod tesseract;
 #[cfg(unix)]
 mod unread;
+mod views;

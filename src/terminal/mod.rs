@@ -2,6 +2,8 @@
 //!
 //! A message is one write, so that no line is torn. A failed write is ignored: the work goes on without a reader.
 
+mod lines;
+
 use std::{
     borrow::Cow,
     env,
@@ -13,6 +15,8 @@ use std::{
 };
 
 use console::Term;
+
+pub use self::lines::Lines;
 
 /// Back to the start of the line, and all that is on it away.
 const CLEAR_LINE: &str = "\r\x1b[K";
@@ -45,6 +49,23 @@ pub fn width() -> usize {
         .size_checked()
         .map_or(USUAL_WIDTH, |(_, columns)| usize::from(columns))
         .max(1)
+}
+
+/// Columns of the terminal that stdout is; none if it is no terminal.
+#[must_use]
+pub fn stdout_width() -> Option<usize> {
+    let columns = || Term::stdout().size_checked();
+    let known = || columns().map_or(USUAL_WIDTH, |(_, columns)| usize::from(columns));
+    io::stdout().is_terminal().then(known)
+}
+
+/// Whether text on stdout may be coloured: on a terminal, unless `NO_COLOR` is set.
+#[must_use]
+pub fn stdout_has_colours() -> bool {
+    let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let may = !is_dumb && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    may && io::stdout().is_terminal()
+        && (cfg!(unix) || Term::stdout().features().colors_supported())
 }
 
 /// Whether stdout may end up on the same terminal: it is one, or a pipe to a program that shows its input.

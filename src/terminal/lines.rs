@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use textwrap::{Options, WordSeparator, WordSplitter};
 
-use crate::terminal::{Colour, paint, printable};
+use super::{Colour, paint, printable};
 
 /// Columns of a label.
 const LABEL: usize = 10;
@@ -13,7 +13,7 @@ const MIN_WIDTH: usize = 3 * LABEL;
 
 /// Labelled lines. Their text is made [`printable`].
 #[derive(Debug, Default)]
-pub(super) struct Lines(Vec<Line>);
+pub struct Lines(Vec<Line>);
 
 #[derive(Debug)]
 struct Line {
@@ -25,12 +25,13 @@ struct Line {
 }
 
 impl Lines {
-    pub(super) fn add(&mut self, label: &'static str, text: String) {
+    /// Adds a line.
+    pub fn add(&mut self, label: &'static str, text: String) {
         self.add_in(Colour::Bold, label, text);
     }
 
     /// The same, with a coloured label.
-    pub(super) fn add_in(&mut self, colour: Colour, label: &'static str, text: String) {
+    pub fn add_in(&mut self, colour: Colour, label: &'static str, text: String) {
         self.0.push(Line {
             label,
             colour,
@@ -40,19 +41,21 @@ impl Lines {
     }
 
     /// The same, for text to copy, which is not wrapped.
-    pub(super) fn add_whole(&mut self, label: &'static str, text: String) {
+    pub fn add_whole(&mut self, label: &'static str, text: String) {
         self.add(label, text);
         if let Some(last) = self.0.last_mut() {
             last.whole = true;
         }
     }
 
-    pub(super) fn append(&mut self, mut others: Self) {
+    /// Adds other lines.
+    pub fn append(&mut self, mut others: Self) {
         self.0.append(&mut others.0);
     }
 
     /// The lines as text, wrapped before `width` if given, continuation lines indented below the label.
-    pub(super) fn render(&self, width: Option<usize>, coloured: bool) -> String {
+    #[must_use]
+    pub fn render(&self, width: Option<usize>, coloured: bool) -> String {
         let mut shown = String::new();
         for Line {
             label,

@@ -1,0 +1,260 @@
+//! The documents of an output as files: one file per document, or one per page.
+//!
+//! A document `2023/report.pdf` becomes `2023/report.pdf.md` below the folder: its extension stays, so that `report.pdf` and
+//! `report.png` don't collide. No path leads out of the folder. Files are replaced atomically, unchanged ones are left alone.
+
+use std::{
+    collections::{BTreeMap, hash_map::DefaultHasher},
+    fs,
+    hash::{Hash, Hasher},
+    io::{self, Write},
+    path::{Component, Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use super::name;
+use crate::{
+    error::PageError,
+    journal::{Document, Snapshot},
+    options::OutputFormat,
+    record::Status,
+};
+
+/// Maximum length of a document's name in bytes: file systems allow 255, and the page and the extension come on top.
+const MAX_NAME: usize = 235;
+
+/// How documents become files.
+#[derive(Debug, Clone)]
+pub struct Export {
+    /// The folder that they are written to.
+    pub folder: PathBuf,
+    /// One file per page.
+    pub per_page: bool,
+    /// The text before each page but the first, in place of page marks; `{page}` is the page's number.
+    pub page_break: Option<String>,
+}
+
+/// What an export did.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Exported {
+    /// Documents.
+    pub documents: usize,
+    /// Files that were written.
+    pub written: usize,
+    /// Files whose content was there already.
+    pub unchanged: usize,
+    /// Pages that failed, for which there is a placeholder.
+    pub failed: usize,
+}
+
+/// The fields of a record that an export needs.
+#[derive(Debug, Deserialize)]
+struct Page {
+    page: u32,
+    last_page: Option<u32>,
+    status: Status,
+    content: Option<String>,
+    output_format: OutputFormat,
+    error: Option<PageError>,
+}
+
+impl Export {
+    /// Writes the files, until `go_on` fails.
+    ///
+    /// # Errors
+    /// The output can't be read, a file can't be written, or the error of `go_on`.
+    pub fn write(&self, snapshot: &Snapshot, go_on: &dyn Fn() -> Result<()>) -> Result<Exported> {
+        fs::create_dir_all(&self.folder)
+            .with_context(|| format!("cannot create {}", self.folder.display()))?;
+        let mut exported = Exported::default();
+        for document in newest(&snapshot.documents()).values() {
+            go_on()?;
+            let pages: Vec<Page> = document
+                .records()
+                .iter()
+                .map(|entry| snapshot.read(entry))
+                .collect::<Result<_>>()?;
+            self.write_document(document.path(), &pages, &mut exported)?;
+        }
+        Ok(exported)
+    }
+
+    fn write_document(&self, path: &str, pages: &[Page], exported: &mut Exported) -> Result<()> {
+        let Some(first) = pages.first() else {
+            return Ok(());
+        };
+        exported.documents += 1;
+        exported.failed += pages.iter().map(Page::failures).sum::<usize>();
+        let extension = match first.output_format {
+            OutputFormat::Markdown => "md",
+            OutputFormat::Html => "html",
+            OutputFormat::Text => "txt",
+        };
+        let file = |suffix: &str| {
+            let mut file = self.folder.join(contained(path)).into_os_string();
+            file.push(format!("{suffix}.{extension}"));
+            PathBuf::from(file)
+        };
+        if !self.per_page {
+            return put(&file(""), &self.whole(pages), exported);
+        }
+        for page in pages {
+            let suffix = format!(".p{:04}", page.page);
+            put(&file(&suffix), &with_newline(page.text()), exported)?;
+        }
+        Ok(())
+    }
+
+    /// All pages, with marks or breaks between them.
+    fn whole(&self, pages: &[Page]) -> String {
+        let mut text = String::new();
+        for (place, page) in pages.iter().enumerate() {
+            let number = page.page.to_string();
+            match &self.page_break {
+                Some(_) if place == 0 => {}
+                Some(page_break) => {
+                    text += &page_break.replace("{page}", &number);
+                    text += "\n";
+                }
+                None if page.page == 0 => {}
+                None if page.output_format == OutputFormat::Text => {
+                    // As pdftotext separates pages.
+                    text += if place == 0 { "" } else { "\u{c}" };
+                }
+                None => text += &format!("<!-- page {number} -->\n\n"),
+            }
+            text += &with_newline(page.text());
+            if place + 1 < pages.len() && page.output_format != OutputFormat::Text {
+                text += "\n";
+            }
+        }
+        text
+    }
+}
+
+impl Page {
+    /// The content, or a placeholder.
+    fn text(&self) -> String {
+        if let Some(error) = &self.error {
+            let pages = match self.last_page {
+                Some(last) if last > self.page => format!("pages {} to {last}", self.page),
+                _ if self.page == 0 => "document".to_owned(),
+                _ => format!("page {}", self.page),
+            };
+            // A comment must not end early.
+            let message = error.message.replace("--", "- -");
+            let text = format!("{pages} failed as {}: {message}", name(&error.kind));
+            return match self.output_format {
+                OutputFormat::Text => format!("[{text}]"),
+                OutputFormat::Markdown | OutputFormat::Html => format!("<!-- {text} -->"),
+            };
+        }
+        self.content.clone().unwrap_or_default()
+    }
+
+    fn failures(&self) -> usize {
+        match (self.status, self.last_page) {
+            (Status::Failed, Some(last)) => last.saturating_sub(self.page) as usize + 1,
+            (Status::Failed, None) => 1,
+            _ => 0,
+        }
+    }
+}
+
+/// The newest document of each path: an edited file has several.
+fn newest<'a>(documents: &'a [Document<'a>]) -> BTreeMap<&'a str, &'a Document<'a>> {
+    let mut newest: BTreeMap<&str, &Document> = BTreeMap::new();
+    for document in documents {
+        let kept = newest.entry(document.path()).or_insert(document);
+        if document.newest() > kept.newest() {
+            *kept = document;
+        }
+    }
+    newest
+}
+
+/// The path below the folder of an export. `..` becomes `_`, so that nothing leads out of it; the root of an absolute path goes.
+fn contained(path: &str) -> PathBuf {
+    let path: PathBuf = Path::new(path)
+        .components()
+        .filter_map(|component| match component {
+            Component::Normal(part) => Some(part.to_owned()),
+            Component::ParentDir => Some("_".into()),
+            Component::CurDir | Component::RootDir => None,
+            Component::Prefix(prefix) => {
+                let prefix = prefix.as_os_str().to_string_lossy();
+                Some(prefix.replace([':', '\\', '?', '/'], "_").into())
+            }
+        })
+        .collect();
+    match path.file_name().and_then(|name| name.to_str()) {
+        None => "_".into(),
+        Some(name) if name.len() > MAX_NAME => {
+            let shortened = shortened(name);
+            path.with_file_name(shortened)
+        }
+        Some(_) => path,
+    }
+}
+
+/// The start of a name that is too long with a further extension, and what tells it from others like it.
+fn shortened(name: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    let start = name.floor_char_boundary(MAX_NAME - 20);
+    format!("{}~{:016x}", &name[..start], hasher.finish())
+}
+
+fn with_newline(mut text: String) -> String {
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
+}
+
+/// Writes a file atomically, unless it has this content already.
+fn put(path: &Path, text: &str, exported: &mut Exported) -> Result<()> {
+    let failed = || format!("cannot write {}", path.display());
+    match fs::read(path) {
+        Ok(there) if there == text.as_bytes() => {
+            exported.unchanged += 1;
+            return Ok(());
+        }
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+            bail!("{}: it is a folder", failed())
+        }
+        _ => {}
+    }
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).with_context(failed)?;
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(folder).with_context(failed)?;
+    file.write_all(text.as_bytes()).with_context(failed)?;
+    file.persist(path)
+        .map_err(|error| error.error)
+        .with_context(failed)?;
+    exported.written += 1;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_path_leads_out_of_the_folder() {
+        let at = |path| contained(path).to_string_lossy().into_owned();
+        assert_eq!(at("2023/report.pdf"), "2023/report.pdf");
+        assert_eq!(at("/etc/passwd"), "etc/passwd");
+        assert_eq!(at("../../a.pdf"), "_/_/a.pdf");
+        assert_eq!(at("a/./b/../c.pdf"), "a/b/_/c.pdf");
+        assert_eq!(at(""), "_");
+        let long = |last| format!("in/{}{last}", "é".repeat(125));
+        assert!(at(&long("a")).len() < 3 + MAX_NAME);
+        assert_ne!(at(&long("a")), at(&long("b")));
+    }
+}

@@ -1,0 +1,86 @@
+//! The pages that failed, or have warnings.
+
+use std::fmt;
+
+use anyhow::Result;
+use serde::Deserialize;
+
+use super::name;
+use crate::{
+    error::{ErrorKind, PageError},
+    journal::Snapshot,
+    page::Warning,
+    terminal::printable,
+};
+
+/// Which pages to list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Selection {
+    /// Those that failed.
+    Failed,
+    /// Those with warnings.
+    Warnings,
+}
+
+/// A listed page.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listed {
+    /// The document.
+    pub path: String,
+    /// The page; 0 for the whole document.
+    pub page: u32,
+    why: Why,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Why {
+    Failed(ErrorKind, String),
+    Warnings(Vec<Warning>),
+}
+
+#[derive(Deserialize)]
+struct Page {
+    path: String,
+    page: u32,
+    warnings: Vec<Warning>,
+    error: Option<PageError>,
+}
+
+/// The selected pages, by path and page.
+///
+/// # Errors
+/// As [`Snapshot::each`].
+pub fn list(snapshot: &Snapshot, selection: Selection) -> Result<Vec<Listed>> {
+    let mut listed = Vec::new();
+    snapshot.each(|_, page: Page| {
+        let why = match selection {
+            Selection::Failed => page
+                .error
+                .map(|error| Why::Failed(error.kind, error.message)),
+            Selection::Warnings => {
+                (!page.warnings.is_empty()).then_some(Why::Warnings(page.warnings))
+            }
+        };
+        if let Some(why) = why {
+            let (path, page) = (page.path, page.page);
+            listed.push(Listed { path, page, why });
+        }
+        Ok(())
+    })?;
+    listed.sort_unstable();
+    Ok(listed)
+}
+
+/// Path, page and reason, separated by tabs.
+impl fmt::Display for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\t{}\t", printable(&self.path), self.page)?;
+        match &self.why {
+            Why::Failed(kind, message) => write!(f, "{}\t{}", name(kind), printable(message)),
+            Why::Warnings(warnings) => {
+                let names: Vec<_> = warnings.iter().map(name).collect();
+                f.write_str(&names.join(","))
+            }
+        }
+    }
+}
