@@ -1,8 +1,11 @@
 //! Options that are set in the environment: those that are set to nothing, and those that are no options.
 
-use std::{collections::BTreeSet, env, ffi::OsString, process};
+use std::{collections::BTreeSet, env, ffi::OsString, path::Path, process};
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::{
+    CommandFactory, FromArgMatches,
+    error::{ContextKind, ContextValue},
+};
 
 use super::Cli;
 use crate::terminal::{self, printable};
@@ -10,12 +13,13 @@ use crate::terminal::{self, printable};
 /// What all our variables begin with.
 const PREFIX: &str = "OMNIDOCS_";
 /// Variables that are read elsewhere.
-const OTHERS: [&str; 7] = [
+const OTHERS: [&str; 8] = [
     "OMNIDOCS_INCLUDE",
     "OMNIDOCS_EXCLUDE",
     "OMNIDOCS_SERVER_API_KEY",
     "OMNIDOCS_SHARDS",
     // For building and testing.
+    "OMNIDOCS_COMMIT",
     "OMNIDOCS_PDFIUM",
     "OMNIDOCS_WORKER_FAULTS",
     "OMNIDOCS_LONG_TESTS",
@@ -36,7 +40,22 @@ pub fn parse() -> Cli {
         Ok(matches) => Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command)),
         Err(error) => Err(error),
     };
-    parsed.unwrap_or_else(|error| exit(&error))
+    parsed.unwrap_or_else(|mut error| {
+        add_tip(&mut error);
+        exit(&error)
+    })
+}
+
+/// A tip for those who leave out the subcommand: `omnidocs ./pdfs`.
+fn add_tip(error: &mut clap::Error) {
+    let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) else {
+        return;
+    };
+    if Path::new(typed).exists() {
+        let tip = format!("to read it, run omnidocs extract {typed}").into();
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+        error.remove(ContextKind::SuggestedSubcommand);
+    }
 }
 
 /// Ends the program with what clap says. A name in it that would move the cursor is shown without colours, but safely.

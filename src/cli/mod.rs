@@ -8,6 +8,8 @@ mod merge;
 mod show;
 mod status;
 
+use std::sync::LazyLock;
+
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -20,7 +22,7 @@ pub use merge::Merge;
 pub use show::Show;
 pub use status::Status;
 
-use crate::prepare::worker_pool::SUBCOMMAND;
+use crate::{nn::instructions, prepare::worker_pool::SUBCOMMAND};
 
 /// Turns folders of PDFs and page images into one JSON line per page
 ///
@@ -29,6 +31,7 @@ use crate::prepare::worker_pool::SUBCOMMAND;
 #[command(
     name = "omnidocs",
     version,
+    long_version = long_version(),
     max_term_width = 110,
     arg_required_else_help = true
 )]
@@ -37,6 +40,34 @@ pub struct Cli {
     /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// The version, with what this build has and what this processor runs.
+fn long_version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(describe_build);
+    &VERSION
+}
+
+fn describe_build() -> String {
+    let mut features = Vec::new();
+    if cfg!(feature = "cuda") {
+        features.push("cuda");
+    }
+    if cfg!(feature = "flash-attn") {
+        features.push("flash-attn");
+    }
+    if features.is_empty() {
+        features.push("none (CPU only)");
+    }
+    // Set for published binaries alone: a build that asks git would be done again at each commit.
+    let commit =
+        option_env!("OMNIDOCS_COMMIT").map_or_else(String::new, |commit| format!(" ({commit})"));
+    format!(
+        "{}{commit}\nfeatures: {}\nCPU kernels: {}",
+        env!("CARGO_PKG_VERSION"),
+        features.join(", "),
+        instructions::best()
+    )
 }
 
 /// The subcommands.

@@ -27,6 +27,9 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
     for sentence in unknown_variables() {
         tracing::warn!("{sentence}");
     }
+    if let Some(sentence) = settings.output.misnamed() {
+        tracing::warn!("{sentence}");
+    }
     // Before anything is waited for: a process with the number 1 has no other way to end.
     let cancel = Cancel::default();
     let shown = progress.handle();

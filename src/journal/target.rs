@@ -42,6 +42,25 @@ impl Target {
         Ok(())
     }
 
+    /// A warning about a name that promises something else than JSON lines.
+    #[must_use]
+    pub fn misnamed(&self) -> Option<String> {
+        let Self::File(path) = self else {
+            return None;
+        };
+        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+        let promised = match extension.as_str() {
+            "md" | "markdown" => "Markdown",
+            "html" | "htm" => "HTML",
+            "txt" => "text",
+            _ => return None,
+        };
+        let shown = path.display();
+        Some(format!(
+            "{shown} holds JSON lines, not {promised}: write {promised} files from it with omnidocs export {shown} --to DIR"
+        ))
+    }
+
     /// Whether it can't be resumed: standard output, a pipe or a device.
     #[must_use]
     pub fn is_stream(&self) -> bool {

@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn no_path_leads_out_of_the_folder() {
-        let at = |path| contained(path).to_string_lossy().into_owned();
+        let at = |path: &str| contained(path).to_string_lossy().into_owned();
         assert_eq!(at("2023/report.pdf"), "2023/report.pdf");
         assert_eq!(at("/etc/passwd"), "etc/passwd");
         assert_eq!(at("../../a.pdf"), "_/_/a.pdf");

@@ -67,11 +67,25 @@ fn man_writes_a_page_for_each_subcommand() {
 
 #[test]
 fn version_is_that_of_the_package() {
-    let ran = Ran::of(&mut Room::new().omnidocs("--version")).expect(0);
-    assert_eq!(
-        ran.stdout,
-        concat!("omnidocs ", env!("CARGO_PKG_VERSION"), "\n")
-    );
+    let version = concat!("omnidocs ", env!("CARGO_PKG_VERSION"), "\n");
+    let short = Ran::of(&mut Room::new().omnidocs("-V")).expect(0).stdout;
+    assert_eq!(short, version);
+    let long = Ran::of(&mut Room::new().omnidocs("--version"))
+        .expect(0)
+        .stdout;
+    let lines: Vec<_> = long.lines().collect();
+    assert_eq!(lines[0], short.trim_end());
+    assert_eq!(lines[1], "features: none (CPU only)");
+    assert!(lines[2].starts_with("CPU kernels: "), "{long}");
+}
+
+#[test]
+fn path_in_place_of_a_subcommand_names_extract() {
+    let room = Room::new();
+    room.put("pdfs/a.txt", "");
+    let ran = Ran::of(&mut room.omnidocs("./pdfs")).expect(2);
+    let tip = "tip: to read it, run omnidocs extract ./pdfs";
+    assert!(ran.stderr.contains(tip), "{}", ran.stderr);
 }
 
 #[test]

@@ -122,6 +122,14 @@ fn views_refuse_a_file_that_is_no_output() {
 }
 
 #[test]
+fn output_named_like_markdown_is_warned_about() {
+    let room = room();
+    let ran = Ran::of(&mut room.text_layer("in/a.pdf -o notes.md")).expect(0);
+    let warning = "notes.md holds JSON lines, not Markdown: write Markdown files from it with omnidocs export notes.md";
+    assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+}
+
+#[test]
 fn show_prints_one_page_by_path_or_its_end() {
     let room = room();
     for document in ["in/a.pdf:2", "a.pdf:2"] {
