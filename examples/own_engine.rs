@@ -44,6 +44,8 @@ fn main() -> anyhow::Result<()> {
         engine: "darkness",
         model: None,
         output_format: OutputFormat::Text,
+        device: None,
+        dtype: None,
     });
     let mut reader = Reader::with_engine(engine, &ReaderOptions::default());
     let mut files: Vec<_> = env::args().skip(1).collect();

@@ -34,6 +34,8 @@ pub enum ErrorKind {
     Server,
     /// A worker process died.
     Crashed,
+    /// The file changed while it was read.
+    Changed,
 }
 
 /// The stage in which a page failed.
@@ -72,6 +74,13 @@ impl PageError {
 }
 
 impl PageError {
+    /// The error of a file that is not the one any more that its checksum was made of.
+    #[must_use]
+    pub fn changed(stage: Stage) -> Self {
+        let message = "the file changed while it was read; the next run reads it anew";
+        Self::new(ErrorKind::Changed, stage, message)
+    }
+
     /// Whether the same attempt may succeed later, since the page may not be the cause. (Running out of memory needs a
     /// different attempt.)
     #[must_use]

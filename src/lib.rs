@@ -88,6 +88,8 @@
 //! - Whatever a server does, no page is lost or recorded twice: `tests/cli/server`.
 //! - Shards are disjoint and complete; merged, they equal one run's output: `tests/cli/shards.rs`,
 //!   `tests/cli/merge.rs`, and `tests/slurm.sh` on a real Slurm.
+//! - Each path has its records, files with the same bytes are read once: `tests/cli/copies.rs`.
+//! - A document that changes while it is read fails: `tests/cli/changed.rs`.
 //! - The output file is the checkpoint: after a kill at any time nothing is lost and nothing is done twice:
 //!   `tests/cli/promises.rs`, `tests/cli/kills.rs`, and the tests of `journal` for disks that fail.
 //! - The exit code covers every requested page, whichever run read it: `tests/cli/resume.rs`.

@@ -6,7 +6,7 @@ use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
 pub use crate::formats::Format;
-use crate::{error::PageError, options::OutputFormat};
+use crate::{error::PageError, options::OutputFormat, stamp::Stamp};
 
 /// One input as discovery leaves it: a path that exists, or the reason why it can't be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +31,32 @@ pub struct Document {
     pub doc_id: Option<String>,
     /// The format, detected by content; `None` if unknown.
     pub format: Option<Format>,
-    /// Number of pages; `None` if the document can't be opened.
+    /// Number of pages that it claims; `None` if the document can't be opened.
     pub page_count: Option<u32>,
+    /// The file's stamp when `doc_id` was made; `None` if unknown.
+    pub stamp: Option<Stamp>,
+}
+
+impl Document {
+    /// The file at `path`, of which nothing is known yet.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Self {
+        Self {
+            path,
+            size_bytes: None,
+            doc_id: None,
+            format: None,
+            page_count: None,
+            stamp: None,
+        }
+    }
+
+    /// Whether the file is not the one any more that `doc_id` was made of.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        let stamp = self.stamp.as_ref();
+        stamp.is_some_and(|stamp| !stamp.still_holds(&self.path))
+    }
 }
 
 /// One page of one document.
@@ -42,6 +66,29 @@ pub struct PageRef {
     pub document: Arc<Document>,
     /// 1-based; 0 stands for a document that can't be opened.
     pub number: u32,
+    /// The last page of a range of pages that the document claims and does not have; `None` for a single page.
+    pub last_number: Option<u32>,
+}
+
+impl PageRef {
+    /// A single page.
+    #[must_use]
+    pub fn new(document: &Arc<Document>, number: u32) -> Self {
+        Self {
+            document: Arc::clone(document),
+            number,
+            last_number: None,
+        }
+    }
+
+    /// The range from this page to `last`, if that is another one.
+    #[must_use]
+    pub fn up_to(self, last: u32) -> Self {
+        Self {
+            last_number: Some(last).filter(|&last| last > self.number),
+            ..self
+        }
+    }
 }
 
 /// A ticket that an engine hands back with its answer, so that it needs to know nothing else of where a page came from.
@@ -62,6 +109,8 @@ pub struct PreparedPage {
     /// (width, height) before the page was brought to that size: those of the image file, or of the PDF page at its
     /// dots per inch.
     pub original: Option<(u32, u32)>,
+    /// (width, height) in the file: pixels, or points for a PDF.
+    pub page_size: Option<(u32, u32)>,
     /// Whether the pixels show nothing at all.
     pub blank: bool,
     /// The text layer, if an engine of this run uses it; none where the page has none (an image).
@@ -90,7 +139,7 @@ impl Needs {
     }
 }
 
-/// What the preparation stage gives out for each page, in input order.
+/// A page that was prepared.
 #[derive(Debug)]
 pub struct Preparation {
     /// The page.
@@ -103,6 +152,15 @@ pub struct Preparation {
     pub attempts: u32,
     /// Documents before this one in the input that gave no page, so far as is known.
     pub passed_over: u64,
+}
+
+/// What the preparation stage gives out for each page of each path, in input order.
+#[derive(Debug)]
+pub enum Upcoming {
+    /// A page that was prepared.
+    Page(Preparation),
+    /// A page of a copy: another path with the same bytes has its record, or will have it.
+    Copy(PageRef),
 }
 
 /// How large a page may be for the model.
@@ -158,6 +216,10 @@ pub struct EngineInfo {
     pub engine: &'static str,
     /// The model, as the user named it; none for engines without one.
     pub model: Option<String>,
+    /// Where the model runs, like `cpu` or `cuda:0`; none if that is not in this process.
+    pub device: Option<String>,
+    /// The number type of the model's weights, if it runs in this process.
+    pub dtype: Option<&'static str>,
     /// What its answers are written in.
     pub output_format: OutputFormat,
 }

@@ -23,7 +23,7 @@ use crate::{
         self, DecoderChoice, Raster,
         resize::{resize, smart_resize},
     },
-    record::{PageFacts, Record},
+    record::{Admitted, Record},
     source::Ready,
 };
 
@@ -206,6 +206,7 @@ impl Reader {
             blank: false,
             text: None,
             draft: None,
+            page_size: None,
         };
         let document = Document {
             path: "image".into(),
@@ -213,11 +214,13 @@ impl Reader {
             doc_id: None,
             format: None,
             page_count: Some(1),
+            stamp: None,
         };
         self.record(Preparation {
             page: PageRef {
                 document: Arc::new(document),
                 number: 1,
+                last_number: None,
             },
             result: Ok(page),
             elapsed: Duration::ZERO,
@@ -253,22 +256,10 @@ impl Reader {
 
     /// Lets the engine read a page that could be prepared and shows anything.
     fn record(&mut self, preparation: Preparation) -> Result<Record> {
-        let mut facts = PageFacts {
-            page: preparation.page,
-            size: None,
-            original: None,
-            prepare: preparation.elapsed,
-            attempts: preparation.attempts,
+        let (facts, page) = match Record::admit(preparation, self.engine.info()) {
+            Admitted::Record(record) => return Ok(*record),
+            Admitted::Page(facts, page) => (facts, page),
         };
-        let page = match preparation.result {
-            Ok(page) => page,
-            Err(error) => return Ok(Record::failed(&facts, self.engine.info(), error)),
-        };
-        facts.size = page.pixels.as_ref().map(|image| image.dimensions());
-        facts.original = page.original;
-        if page.blank {
-            return Ok(Record::blank(&facts, self.engine.info()));
-        }
         let mut outcomes = Vec::new();
         self.engine
             .run(&mut Ready(iter::once(page)), &mut |outcome| {

@@ -1,31 +1,55 @@
 //! Wires the stages together: prepared pages go to the engine, what becomes of them goes to the journal.
 
+mod slow_pages;
+
 use std::{
     cell::RefCell,
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Result, ensure};
 use crossbeam_channel::Select;
 
+use self::slow_pages::SlowPageDetector;
 use crate::{
     cancel::Cancel,
     engine::Engine,
-    journal::Journal,
-    page::{EngineInfo, PageId, PageOutcome, Preparation, PreparedPage, Warning},
+    error::{PageError, Stage},
+    journal::{Journal, PageKey},
+    page::{EngineInfo, PageId, PageOutcome, PageRef, PreparedPage, Upcoming, Warning},
+    prepare::Pages,
     progress::Progress,
-    record::{PageFacts, Record},
+    record::{Admitted, PageFacts, Record, Status},
     source::{Next, PageSource},
 };
 
-/// Reads every page of `preparations` and writes its record as soon as it is done.
+/// Writes the records of the copies that come before the first page to be read. Whether there is such a page.
+///
+/// # Errors
+/// The output or the preparation can't go on.
+pub fn copy_first(pages: &mut Pages, journal: &mut Journal, progress: &Progress) -> Result<bool> {
+    let mut is_copied = false;
+    while let Some(copy) = pages.next_copy()? {
+        progress.tally().document_started(&copy, 0);
+        let original = journal.original(&PageKey::of_page(&copy))?;
+        write_copy(journal, progress, &copy, original.as_ref())?;
+        is_copied = true;
+    }
+    if is_copied {
+        journal.sync()?;
+    }
+    pages.has_pages()
+}
+
+/// Reads every page of `upcoming` and writes its record as soon as it is done.
 ///
 /// Pages that could not be prepared, or that show nothing, are written without the engine seeing them. Once `cancel` asks the
 /// run to end, the engine gets no more pages and finishes those that it has. An `Err` ends the run: the engine or the output
 /// can't go on.
 pub fn run(
-    preparations: &mut dyn PageSource<Preparation>,
+    upcoming: &mut dyn PageSource<Upcoming>,
     engine: &mut dyn Engine,
     journal: &mut Journal,
     progress: &mut Progress,
@@ -37,10 +61,11 @@ pub fn run(
         journal,
         progress,
         in_flight: HashMap::new(),
+        waiting: HashMap::new(),
         slow_pages: SlowPageDetector::default(),
     });
     let mut pages = Admission {
-        preparations,
+        upcoming,
         writer: &writer,
         cancel,
         idle_since: None,
@@ -64,7 +89,7 @@ pub fn run(
 
 /// Lets prepared pages through to the engine.
 struct Admission<'r, 'w> {
-    preparations: &'r mut dyn PageSource<Preparation>,
+    upcoming: &'r mut dyn PageSource<Upcoming>,
     writer: &'r RefCell<RecordWriter<'w>>,
     cancel: &'r Cancel,
     /// Since when the engine could have had a page.
@@ -75,14 +100,14 @@ impl PageSource for Admission<'_, '_> {
     fn poll(&mut self) -> Result<Next<PreparedPage>> {
         while self.cancel.reason().is_none() {
             let asked = *self.idle_since.get_or_insert_with(Instant::now);
-            let preparation = match self.preparations.poll()? {
-                Next::Item(preparation) => preparation,
+            let upcoming = match self.upcoming.poll()? {
+                Next::Item(upcoming) => upcoming,
                 Next::NotYet => return Ok(Next::NotYet),
                 Next::End => return Ok(Next::End),
             };
             self.idle_since = None;
             let mut writer = self.writer.borrow_mut();
-            if let Some(page) = writer.admit(preparation, asked.elapsed())? {
+            if let Some(page) = writer.admit(upcoming, asked.elapsed())? {
                 return Ok(Next::Item(page));
             }
         }
@@ -90,7 +115,7 @@ impl PageSource for Admission<'_, '_> {
     }
 
     fn watch<'a>(&'a self, select: &mut Select<'a>) {
-        self.preparations.watch(select);
+        self.upcoming.watch(select);
         self.cancel.watch(select);
     }
 }
@@ -103,43 +128,54 @@ struct RecordWriter<'a> {
     progress: &'a mut Progress,
     /// The pages that the engine holds.
     in_flight: HashMap<PageId, PageFacts>,
+    /// The copies of pages that the engine holds.
+    waiting: HashMap<PageKey, Vec<PageRef>>,
     slow_pages: SlowPageDetector,
 }
 
 impl RecordWriter<'_> {
-    /// Takes what preparation gave, which the engine waited for; a page that failed there, or is blank, ends here.
-    fn admit(
-        &mut self,
-        preparation: Preparation,
-        waited: Duration,
-    ) -> Result<Option<PreparedPage>> {
+    /// Takes what preparation gave, which the engine waited for; a page that failed there, is blank, or is a copy, ends
+    /// here.
+    fn admit(&mut self, upcoming: Upcoming, waited: Duration) -> Result<Option<PreparedPage>> {
+        let (page, passed_over) = match &upcoming {
+            Upcoming::Page(preparation) => (&preparation.page, preparation.passed_over),
+            Upcoming::Copy(page) => (page, 0),
+        };
         {
             let mut tally = self.progress.tally();
             tally.waiting += waited;
-            tally.document_started(&preparation.page, preparation.passed_over);
+            tally.document_started(page, passed_over);
         }
-        let mut facts = PageFacts {
-            page: preparation.page,
-            size: None,
-            original: None,
-            prepare: preparation.elapsed,
-            attempts: preparation.attempts,
+        let preparation = match upcoming {
+            Upcoming::Page(preparation) => preparation,
+            Upcoming::Copy(page) => return self.copy(page).map(|()| None),
         };
-        let page = match preparation.result {
-            Ok(page) => page,
-            Err(error) => {
-                let record = Record::failed(&facts, &self.engine, error);
-                return self.write(&record).map(|()| None);
+        let document = Arc::clone(&preparation.page.document);
+        match Record::admit(preparation, &self.engine) {
+            Admitted::Record(record)
+                if record.status == Status::Blank && document.has_changed() =>
+            {
+                let record = record.with_error(PageError::changed(Stage::Prepare));
+                self.write(&record).map(|()| None)
             }
-        };
-        facts.size = page.pixels.as_ref().map(|image| image.dimensions());
-        facts.original = page.original;
-        if page.blank {
-            let record = Record::blank(&facts, &self.engine);
-            return self.write(&record).map(|()| None);
+            Admitted::Record(record) => self.write(&record).map(|()| None),
+            Admitted::Page(facts, page) => {
+                self.in_flight.insert(page.id, facts);
+                Ok(Some(page))
+            }
         }
-        self.in_flight.insert(page.id, facts);
-        Ok(Some(page))
+    }
+
+    /// Copies the record of a page from another path, or waits for it.
+    fn copy(&mut self, copy: PageRef) -> Result<()> {
+        let key = PageKey::of_page(&copy);
+        let mut in_flight = self.in_flight.values();
+        if in_flight.any(|facts| PageKey::of_page(&facts.page) == key) {
+            self.waiting.entry(key).or_default().push(copy);
+            return Ok(());
+        }
+        let original = self.journal.original(&key)?;
+        write_copy(self.journal, self.progress, &copy, original.as_ref())
     }
 
     /// Takes what the engine answered.
@@ -148,6 +184,14 @@ impl RecordWriter<'_> {
             anyhow::bail!("an engine answered for a page that it does not have; this is a bug");
         };
         let elapsed = outcome.elapsed;
+        let outcome = if facts.page.document.has_changed() {
+            PageOutcome {
+                result: Err(PageError::changed(Stage::Engine)),
+                ..outcome
+            }
+        } else {
+            outcome
+        };
         let mut record = Record::read(&facts, outcome);
         if self.slow_pages.is_slow(elapsed) {
             record.warnings.push(Warning::SlowPage);
@@ -155,47 +199,45 @@ impl RecordWriter<'_> {
         self.write(&record)
     }
 
+    /// Writes the record of a page that was read at its own path, and its copies.
     fn write(&mut self, record: &Record) -> Result<()> {
-        self.journal.append(record)?;
-        self.progress.page_done(record);
-        Ok(())
-    }
-}
-
-/// How long the engine took over the latest pages.
-#[derive(Default)]
-struct SlowPageDetector {
-    latest: VecDeque<Duration>,
-}
-
-impl SlowPageDetector {
-    /// Number of latest pages in the median.
-    const WINDOW: usize = 256;
-    /// Minimum number of pages for a median.
-    const MIN_PAGES: usize = 8;
-    /// A page is slow above this multiple of the median.
-    const FACTOR: u32 = 5;
-    /// What takes no longer than this is not slow, however fast all else is.
-    const MIN_TIME: Duration = Duration::from_secs(1);
-
-    /// Whether a page that took so long is slow; counts it among the latest.
-    fn is_slow(&mut self, took: Duration) -> bool {
-        let is_slow = took > Self::MIN_TIME
-            && self
-                .median()
-                .is_some_and(|median| took > median * Self::FACTOR);
-        if self.latest.len() == Self::WINDOW {
-            self.latest.pop_front();
+        write(self.journal, self.progress, record)?;
+        if self.waiting.is_empty() {
+            return Ok(());
         }
-        self.latest.push_back(took);
-        is_slow
+        let copies = self.waiting.remove(&PageKey::of_record(record));
+        let mut copies = copies.iter().flatten();
+        copies.try_for_each(|copy| write_copy(self.journal, self.progress, copy, Some(record)))
     }
+}
 
-    fn median(&self) -> Option<Duration> {
-        let mut times: Vec<_> = self.latest.iter().copied().collect();
-        let middle = times.len() / 2;
-        (times.len() >= Self::MIN_PAGES).then(|| *times.select_nth_unstable(middle).1)
+fn write(journal: &mut Journal, progress: &Progress, record: &Record) -> Result<()> {
+    journal.append(record)?;
+    progress.page_done(record);
+    Ok(())
+}
+
+/// Writes the record of a copy, whose page has this record at another path.
+fn write_copy(
+    journal: &mut Journal,
+    progress: &Progress,
+    copy: &PageRef,
+    original: Option<&Record>,
+) -> Result<()> {
+    let document = &copy.document;
+    let Some(original) = original else {
+        // Its size was another one when the inputs were listed, so that nothing was kept for copies.
+        let path = document.path.display();
+        tracing::warn!(
+            "{path} is a copy of a file that has changed since the run began; run the same command again"
+        );
+        return Ok(());
+    };
+    let mut record = original.copied_to(document);
+    if document.has_changed() {
+        record = record.with_error(PageError::changed(Stage::Prepare));
     }
+    write(journal, progress, &record)
 }
 
 #[cfg(test)]
@@ -207,7 +249,7 @@ mod tests {
         error::{ErrorKind, PageError, Stage},
         journal::{Opening, OutputSettings, Target},
         options::{OutputFormat, ProgressChoice, Verbosity},
-        page::{Document, Needs, PageAnswer, PageRef, PageText},
+        page::{Document, Needs, PageAnswer, PageText, Preparation},
         source::Ready,
     };
 
@@ -271,11 +313,13 @@ mod tests {
             doc_id: None,
             format: None,
             page_count: Some(6),
+            stamp: None,
         });
         let preparations = (1..=6).map(|number| Preparation {
             page: PageRef {
                 document: Arc::clone(&document),
                 number,
+                last_number: None,
             },
             result: match number {
                 3 => Err(PageError::new(ErrorKind::Render, Stage::Prepare, "torn")),
@@ -286,6 +330,7 @@ mod tests {
                     blank: number == 6,
                     text: Some(PageText(format!("text of {number}"))),
                     draft: None,
+                    page_size: None,
                 }),
             },
             elapsed: Duration::from_millis(7),
@@ -296,6 +341,8 @@ mod tests {
             engine: "pairs",
             model: None,
             output_format: OutputFormat::Text,
+            device: None,
+            dtype: None,
         };
         let mut journal = Journal::open(
             &Target::File(output.to_owned()),
@@ -305,7 +352,7 @@ mod tests {
         .0;
         let mut progress = Progress::new(ProgressChoice::Off, Verbosity::Quiet, false);
         run(
-            &mut Ready(preparations),
+            &mut Ready(preparations.map(Upcoming::Page)),
             &mut Pairs { info, keeps },
             &mut journal,
             &mut progress,
@@ -342,28 +389,6 @@ mod tests {
                 .iter()
                 .all(|record| record.timings_ms.prepare == 7 && record.timings_ms.total >= 7)
         );
-    }
-
-    #[test]
-    fn slow_page_takes_five_times_the_median_and_a_second() {
-        let seconds = Duration::from_secs;
-        let mut slow_pages = SlowPageDetector::default();
-        assert!(!slow_pages.is_slow(seconds(60)), "nothing to compare with");
-        for _ in 0..20 {
-            assert!(!slow_pages.is_slow(seconds(2)));
-        }
-        assert!(!slow_pages.is_slow(seconds(10)));
-        assert!(slow_pages.is_slow(seconds(11)));
-        let mut fast = SlowPageDetector::default();
-        for _ in 0..20 {
-            assert!(!fast.is_slow(Duration::from_millis(1)));
-        }
-        assert!(!fast.is_slow(Duration::from_millis(999)));
-        assert!(fast.is_slow(Duration::from_millis(1001)));
-        for _ in 0..SlowPageDetector::WINDOW {
-            fast.is_slow(seconds(1));
-        }
-        assert!(!fast.is_slow(seconds(5)), "all pages are slow by now");
     }
 
     #[test]

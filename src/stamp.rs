@@ -1,7 +1,8 @@
 //! File stamps: detect whether a file has changed without reading it.
 
 use std::{
-    fs::Metadata,
+    fs::{self, Metadata},
+    path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -45,6 +46,23 @@ impl Stamp {
     #[must_use]
     pub fn of(_: &Metadata) -> Option<Self> {
         None
+    }
+
+    /// Whether the file at `path` still is the same one, with the same size and the same time of its last change. A file
+    /// that is gone has not changed.
+    #[must_use]
+    pub fn still_holds(&self, path: &Path) -> bool {
+        let Ok(now) = fs::metadata(path) else {
+            return true;
+        };
+        Self::of(&now).is_none_or(|now| self.has_content_of(&now))
+    }
+
+    /// Whether two stamps agree but for what a new name or other permissions change.
+    #[must_use]
+    pub fn has_content_of(&self, other: &Self) -> bool {
+        let content = |it: &Self| (it.inode, it.size, it.changed[0]);
+        content(self) == content(other)
     }
 
     /// Whether the last change was so long before `at` that a later one would show.

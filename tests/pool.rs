@@ -77,6 +77,8 @@ fn scripted(
         engine: "scripted",
         model: None,
         output_format: OutputFormat::Markdown,
+        device: None,
+        dtype: None,
     };
     Box::new(Scripted { info, script })
 }
@@ -100,6 +102,7 @@ fn page(number: u64) -> PreparedPage {
         blank: false,
         text: None,
         draft: None,
+        page_size: None,
     }
 }
 
@@ -111,6 +114,8 @@ fn answer(page: &PreparedPage) -> PageOutcome {
             engine: "scripted",
             model: None,
             output_format: OutputFormat::Markdown,
+            device: None,
+            dtype: None,
         },
         attempts: 1,
         size: None,

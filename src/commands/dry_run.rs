@@ -58,14 +58,16 @@ pub(super) fn run(
     let (mut documents, mut all) = (0, 0);
     let is_shown = io::stdout().is_terminal();
     while let Some(first) = pages.next().transpose()? {
-        let document = first.page.document;
+        let document = Arc::clone(&first.page.document);
         let same = |next: &Result<Preparation>| {
             let next = next.as_ref();
             next.is_ok_and(|next| Arc::ptr_eq(&next.page.document, &document))
         };
-        let mut count = 1;
-        while pages.next_if(same).is_some() {
-            count += 1;
+        // Those that are missing from the file are not read.
+        let is_there = |page: &Preparation| usize::from(page.page.last_number.is_none());
+        let mut count = is_there(&first);
+        while let Some(next) = pages.next_if(same).transpose()? {
+            count += is_there(&next);
         }
         documents += 1;
         let path = document.path.to_string_lossy();

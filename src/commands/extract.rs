@@ -75,10 +75,17 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
         .of_shard(settings.shard())
         .of_pages(settings.pages.clone());
     let resumed = resume.resumed();
+    journal.expect_copies(&found.sources);
     let mut pages = prepare::pages_except(found.sources, preparation, Box::new(resume), &cancel)?;
     progress.count_skipped(pages.skipped());
-    // Where all is done, no model is loaded for nothing.
-    if progress.while_looking(|| pages.has_pages())? {
+    // Where all is done, or copied, no model is loaded for nothing.
+    let looked = progress.while_looking(|| run::copy_first(&mut pages, &mut journal, &progress));
+    let has_pages = match looked {
+        // `| head` has seen enough.
+        Err(error) if error.is::<Closed>() => return Ok(Exit::Ok),
+        looked => looked?,
+    };
+    if has_pages {
         // Pages are prepared meanwhile.
         let mut engine = progress.while_loading(|| engines.load(&settings, &cancel))?;
         signals.pages_in_hand();

@@ -34,22 +34,25 @@ pub fn run(typed: &cli::Status) -> Result<Exit> {
         Some(selection) => {
             let listed = list(&snapshot, selection)?;
             if typed.print0 {
-                let paths: BTreeSet<_> = listed.into_iter().map(|page| page.path).collect();
-                paths.into_iter().map(|path| path + "\0").collect()
+                let paths = listed.into_iter().map(|page| page.path_bytes);
+                let paths: BTreeSet<_> = paths.collect();
+                paths.into_iter().flat_map(|path| [path, vec![0]].concat()).collect()
             } else {
-                listed.iter().map(|page| format!("{page}\n")).collect()
+                let lines = listed.iter().map(|page| format!("{page}\n"));
+                lines.collect::<String>().into_bytes()
             }
         }
         None => {
             let status = Status::read(&snapshot, typed.price_per_hour)?;
             if typed.json {
-                serde_json::to_string_pretty(&status)? + "\n"
+                (serde_json::to_string_pretty(&status)? + "\n").into_bytes()
             } else {
                 let shown = terminal::stdout_width();
-                status.lines().render(shown, terminal::stdout_has_colours())
+                let lines = status.lines();
+                lines.render(shown, terminal::stdout_has_colours()).into_bytes()
             }
         }
     };
-    terminal::write_data(text.as_bytes())?;
+    terminal::write_data(&text)?;
     Ok(Exit::Ok)
 }

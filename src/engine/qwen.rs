@@ -125,6 +125,8 @@ impl QwenEngine {
                 engine: Self::NAME,
                 model: Some(name.to_owned()),
                 output_format: task.output_format,
+                device: Some(hardware.name().to_owned()),
+                dtype: Some(hardware.dtype()),
             },
             generator,
             prompt,

@@ -35,6 +35,8 @@ impl TesseractEngine {
                 engine: Self::NAME,
                 model: None,
                 output_format: OutputFormat::Text,
+                device: None,
+                dtype: None,
             },
             program,
         }

@@ -34,6 +34,8 @@ impl Default for TextLayer {
                 engine: Self::NAME,
                 model: None,
                 output_format: OutputFormat::Text,
+                device: None,
+                dtype: None,
             },
         }
     }
@@ -102,6 +104,7 @@ mod tests {
             blank: false,
             text: text.map(|text| PageText(text.to_owned())),
             draft: None,
+            page_size: None,
         };
         let attempt = Attempt {
             deadline: std::time::Instant::now(),

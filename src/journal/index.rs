@@ -1,9 +1,14 @@
 //! The one reader of records: which pages a journal has, where their records are, and their status.
 //!
-//! The newest record of a page wins. [`merge`](super::Merge) defines what is newer across journals. An entry takes 48
-//! bytes of memory.
+//! The newest record of a page wins. A copy is a page of its own, keyed by its path. [`merge`](super::Merge) defines what is
+//! newer across journals, and which path keeps the original. An entry takes 48 bytes of memory.
 
-use std::{fs::File, io, slice};
+use std::{
+    collections::hash_map::DefaultHasher,
+    fs::File,
+    hash::{Hash, Hasher},
+    io, slice,
+};
 
 use anyhow::{Context, Result, ensure};
 use rayon::slice::ParallelSliceMut;
@@ -27,13 +32,16 @@ pub struct Entry {
     last_page: u32,
     /// 0 if unknown.
     page_count: u32,
-    /// The number that the reader's `note` gave the path.
+    /// The number that the reader's `note` gave the path; one of [`path_hash`] in an index for a run.
     pub(super) path: u32,
     /// The number of the journal, in reading order.
     pub(super) input: u16,
-    /// [`PageState`].
+    /// [`PageState`], and [`COPY`].
     bits: u8,
 }
+
+/// The bit of a copy's record.
+const COPY: u8 = 32;
 
 const STATUSES: [Status; 3] = [Status::Ok, Status::Failed, Status::Blank];
 
@@ -42,7 +50,9 @@ impl Entry {
         let status = STATUSES.iter().position(|it| *it == line.state.status);
         let bits = status.unwrap_or(0) as u8
             | u8::from(line.state.truncated) << 2
-            | u8::from(line.state.repetition) << 3;
+            | u8::from(line.state.repetition) << 3
+            | u8::from(line.state.changed) << 4
+            | if line.is_copy() { COPY } else { 0 };
         Ok(Self {
             document: line.key.document,
             start,
@@ -72,7 +82,18 @@ impl Entry {
             status: STATUSES[usize::from(self.bits & 3).min(2)],
             truncated: self.bits & 4 != 0,
             repetition: self.bits & 8 != 0,
+            changed: self.bits & 16 != 0,
         }
+    }
+
+    /// Whether the record is a copy of one at another path.
+    pub(super) fn is_copy(&self) -> bool {
+        self.bits & COPY != 0
+    }
+
+    /// The last page that the record covers.
+    pub(super) fn last_page(&self) -> u32 {
+        self.last_page
     }
 
     /// The number of `selected` pages (all if `None`) that the record covers; 0 for page 0.
@@ -90,9 +111,14 @@ impl Entry {
     /// # Errors
     /// The file can't be read any more, or was changed.
     pub fn read<R: for<'a> Deserialize<'a>>(&self, file: &File) -> Result<R> {
+        Ok(serde_json::from_slice(&self.line(file)?)?)
+    }
+
+    /// Reads the record's line, without its end.
+    pub(super) fn line(&self, file: &File) -> io::Result<Vec<u8>> {
         let mut line = vec![0; self.length as usize];
         read_at(file, &mut line, self.start)?;
-        Ok(serde_json::from_slice(&line)?)
+        Ok(line)
     }
 
     /// The end of the record's line in its file.
@@ -134,17 +160,14 @@ impl Index {
     /// its number).
     pub(super) fn read(file: &mut File) -> Result<(Self, Extent)> {
         let mut builder = Builder::default();
-        let extent = builder.add(file, |_| Ok(0))?;
+        let extent = builder.add(file, |path| Ok(path_hash(path)))?;
         Ok((builder.finish(), extent))
     }
 
     /// The state in the newest record of a page.
     #[must_use]
     pub fn state(&self, key: &PageKey) -> Option<PageState> {
-        let after = self.entries.partition_point(|entry| entry.key() <= *key);
-        let entry = self.entries[..after].last()?;
-        let covers = entry.document == key.document && key.page <= entry.last_page;
-        covers.then(|| entry.state())
+        self.entry(key).map(Entry::state)
     }
 
     /// The records of the document of `key`, by page.
@@ -165,6 +188,14 @@ impl Index {
     #[must_use]
     pub fn page_count(&self, key: &PageKey) -> Option<u32> {
         page_count(self.document(key))
+    }
+
+    /// The record that covers a page.
+    pub(super) fn entry(&self, key: &PageKey) -> Option<&Entry> {
+        let after = self.entries.partition_point(|entry| entry.key() <= *key);
+        let entry = self.entries[..after].last()?;
+        let covers = entry.document == key.document && key.page <= entry.last_page;
+        covers.then_some(entry)
     }
 
     /// The newest record of each page, by document and page.
@@ -191,6 +222,13 @@ impl Index {
     }
 }
 
+/// What an index for a run knows a path by: it tells an original's path from that of a copy.
+pub(super) fn path_hash(path: &[u8]) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    hasher.finish() as u32
+}
+
 /// The page count in the newest record that has one.
 pub(super) fn page_count(document: &[Entry]) -> Option<u32> {
     let known = document.iter().filter(|entry| entry.page_count > 0);
@@ -204,6 +242,8 @@ pub(super) fn page_count(document: &[Entry]) -> Option<u32> {
 pub(super) struct Builder {
     entries: Vec<Entry>,
     inputs: u16,
+    /// Copies are told apart by the numbers of their paths, and not by keys of their own.
+    by_path: bool,
 }
 
 impl Builder {
@@ -212,14 +252,17 @@ impl Builder {
     pub(super) fn add(
         &mut self,
         file: &mut File,
-        mut note: impl FnMut(&str) -> Result<u32>,
+        mut note: impl FnMut(&[u8]) -> Result<u32>,
     ) -> Result<Extent> {
         let input = self.inputs;
         let extent = each_line(file, |line, place| {
             let path = note(&line.path)?;
             let length = (place.end - place.start) as usize;
-            self.entries
-                .push(Entry::new(&line, place.start, length, path, input)?);
+            let mut entry = Entry::new(&line, place.start, length, path, input)?;
+            if self.by_path {
+                entry.document = line.original.document;
+            }
+            self.entries.push(entry);
             Ok(())
         })?;
         ensure!(input < u16::MAX, "more than {input} files");
@@ -227,22 +270,25 @@ impl Builder {
         Ok(extent)
     }
 
+    /// One that keeps the copies of a document together.
+    pub(super) fn by_path() -> Self {
+        Self {
+            by_path: true,
+            ..Self::default()
+        }
+    }
+
+    /// All records, in reading order.
+    pub(super) fn into_entries(self) -> Vec<Entry> {
+        self.entries
+    }
+
     pub(super) fn finish(self) -> Index {
         let mut entries = self.entries;
-        entries.par_sort_unstable_by_key(|entry| (entry.key(), entry.input, entry.start));
-        // In one journal the last one counts.
-        entries.dedup_by(|newer, kept| {
-            let is_same = newer.is_of(kept) && newer.input == kept.input;
-            if is_same {
-                *kept = *newer;
-            }
-            is_same
-        });
-        // Of several journals one that was read before one that failed, and else the newer one.
+        entries.par_sort_unstable_by_key(|entry| (entry.key(), entry.start));
         entries.dedup_by(|newer, kept| {
             let is_same = newer.is_of(kept);
-            let failed = |entry: &Entry| entry.state().status == Status::Failed;
-            if is_same && (!failed(newer) || failed(kept)) {
+            if is_same {
                 *kept = *newer;
             }
             is_same
@@ -255,29 +301,45 @@ impl Builder {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn entry(document: u8, page: u32, input: u16, start: u64, status: Status) -> Entry {
+    pub(in crate::journal) fn entry(
+        document: u8,
+        page: u32,
+        input: u16,
+        start: u64,
+        status: Status,
+    ) -> Entry {
         let line = Line {
             key: PageKey {
                 document: [document; 16],
                 page,
             },
-            path: "a".into(),
+            original: PageKey {
+                document: [document; 16],
+                page,
+            },
+            path: b"a".into(),
             last_page: (page == 7).then_some(9),
             page_count: Some(9),
             state: PageState {
                 status,
                 truncated: page == 2,
                 repetition: false,
+                changed: false,
             },
         };
         Entry::new(&line, start, 10, 0, input).unwrap()
     }
 
     fn index(entries: Vec<Entry>) -> Index {
-        Builder { entries, inputs: 9 }.finish()
+        Builder {
+            entries,
+            inputs: 9,
+            by_path: false,
+        }
+        .finish()
     }
 
     #[test]
@@ -320,32 +382,5 @@ mod tests {
             pages.sum::<u32>()
         };
         assert_eq!((pages("1-"), pages("8"), pages("1-2,9-12")), (6, 1, 4));
-    }
-
-    #[test]
-    fn read_page_wins_over_failed_page_across_journals() {
-        use Status::{Failed, Ok};
-        let place = |entries| {
-            let found = index(entries);
-            let entry = found.records().next().unwrap();
-            (found.len(), entry.input, entry.start)
-        };
-        // In the second one the last record failed, whatever was before it.
-        assert_eq!(
-            place(vec![
-                entry(1, 1, 1, 5, Failed),
-                entry(1, 1, 0, 7, Ok),
-                entry(1, 1, 1, 2, Ok)
-            ]),
-            (1, 0, 7)
-        );
-        assert_eq!(
-            place(vec![entry(1, 1, 1, 5, Failed), entry(1, 1, 0, 7, Failed)]),
-            (1, 1, 5)
-        );
-        assert_eq!(
-            place(vec![entry(1, 1, 1, 5, Ok), entry(1, 1, 0, 7, Ok)]),
-            (1, 1, 5)
-        );
     }
 }

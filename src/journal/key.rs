@@ -2,6 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::{page::PageRef, record::Record};
+
 /// The key of a page: the first half of its document's SHA-256, and the page number.
 ///
 /// An unreadable document has no checksum; its one failed record is keyed by its path.
@@ -19,6 +21,24 @@ impl PageKey {
             .and_then(half_of_checksum)
             .unwrap_or_else(|| half_of_hash(&[b"path\0", path]));
         Self { document, page }
+    }
+
+    /// The key of the record of a page that is read at its own path.
+    #[must_use]
+    pub fn of_page(page: &PageRef) -> Self {
+        let document = &page.document;
+        let path = document.path.as_os_str().as_encoded_bytes();
+        Self::of_bytes(document.doc_id.as_deref(), path, page.number)
+    }
+
+    /// The key of a record of a page that was read at its own path.
+    #[must_use]
+    pub fn of_record(record: &Record) -> Self {
+        Self::of_bytes(
+            record.doc_id.as_deref(),
+            record.path.as_bytes(),
+            record.page,
+        )
     }
 
     /// The key of `page` in the file at `path`, a copy of a document that was read at another path.

@@ -4,23 +4,21 @@
 //! than a general one; every other line goes to `serde_json`. Both give the same result, or the hand-written one gives
 //! `None`.
 
+mod walk;
+
 use std::{borrow::Cow, fmt};
 
 use anyhow::{Result, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use memchr::memchr2;
 use serde::Deserialize;
 
+use self::walk::{Nullable, Walk, put};
 use super::key::PageKey;
 use crate::record::{READABLE, Status};
 
 /// The start of every line; the schema number and [`PATH`] follow.
 const SCHEMA: &[u8] = b"{\"schema\":";
 const PATH: &[u8] = b",\"path\":\"";
-/// Maximum number of digits of a count.
-const MAX_DIGITS: usize = 9;
-/// Maximum nesting of objects and lists in the hand-written parser.
-const MAX_DEPTH: usize = 8;
 
 /// Whether `bytes`, possibly cut off, begin like a line of omnidocs.
 pub(super) fn begins_like_a_record(bytes: &[u8]) -> bool {
@@ -67,17 +65,30 @@ pub struct PageState {
     pub truncated: bool,
     /// The answer repeats itself.
     pub repetition: bool,
+    /// The file changed while it was read, so that the page is read again in any case.
+    pub changed: bool,
 }
 
 /// The parsed fields of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Line<'a> {
+    /// A copy has a key of its own.
     pub(super) key: PageKey,
-    pub(super) path: Cow<'a, str>,
+    /// The key of the same page where it was read.
+    pub(super) original: PageKey,
+    /// The bytes of the path.
+    pub(super) path: Cow<'a, [u8]>,
     /// The last page of the range that it covers, if there is a range.
     pub(super) last_page: Option<u32>,
     pub(super) page_count: Option<u32>,
     pub(super) state: PageState,
+}
+
+impl Line<'_> {
+    /// Whether it is the record of a copy.
+    pub(super) fn is_copy(&self) -> bool {
+        self.key != self.original
+    }
 }
 
 /// Parses a complete line, without its newline.
@@ -111,18 +122,33 @@ struct Head<'a> {
     finish_reason: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     warnings: Vec<Cow<'a, str>>,
+    #[serde(borrow)]
+    error: Option<Failure<'a>>,
+}
+
+/// Why a page failed.
+#[derive(Debug, PartialEq, Deserialize)]
+struct Failure<'a> {
+    #[serde(borrow)]
+    kind: Option<Cow<'a, str>>,
 }
 
 impl<'a> Head<'a> {
     fn into_line(self) -> Line<'a> {
         let bytes = self.path_bytes.as_deref();
         let bytes = bytes.and_then(|text| STANDARD.decode(text).ok());
-        let path = bytes.as_deref().unwrap_or(self.path.as_bytes());
-        let doc_id = self.doc_id.as_deref();
-        let key = match self.copy_of {
-            Some(_) => PageKey::of_copy(doc_id, path, self.page),
-            None => PageKey::of_bytes(doc_id, path, self.page),
+        let path: Cow<[u8]> = match (bytes, self.path) {
+            (Some(bytes), _) => bytes.into(),
+            (None, Cow::Borrowed(path)) => path.as_bytes().into(),
+            (None, Cow::Owned(path)) => path.into_bytes().into(),
         };
+        let doc_id = self.doc_id.as_deref();
+        let original = PageKey::of_bytes(doc_id, &path, self.page);
+        let key = match self.copy_of {
+            Some(_) => PageKey::of_copy(doc_id, &path, self.page),
+            None => original,
+        };
+        let kind = self.error.as_ref().and_then(|error| error.kind.as_deref());
         let says = |reason: &str, warning: &str| {
             self.finish_reason.as_deref() == Some(reason)
                 || self.warnings.iter().any(|it| it == warning)
@@ -131,10 +157,12 @@ impl<'a> Head<'a> {
             status: self.status,
             truncated: says("length", "truncated"),
             repetition: says("repetition", "repetition"),
+            changed: kind == Some("changed"),
         };
         Line {
             key,
-            path: self.path,
+            original,
+            path,
             last_page: self.last_page,
             page_count: self.page_count,
             state,
@@ -177,7 +205,7 @@ fn by_hand(line: &[u8]) -> Option<Head<'_>> {
     let (mut schema, mut path, mut page, mut status) = (None, None, None, None);
     let mut texts = [const { None }; 4];
     let mut counts = [const { None }; 2];
-    let mut warnings = None;
+    let (mut warnings, mut error) = (None, None);
     walk.expect(b'{')?;
     loop {
         let name = walk.plain_text()?;
@@ -195,6 +223,7 @@ fn by_hand(line: &[u8]) -> Option<Head<'_>> {
             "last_page" => put(&mut counts[0], walk.count_or_null()?)?,
             "page_count" => put(&mut counts[1], walk.count_or_null()?)?,
             "warnings" => put(&mut warnings, walk.list_of_texts()?)?,
+            "error" => put(&mut error, walk.text_in_object_or_null("kind")?)?,
             _ => walk.skip(0)?,
         }
         match walk.next()? {
@@ -219,181 +248,8 @@ fn by_hand(line: &[u8]) -> Option<Head<'_>> {
         status: status?,
         finish_reason,
         warnings: warnings.unwrap_or_default(),
+        error: error.and_then(|Nullable(error)| error.map(|kind| Failure { kind })),
     })
-}
-
-fn put<T>(place: &mut Option<T>, value: T) -> Option<()> {
-    let is_new = place.is_none();
-    *place = Some(value);
-    is_new.then_some(())
-}
-
-/// A value that is present, and may be null.
-struct Nullable<T>(Option<T>);
-
-/// A parser over the bytes of a line; `None` at anything unknown.
-struct Walk<'a> {
-    bytes: &'a [u8],
-    text: &'a str,
-    at: usize,
-}
-
-impl<'a> Walk<'a> {
-    fn next(&mut self) -> Option<u8> {
-        let byte = *self.bytes.get(self.at)?;
-        self.at += 1;
-        Some(byte)
-    }
-
-    fn expect(&mut self, byte: u8) -> Option<()> {
-        (self.next()? == byte).then_some(())
-    }
-
-    fn take(&mut self, word: &[u8]) -> Option<()> {
-        let is_there = self.bytes[self.at..].starts_with(word);
-        self.at += word.len();
-        is_there.then_some(())
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
-
-    /// A string without escapes.
-    fn plain_text(&mut self) -> Option<&'a str> {
-        self.expect(b'"')?;
-        let start = self.at;
-        let end = start + memchr2(b'"', b'\\', &self.bytes[start..])?;
-        self.at = end;
-        self.expect(b'"')?;
-        self.text.get(start..end)
-    }
-
-    fn text_or_null(&mut self) -> Option<Nullable<Cow<'a, str>>> {
-        match self.peek()? {
-            b'n' => self.take(b"null").map(|()| Nullable(None)),
-            _ => self
-                .plain_text()
-                .map(|text| Nullable(Some(Cow::Borrowed(text)))),
-        }
-    }
-
-    fn count(&mut self) -> Option<u32> {
-        let start = self.at;
-        while self.peek()?.is_ascii_digit() {
-            self.at += 1;
-        }
-        let digits = self.text.get(start..self.at)?;
-        let plain = digits.len() <= MAX_DIGITS && (digits == "0" || !digits.starts_with('0'));
-        plain.then(|| digits.parse().ok())?
-    }
-
-    fn count_or_null(&mut self) -> Option<Nullable<u32>> {
-        match self.peek()? {
-            b'n' => self.take(b"null").map(|()| Nullable(None)),
-            _ => self.count().map(|count| Nullable(Some(count))),
-        }
-    }
-
-    fn status(&mut self) -> Option<Status> {
-        Some(match self.plain_text()? {
-            "ok" => Status::Ok,
-            "failed" => Status::Failed,
-            "blank" => Status::Blank,
-            _ => return None,
-        })
-    }
-
-    fn list_of_texts(&mut self) -> Option<Vec<Cow<'a, str>>> {
-        self.expect(b'[')?;
-        let mut texts = Vec::new();
-        if self.peek()? == b']' {
-            self.at += 1;
-            return Some(texts);
-        }
-        loop {
-            texts.push(Cow::Borrowed(self.plain_text()?));
-            match self.next()? {
-                b',' => {}
-                b']' => return Some(texts),
-                _ => return None,
-            }
-        }
-    }
-
-    /// Skips any value.
-    fn skip(&mut self, depth: usize) -> Option<()> {
-        match self.peek()? {
-            b'"' => self.skip_text(),
-            b'n' => self.take(b"null"),
-            b't' => self.take(b"true"),
-            b'f' => self.take(b"false"),
-            b'-' | b'0'..=b'9' => self.skip_number(),
-            open @ (b'[' | b'{') if depth < MAX_DEPTH => {
-                self.at += 1;
-                let close = if open == b'[' { b']' } else { b'}' };
-                if self.peek()? == close {
-                    self.at += 1;
-                    return Some(());
-                }
-                loop {
-                    if open == b'{' {
-                        self.skip_text()?;
-                        self.expect(b':')?;
-                    }
-                    self.skip(depth + 1)?;
-                    match self.next()? {
-                        b',' => {}
-                        end if end == close => return Some(()),
-                        _ => return None,
-                    }
-                }
-            }
-            _ => None,
-        }
-    }
-
-    fn skip_text(&mut self) -> Option<()> {
-        self.expect(b'"')?;
-        loop {
-            self.at += memchr2(b'"', b'\\', &self.bytes[self.at..])?;
-            if self.next()? == b'"' {
-                return Some(());
-            }
-            match self.next()? {
-                b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
-                b'u' => {
-                    for _ in 0..4 {
-                        self.next().filter(u8::is_ascii_hexdigit)?;
-                    }
-                }
-                _ => return None,
-            }
-        }
-    }
-
-    /// A number without an exponent.
-    fn skip_number(&mut self) -> Option<()> {
-        if self.peek()? == b'-' {
-            self.at += 1;
-        }
-        let whole = self.digits()?;
-        let starts_well = whole.len() == 1 || !whole.starts_with(b"0");
-        if self.peek()? == b'.' {
-            self.at += 1;
-            self.digits()?;
-        }
-        (starts_well && !matches!(self.peek()?, b'e' | b'E')).then_some(())
-    }
-
-    /// One or more.
-    fn digits(&mut self) -> Option<&'a [u8]> {
-        let start = self.at;
-        while self.peek()?.is_ascii_digit() {
-            self.at += 1;
-        }
-        (self.at > start).then(|| &self.bytes[start..self.at])
-    }
 }
 
 #[cfg(test)]

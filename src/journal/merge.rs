@@ -7,10 +7,16 @@
 //! 3. Then the record in the file whose last run started later; if both started in the same second, the one in the file
 //!    whose path sorts last.
 //!
+//! Records of copies never win over those that were read. Every path that has a record of the page in some file has the
+//! winner's content in the merged file: all but the winner's own are copies of it.
+//!
 //! The files are read twice: once to index their pages, once to copy the winning records by path and page. In between,
 //! an entry takes 48 bytes of memory, and a document its path.
 
+mod rows;
+
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     fmt,
     fs::File,
@@ -19,11 +25,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
-use rayon::slice::ParallelSliceMut;
 use serde_json::Value;
 
+pub(super) use self::rows::Rows;
 use super::{
-    index::{Builder, Entry, Index, page_count, read_at},
+    index::{Builder, Entry, page_count, read_at},
     key::PageKey,
     line::Newer,
     lock::lock_shared,
@@ -32,7 +38,11 @@ use super::{
     place::{put_whole, resolve},
     scan::NotAnOutput,
 };
-use crate::{page_selection::PageSelection, record::Status, shard::Shard};
+use crate::{
+    page_selection::PageSelection,
+    record::{Record, Status},
+    shard::Shard,
+};
 
 /// Adjacent records are copied together, up to about this many bytes.
 const PIECE: u64 = 1 << 20;
@@ -63,7 +73,7 @@ impl std::error::Error for SettingsDisagree {}
 pub struct Merge {
     inputs: Vec<Input>,
     settings: OutputSettings,
-    index: Index,
+    rows: Rows,
     paths: Paths,
 }
 
@@ -119,7 +129,7 @@ impl Merge {
         // The sort is stable, so that files of the same second stay in the order of their paths.
         inputs.sort_by_key(|input| input.meta.run.started);
         let settings = agreed(&inputs)?;
-        let (mut builder, mut paths) = (Builder::default(), Paths::default());
+        let (mut builder, mut paths) = (Builder::by_path(), Paths::default());
         for input in &mut inputs {
             let extent = builder.add(&mut input.file, |path| paths.note(path));
             let path = input.path.display();
@@ -136,7 +146,7 @@ impl Merge {
         Ok(Self {
             inputs,
             settings,
-            index: builder.finish(),
+            rows: Rows::new(builder.into_entries(), &paths),
             paths,
         })
     }
@@ -157,20 +167,29 @@ impl Merge {
         let cut_off = |input: &&Input| input.meta.run.finished.is_none() || input.torn > 0;
         let cut_off = self.inputs.iter().filter(cut_off);
         gaps.unfinished = cut_off.map(|input| input.path.clone()).collect();
+        let mut there_anywhere = None;
         for document in self.in_order() {
             let records = document.records();
             gaps.documents += 1;
-            gaps.pages += records.len();
+            let pages = |entry: &Entry| entry.pages(None).max(1) as usize;
+            gaps.pages += records.iter().map(pages).sum::<usize>();
             let failed = |entry: &&Entry| entry.state().status == Status::Failed;
-            gaps.failed += records.iter().filter(failed).count();
+            gaps.failed += records.iter().filter(failed).map(pages).sum::<usize>();
             let Some(all) = page_count(document.entries) else {
                 continue;
             };
             let wanted = selected.map_or(all, |selection| selection.count(all));
             let there = records.iter().map(|entry| entry.pages(selected)).sum();
+            if there >= wanted {
+                continue;
+            }
+            // What another path of the same document has is not missing.
+            let anywhere = there_anywhere.get_or_insert_with(|| self.rows.pages(selected));
+            let anywhere = document.key().and_then(|key| anywhere.get(&key.document));
+            let there = anywhere.map_or(there, |&pages| pages.max(there));
             if there < wanted {
-                gaps.incomplete
-                    .push((document.path.to_owned(), there, wanted));
+                let path = String::from_utf8_lossy(document.path).into_owned();
+                gaps.incomplete.push((path, there, wanted));
             }
         }
         gaps
@@ -208,9 +227,17 @@ impl Merge {
         let mut bytes = Vec::new();
         while let Some(first) = entries.next() {
             go_on()?;
+            if let Some(winner) = self.rows.copied_from(first) {
+                let line = self.copy(winner, first)?;
+                out.write_all(&line)?;
+                continue;
+            }
             let mut end = first.start + u64::from(first.length);
             let follows = |next: &&Entry, end| {
-                next.input == first.input && next.start == end + 1 && end - first.start < PIECE
+                next.input == first.input
+                    && next.start == end + 1
+                    && end - first.start < PIECE
+                    && self.rows.copied_from(next).is_none()
             };
             while let Some(next) = entries.next_if(|next| follows(next, end)) {
                 end = next.start + u64::from(next.length);
@@ -223,6 +250,17 @@ impl Merge {
             out.write_all(&bytes)?;
         }
         Ok(())
+    }
+
+    /// The line of `copy`'s path with the content of `winner`.
+    fn copy(&self, winner: &Entry, copy: &Entry) -> Result<Vec<u8>> {
+        let [winner, copy] = [winner, copy].map(|entry| {
+            let input = &self.inputs[usize::from(entry.input)];
+            let cannot = || format!("cannot read {}", input.path.display());
+            let line = entry.line(&input.file).with_context(cannot)?;
+            Record::from_line(&line).with_context(cannot)
+        });
+        Ok(winner?.copied_to_path_of(&copy?).to_line()?)
     }
 
     /// Writes the records to a file atomically, with the settings beside it, so that a run can resume into it.
@@ -251,50 +289,45 @@ impl Merge {
     }
 
     fn in_order(&self) -> Vec<Document<'_>> {
-        in_order(&self.index, &self.paths)
+        in_order(&self.rows, &self.paths)
     }
 }
 
 /// The documents with their winning records, by path. Failures to open a document or read a file are dropped once that has
 /// succeeded.
-pub(super) fn in_order<'a>(index: &'a Index, paths: &'a Paths) -> Vec<Document<'a>> {
-    let mut documents: Vec<_> = index
+pub(super) fn in_order<'a>(rows: &'a Rows, paths: &'a Paths) -> Vec<Document<'a>> {
+    let documents: Vec<_> = rows
         .documents()
-        .filter_map(|entries| {
-            let newest = entries
-                .iter()
-                .max_by_key(|entry| (entry.input, entry.start))?;
-            let path = paths.get(newest.path);
-            Some(Document { path, entries })
+        .map(|(path, entries)| Document {
+            path: paths.get(path),
+            entries,
         })
         .collect();
-    documents.par_sort_unstable_by_key(|document| (document.path, document.key()));
     // Documents with one path stand together.
     let mut kept = Vec::with_capacity(documents.len());
     for same in documents.chunk_by(|one, other| one.path == other.path) {
         let was_read = same.iter().any(Document::was_opened);
         kept.extend(same.iter().filter(|document| {
-            let unread =
-                || document.key() == Some(PageKey::of_bytes(None, document.path.as_bytes(), 0));
+            let unread = || document.key() == Some(PageKey::of_bytes(None, document.path, 0));
             document.was_opened() || !(was_read && unread())
         }));
     }
     kept
 }
 
-/// The records of a document.
+/// The records of a document at a path.
 #[derive(Clone, Copy)]
 pub struct Document<'a> {
-    /// The path in its newest record.
-    path: &'a str,
+    /// The bytes of its path.
+    path: &'a [u8],
     entries: &'a [Entry],
 }
 
 impl<'a> Document<'a> {
-    /// The path in its newest record.
+    /// Its path; what is not UTF-8 is lost.
     #[must_use]
-    pub fn path(&self) -> &'a str {
-        self.path
+    pub fn path(&self) -> Cow<'a, str> {
+        String::from_utf8_lossy(self.path)
     }
 
     /// The number of its pages, if it could be opened.
@@ -306,11 +339,8 @@ impl<'a> Document<'a> {
     /// Where its newest record is in the file, for comparing documents with one path.
     #[must_use]
     pub fn newest(&self) -> u64 {
-        self.entries
-            .iter()
-            .map(|entry| entry.start)
-            .max()
-            .unwrap_or(0)
+        let starts = self.entries.iter().map(|entry| entry.start);
+        starts.max().unwrap_or(0)
     }
 
     fn key(&self) -> Option<PageKey> {

@@ -13,6 +13,7 @@ mod lock_file;
 mod locked;
 mod merge;
 mod meta;
+mod originals;
 mod paths;
 mod place;
 mod resume;
@@ -26,6 +27,7 @@ use std::{
     fs::File,
     io::{self, ErrorKind, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -47,11 +49,12 @@ use self::{
     line::{Newer, begins_like_a_record},
     lock::{back_up, lock},
     lock_file::LockFile,
+    originals::Originals,
     place::resolve,
     scan::Extent,
     storage::{Storage, Stream, open_stream},
 };
-use crate::{options::LockChoice, record::Record};
+use crate::{options::LockChoice, page::Source, record::Record};
 
 /// The reader of the output has closed it: `omnidocs … | head`.
 #[derive(Debug)]
@@ -157,6 +160,7 @@ pub struct Journal {
     /// `None` for a stream.
     kept: Option<Kept>,
     storage: Box<dyn Storage>,
+    originals: Originals,
     /// Where the last complete line ends.
     end: u64,
     next_sync: Instant,
@@ -178,7 +182,7 @@ struct Kept {
 #[derive(Debug, Default)]
 pub struct Opened {
     /// The pages that have a record.
-    pub index: Index,
+    pub index: Arc<Index>,
     /// Length in bytes of the unfinished line that was cut off.
     pub torn: u64,
     /// The backup of a restart.
@@ -235,13 +239,14 @@ impl Journal {
                 )
             })?;
         }
-        (opened.index, opened.torn) = (index, extent.torn);
+        (opened.index, opened.torn) = (Arc::new(index), extent.torn);
         let kept = Kept {
             path: place,
             meta,
             _lock: held,
         };
-        let journal = Self::new(target, Some(kept), Box::new(file), extent.end);
+        let mut journal = Self::new(target, Some(kept), Box::new(file), extent.end);
+        journal.originals = Originals::of(&opened.index);
         Ok((journal, opened))
     }
 
@@ -250,11 +255,26 @@ impl Journal {
             target: target.clone(),
             kept,
             storage,
+            originals: Originals::default(),
             end,
             next_sync: Instant::now(),
             synced: true,
             broken: None,
         }
+    }
+
+    /// Prepares for files with the same bytes among the inputs of this run.
+    pub fn expect_copies(&mut self, sources: &[Source]) {
+        self.originals.expect(sources);
+    }
+
+    /// The record that another path with the same bytes has of a page, written by this run or an earlier one.
+    ///
+    /// # Errors
+    /// The output can't be read any more.
+    pub fn original(&self, page: &PageKey) -> Result<Option<Record>> {
+        let found = self.originals.find(page, self.storage.file());
+        found.with_context(|| format!("cannot resume {}", self.target))
     }
 
     /// Writes one record as one line in a single write, so that a kill tears at most this line.
@@ -277,6 +297,10 @@ impl Journal {
             }
             return Err(self.explain(error));
         }
+        let noted = self
+            .originals
+            .note(record, &line, self.end, self.kept.is_none());
+        noted.context("cannot keep a record in a temporary file, for copies of its document; set TMPDIR to a folder with room")?;
         self.end += line.len() as u64;
         self.synced = false;
         if Instant::now() >= self.next_sync {

@@ -10,10 +10,10 @@ use anyhow::{Context, Result};
 /// Number of recent paths that are deduplicated.
 const RECENT: usize = 1 << 14;
 
-/// Paths by number. A document's records are close together in a journal, so nearly every path is stored once.
+/// The bytes of paths by number. A document's records are close together in a journal, so nearly every path is stored once.
 #[derive(Default)]
 pub(super) struct Paths {
-    text: String,
+    bytes: Vec<u8>,
     /// Where each path ends.
     ends: Vec<u32>,
     /// By hash, the number of the latest path plus 1.
@@ -22,7 +22,7 @@ pub(super) struct Paths {
 
 impl Paths {
     /// The number of a path.
-    pub(super) fn note(&mut self, path: &str) -> Result<u32> {
+    pub(super) fn note(&mut self, path: &[u8]) -> Result<u32> {
         self.recent.resize(RECENT, 0);
         let mut hasher = DefaultHasher::new();
         path.hash(&mut hasher);
@@ -33,8 +33,8 @@ impl Paths {
             return Ok(number);
         }
         let number = u32::try_from(self.ends.len()).ok();
-        self.text.push_str(path);
-        let end = u32::try_from(self.text.len()).ok();
+        self.bytes.extend_from_slice(path);
+        let end = u32::try_from(self.bytes.len()).ok();
         let (number, end) = number
             .zip(end)
             .context("the paths take more than 4 GB of memory")?;
@@ -43,11 +43,17 @@ impl Paths {
         Ok(number)
     }
 
-    pub(super) fn get(&self, number: u32) -> &str {
+    /// The number of numbers that were given; paths may have several.
+    pub(super) fn len(&self) -> u32 {
+        self.ends.len() as u32
+    }
+
+    /// The path with a number.
+    pub(super) fn get(&self, number: u32) -> &[u8] {
         let end = |number: usize| self.ends.get(number).map_or(0, |&end| end as usize);
         let number = number as usize;
         let start = number.checked_sub(1).map_or(0, end);
-        self.text.get(start..end(number)).unwrap_or_default()
+        self.bytes.get(start..end(number)).unwrap_or_default()
     }
 }
 
@@ -61,12 +67,15 @@ mod tests {
         let names: Vec<String> = (0..40_000)
             .map(|number| format!("in/{number}.pdf"))
             .collect();
-        let numbers: Vec<u32> = names.iter().map(|name| paths.note(name).unwrap()).collect();
+        let numbers: Vec<u32> = names
+            .iter()
+            .map(|name| paths.note(name.as_bytes()).unwrap())
+            .collect();
         for (name, number) in names.iter().zip(numbers) {
-            assert_eq!(paths.get(number), name);
+            assert_eq!(paths.get(number), name.as_bytes());
         }
         let mut paths = Paths::default();
-        let given = ["a", "b", "", "a", "b", ""].map(|name| paths.note(name).unwrap());
+        let given = ["a", "b", "", "a", "b", ""].map(|name| paths.note(name.as_bytes()).unwrap());
         assert_eq!(given, [0, 1, 2, 0, 1, 2]);
     }
 }

@@ -1,7 +1,7 @@
 //! Which pages earlier runs have done, and their status.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     fs::{File, Metadata},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -13,15 +13,19 @@ use serde::Deserialize;
 
 use super::{
     hashes::Hashes,
-    index::{Entry, Index},
+    index::{Entry, Index, path_hash},
     key::PageKey,
     line::PageState,
     place::resolve,
     target::Target,
 };
 use crate::{
-    options::RetryChoice, page::Document, page_selection::PageSelection, prepare::Done,
-    record::Status, shard::Shard,
+    options::RetryChoice,
+    page::Document,
+    page_selection::PageSelection,
+    prepare::{Done, Known, PageCount},
+    record::Status,
+    shard::Shard,
 };
 
 /// Number of earlier failures that the summary lists.
@@ -40,7 +44,8 @@ pub struct Retry {
 
 impl Retry {
     fn wants(self, state: PageState) -> bool {
-        self.failed && state.status == Status::Failed
+        state.changed
+            || self.failed && state.status == Status::Failed
             || self.truncated && state.truncated
             || self.repetition && state.repetition
     }
@@ -62,12 +67,12 @@ impl FromIterator<RetryChoice> for Retry {
 
 /// The pages that a run skips.
 pub struct Resume {
-    index: Index,
+    index: Arc<Index>,
     retry: Retry,
     selection: Option<PageSelection>,
     shard: Shard,
-    /// The documents seen in this run, by half of their checksums.
-    met: HashSet<[u8; 16]>,
+    /// The documents seen in this run, by half of their checksums, and the number of pages of those that it has opened.
+    met: HashMap<[u8; 16], Option<PageCount>>,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -97,6 +102,8 @@ pub struct FailedBefore {
     pub path: String,
     /// 0 for a document that could not be opened.
     pub page: u32,
+    /// The last page of a range.
+    pub last_page: Option<u32>,
     /// Why.
     pub message: String,
 }
@@ -130,6 +137,7 @@ impl Before {
         struct Failed {
             path: String,
             page: u32,
+            last_page: Option<u32>,
             error: Option<Reason>,
         }
         #[derive(Deserialize)]
@@ -145,11 +153,17 @@ impl Before {
         }
         let file = File::open(path).with_context(|| format!("cannot read --output {output}"))?;
         let read = self.failures.iter().map(|entry| {
-            let Failed { path, page, error } = entry.read(&file)?;
+            let Failed {
+                path,
+                page,
+                last_page,
+                error,
+            } = entry.read(&file)?;
             let message = error.map(|reason| reason.message).unwrap_or_default();
             Ok(FailedBefore {
                 path,
                 page,
+                last_page,
                 message,
             })
         });
@@ -181,27 +195,27 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
 impl Resume {
     /// Skips the pages in `index`, except those to retry. Caches checksums of files beside `output`.
     #[must_use]
-    pub fn new(output: &Target, index: Index, retry: Retry) -> Self {
+    pub fn new(output: &Target, index: impl Into<Arc<Index>>, retry: Retry) -> Self {
         Self::with(hashes(output, Hashes::open), index, retry)
     }
 
     /// The same, but caches nothing.
     #[must_use]
-    pub fn read_only(output: &Target, index: Index, retry: Retry) -> Self {
+    pub fn read_only(output: &Target, index: impl Into<Arc<Index>>, retry: Retry) -> Self {
         Self::with(hashes(output, Hashes::read_only), index, retry)
     }
 
-    fn with(hashes: Hashes, index: Index, retry: Retry) -> Self {
+    fn with(hashes: Hashes, index: impl Into<Arc<Index>>, retry: Retry) -> Self {
         let shared = Shared {
             before: Before::default(),
             hashes,
         };
         Self {
-            index,
+            index: index.into(),
             retry,
             selection: None,
             shard: Shard::WHOLE,
-            met: HashSet::new(),
+            met: HashMap::new(),
             shared: Arc::new(Mutex::new(shared)),
         }
     }
@@ -228,9 +242,18 @@ impl Resume {
         Resumed(Arc::clone(&self.shared))
     }
 
-    fn state(&self, document: &Document, page: u32) -> Option<PageState> {
-        let key = self.key_of(document);
-        self.index.state(&key.with_page(page))
+    /// The record of a page at the document's own path, and the page's newest record at any path.
+    fn entries(&self, document: &Document, page: u32) -> Option<(Option<&Entry>, &Entry)> {
+        let original = self.index.entry(&self.key_of(document).with_page(page))?;
+        if document.doc_id.is_none() || is_path_of(document, original.path) {
+            return Some((Some(original), original));
+        }
+        let path = document.path.as_os_str().as_encoded_bytes();
+        let copy = PageKey::of_copy(document.doc_id.as_deref(), path, page);
+        // One that says otherwise was made before the page was read again.
+        let copy = self.index.entry(&copy);
+        let copy = copy.filter(|copy| copy.state() == original.state());
+        Some((copy, original))
     }
 
     /// The key of page 0. In schema 1, a path that is not UTF-8 is recorded with losses.
@@ -245,22 +268,14 @@ impl Resume {
         }
         key
     }
+}
 
-    /// Counts the pages of a document that are skipped.
-    fn document_started(&self, document: &Document) {
-        let entries = self.index.document(&self.key_of(document));
-        let was_opened = entries.iter().any(|entry| entry.key().page > 0);
-        let mut shared = lock(&self.shared);
-        for entry in entries {
-            let pages = match entry.key().page {
-                0 => usize::from(!was_opened),
-                _ => entry.pages(self.selection.as_ref()) as usize,
-            };
-            if pages > 0 && !self.retry.wants(entry.state()) {
-                shared.before.add(entry, pages);
-            }
-        }
-    }
+/// Whether the path has this [`path_hash`], as its bytes or, as schema 1 records it, with losses.
+fn is_path_of(document: &Document, hash: u32) -> bool {
+    let path = document.path.as_os_str().as_encoded_bytes();
+    path_hash(path) == hash
+        || document.path.to_str().is_none()
+            && path_hash(document.path.to_string_lossy().as_bytes()) == hash
 }
 
 /// The cache of checksums beside an output, if that is a file.
@@ -277,9 +292,13 @@ fn key_of(document: &Document) -> PageKey {
 }
 
 impl Done for Resume {
-    fn is_done(&self, document: &Document, page: u32) -> bool {
-        let state = self.state(document, page);
-        state.is_some_and(|state| !self.retry.wants(state))
+    fn known(&self, document: &Document, page: u32) -> Known {
+        match self.entries(document, page) {
+            None => Known::Unread,
+            Some((_, original)) if self.retry.wants(original.state()) => Known::Unread,
+            Some((Some(own), _)) => Known::Here(own.last_page()),
+            Some((None, original)) => Known::AtOtherPath(original.last_page()),
+        }
     }
 
     fn page_count(&self, document: &Document) -> Option<u32> {
@@ -290,12 +309,23 @@ impl Done for Resume {
         document.doc_id.is_some() && !self.shard.has(&key_of(document).document)
     }
 
-    fn is_copy(&mut self, document: &Document) -> bool {
-        let is_new = self.met.insert(key_of(document).document);
-        if is_new {
-            self.document_started(document);
+    fn met(&self, document: &Document) -> Option<Option<PageCount>> {
+        self.met.get(&key_of(document).document).copied()
+    }
+
+    fn note_met(&mut self, document: &Document, opened: Option<PageCount>) {
+        self.met.insert(key_of(document).document, opened);
+    }
+
+    fn note_left(&mut self, document: &Document, pages: &[u32]) {
+        let mut shared = lock(&self.shared);
+        for &page in pages {
+            let own = self.entries(document, page).and_then(|(own, _)| own);
+            if let Some(entry) = own {
+                let pages = entry.pages(self.selection.as_ref()).max(1);
+                shared.before.add(entry, pages as usize);
+            }
         }
-        !is_new
     }
 
     fn checksum(&self, path: &Path, file: &Metadata) -> Option<String> {

@@ -12,10 +12,10 @@ use rayon::prelude::*;
 use serde::de::DeserializeOwned;
 
 use super::{
-    index::{Builder, Entry, Index, read_at},
+    index::{Builder, Entry, read_at},
     line::Newer,
     lock::is_locked,
-    merge::{Document, in_order},
+    merge::{Document, Rows, in_order},
     meta::Meta,
     paths::Paths,
     place::resolve,
@@ -27,11 +27,11 @@ const PIECE: u64 = 1 << 20;
 /// Pieces that are parsed in parallel.
 const PIECES: usize = 16;
 
-/// An output, its index and its settings.
+/// An output, its newest records by path, and its settings.
 pub struct Snapshot {
     path: PathBuf,
     file: File,
-    index: Index,
+    rows: Rows,
     paths: Paths,
     meta: Option<Meta>,
     torn: u64,
@@ -58,7 +58,7 @@ impl Snapshot {
         let mut file = File::open(path).with_context(|| format!("cannot read {shown}"))?;
         let is_file = file.metadata().is_ok_and(|data| data.is_file());
         anyhow::ensure!(is_file, "{shown} is not a regular file");
-        let (mut builder, mut paths) = (Builder::default(), Paths::default());
+        let (mut builder, mut paths) = (Builder::by_path(), Paths::default());
         let extent = builder.add(&mut file, |path| paths.note(path));
         let extent = extent.map_err(|error| match error.downcast_ref::<Newer>() {
             Some(newer) => anyhow!("{shown} {newer}"),
@@ -69,7 +69,7 @@ impl Snapshot {
             meta: Meta::read(&resolve(path))?,
             path: path.to_owned(),
             file,
-            index: builder.finish(),
+            rows: Rows::new(builder.into_entries(), &paths),
             paths,
             torn: extent.torn,
         })
@@ -121,7 +121,7 @@ impl Snapshot {
     /// The documents with their newest records, by path.
     #[must_use]
     pub fn documents(&self) -> Vec<Document<'_>> {
-        in_order(&self.index, &self.paths)
+        in_order(&self.rows, &self.paths)
     }
 
     /// Reads one record.

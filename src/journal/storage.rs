@@ -18,6 +18,10 @@ pub(super) trait Storage {
     fn sync(&mut self) -> io::Result<()>;
     /// Truncates to `length` bytes.
     fn cut(&mut self, length: u64) -> io::Result<()>;
+    /// The file, if it can be read.
+    fn file(&self) -> Option<&File> {
+        None
+    }
     /// Why the storage is not reliable any more: it is not `length` bytes at `path`.
     fn lost(&self, _path: &Path, _length: u64) -> Option<String> {
         None
@@ -35,6 +39,10 @@ impl Storage for File {
 
     fn cut(&mut self, length: u64) -> io::Result<()> {
         self.set_len(length)
+    }
+
+    fn file(&self) -> Option<&File> {
+        Some(self)
     }
 
     fn lost(&self, path: &Path, length: u64) -> Option<String> {

@@ -55,16 +55,19 @@ fn record(page: u32) -> Record {
         doc_id: Some("ab".repeat(32)),
         format: None,
         page_count: Some(9),
+        stamp: None,
     };
     let facts = PageFacts {
         page: PageRef {
             document: document.into(),
             number: page,
+            last_number: None,
         },
         size: None,
         original: None,
         prepare: Duration::ZERO,
         attempts: 1,
+        page_size: None,
     };
     let outcome = PageOutcome {
         id: PageId(0),
@@ -76,6 +79,8 @@ fn record(page: u32) -> Record {
             engine: "qwen",
             model: None,
             output_format: OutputFormat::Markdown,
+            device: None,
+            dtype: None,
         },
         attempts: 1,
         size: None,

@@ -18,11 +18,11 @@ pub const MAX_TEXT_BYTES: u64 = 64 << 20;
 /// Opens documents and gives their pages: [`WorkerPool`](super::worker_pool::WorkerPool) in processes of their own,
 /// [`InProcess`](super::in_process::InProcess) in this one.
 pub trait Decoder: Debug + Send + Sync {
-    /// The number of pages of a document, at least 1 and at most [`MAX_PAGES`].
+    /// The number of pages of a document.
     ///
     /// # Errors
     /// The document can't be opened.
-    fn page_count(&self, document: &DocumentRequest) -> Result<u32, PageError>;
+    fn page_count(&self, document: &DocumentRequest) -> Result<PageCount, PageError>;
 
     /// One page of a document.
     ///
@@ -30,6 +30,32 @@ pub trait Decoder: Debug + Send + Sync {
     /// The document can't be opened, or the page can't be read.
     fn page(&self, document: &DocumentRequest, page: PageRequest)
     -> Result<DecodedPage, PageError>;
+}
+
+/// The number of pages of a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageCount {
+    /// As the document claims, at least 1 and at most [`MAX_PAGES`].
+    pub claimed: u32,
+    /// Up to the last one that is there, at most `claimed`.
+    pub present: u32,
+}
+
+impl PageCount {
+    /// All pages are there.
+    #[must_use]
+    pub fn all(pages: u32) -> Self {
+        Self {
+            claimed: pages,
+            present: pages,
+        }
+    }
+
+    /// Whether a document that has at most `most` pages can have so many.
+    #[must_use]
+    pub fn is_possible(self, most: u32) -> bool {
+        (1..=most).contains(&self.claimed) && self.present <= self.claimed
+    }
 }
 
 /// A document that pages are asked of.
@@ -71,6 +97,8 @@ pub struct DecodedPage {
     pub pixels: Option<RgbImage>,
     /// (width, height) before the page was brought to that size.
     pub original: Option<(u32, u32)>,
+    /// (width, height) in the file: pixels, or points for a PDF.
+    pub page_size: Option<(u32, u32)>,
     /// Whether the pixels show nothing.
     pub blank: bool,
     /// The text layer; none if it is not wanted, or the page can have none.

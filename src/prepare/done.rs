@@ -7,12 +7,24 @@ use std::{
     time::SystemTime,
 };
 
+use super::decoder::PageCount;
 use crate::page::Document;
 
-/// Tells what need not be prepared, since an earlier run has done it.
+/// The record that earlier runs have left of a page of a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// None, or the page is to be read again.
+    Unread,
+    /// One at the document's own path, which covers the pages up to this one.
+    Here(u32),
+    /// One at another path with the same bytes, which covers the pages up to this one.
+    AtOtherPath(u32),
+}
+
+/// Tells what need not be prepared, since an earlier run has done it, or this one at another path.
 pub trait Done: Send {
-    /// Whether `page` of `document` is done; page 0 stands for a document that can't be opened.
-    fn is_done(&self, document: &Document, page: u32) -> bool;
+    /// What is known of `page` of `document`; page 0 stands for a document that can't be opened.
+    fn known(&self, document: &Document, page: u32) -> Known;
 
     /// The number of pages of a document that an earlier run has opened.
     fn page_count(&self, _document: &Document) -> Option<u32> {
@@ -24,10 +36,17 @@ pub trait Done: Send {
         false
     }
 
-    /// Whether a document with the same bytes has been met before in this run. Called once for each document.
-    fn is_copy(&mut self, _document: &Document) -> bool {
-        false
+    /// Whether a document with the same bytes has been met before in this run, and its number of pages, if this run has
+    /// opened it.
+    fn met(&self, _document: &Document) -> Option<Option<PageCount>> {
+        None
     }
+
+    /// Notes that a document was met, and its number of pages, if this run has opened it.
+    fn note_met(&mut self, _document: &Document, _opened: Option<PageCount>) {}
+
+    /// Notes that the records which cover these pages are left as they are.
+    fn note_left(&mut self, _document: &Document, _pages: &[u32]) {}
 
     /// The SHA-256 of the file at `path`, which an earlier run has read and that has not changed since.
     fn checksum(&self, _path: &Path, _file: &Metadata) -> Option<String> {
@@ -40,8 +59,8 @@ pub trait Done: Send {
 
 /// Nothing is done yet.
 impl Done for () {
-    fn is_done(&self, _: &Document, _: u32) -> bool {
-        false
+    fn known(&self, _: &Document, _: u32) -> Known {
+        Known::Unread
     }
 }
 
@@ -62,7 +81,7 @@ impl SkipCounts {
         self.unselected_documents.load(Ordering::Relaxed)
     }
 
-    /// Documents that have the bytes of others.
+    /// Documents that have the bytes of others before them, whose pages are given as copies.
     #[must_use]
     pub fn copies(&self) -> u64 {
         self.copies.load(Ordering::Relaxed)
@@ -90,7 +109,6 @@ impl SkipCounts {
     pub(super) fn documents(&self) -> u64 {
         [
             &self.unselected_documents,
-            &self.copies,
             &self.elsewhere,
             &self.done_documents,
         ]

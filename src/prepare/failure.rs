@@ -26,3 +26,9 @@ pub(super) fn unreadable(stage: Stage, message: impl Into<String>) -> PageError 
 pub(super) fn crashed(stage: Stage, message: impl Into<String>) -> PageError {
     PageError::new(ErrorKind::Crashed, stage, message)
 }
+
+/// Pages that a document claims and does not have.
+pub(super) fn missing_pages() -> PageError {
+    let message = "the document claims these pages, but its file does not have them; get a whole copy if there is one";
+    unreadable(Stage::Prepare, message)
+}

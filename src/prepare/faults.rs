@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    decoder::PageRequest,
+    decoder::{PageCount, PageRequest},
     protocol::{self, Answered, Request, Wanted},
 };
 
@@ -82,7 +82,11 @@ impl Faults {
                 }
             }
             Some("hugecount") => {
-                return protocol::write_answer(to, ticket, &Answered::PageCount(u32::MAX));
+                return protocol::write_answer(
+                    to,
+                    ticket,
+                    &Answered::PageCount(PageCount::all(u32::MAX)),
+                );
             }
             _ => {}
         }

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, anyhow};
 use pdfium_render::prelude::Pdfium;
 
 use super::{
-    decoder::{DecodedPage, Decoder, DocumentRequest, PageRequest},
+    decoder::{DecodedPage, Decoder, DocumentRequest, PageCount, PageRequest},
     decoders::{pdfium, session::Session},
     failure::crashed,
 };
@@ -78,7 +78,7 @@ impl InProcess {
 }
 
 impl Decoder for InProcess {
-    fn page_count(&self, document: &DocumentRequest) -> Result<u32, PageError> {
+    fn page_count(&self, document: &DocumentRequest) -> Result<PageCount, PageError> {
         self.run(Stage::Open, document, |session, document| {
             session.page_count(document)
         })

@@ -19,6 +19,7 @@ mod frames;
 pub mod in_process;
 mod launch;
 mod pages;
+mod plan;
 mod producer;
 mod protocol;
 pub mod resize;
@@ -28,8 +29,8 @@ pub mod worker_pool;
 mod worker_process;
 
 pub use self::{
-    decoder::{Decoder, Raster},
-    done::{Done, SkipCounts},
+    decoder::{Decoder, PageCount, Raster},
+    done::{Done, Known, SkipCounts},
     pages::{Pages, pages, pages_except},
     settings::{DecoderChoice, Settings},
 };

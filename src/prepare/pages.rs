@@ -16,7 +16,7 @@ use super::{
 use crate::{
     cancel::{Cancel, NotReceived, Reason},
     error::Stage,
-    page::{PageRef, Preparation, Source},
+    page::{PageRef, Preparation, Source, Upcoming},
     source::{Next, PageSource},
 };
 
@@ -24,12 +24,19 @@ use crate::{
 #[derive(Debug)]
 pub struct Pages {
     slots: Receiver<Slot>,
-    /// Taken out of `slots`, and not ready yet.
-    first: Option<(PageRef, Receiver<Preparation>)>,
+    /// Taken out of `slots`, and not given away yet.
+    first: Option<First>,
     has_ended: bool,
     cancel: Cancel,
     drafts: Option<Arc<Drafts>>,
     skipped: Arc<SkipCounts>,
+}
+
+/// The next one to give away.
+#[derive(Debug)]
+enum First {
+    Page(PageRef, Receiver<Preparation>),
+    Copy(PageRef),
 }
 
 /// Starts to prepare the selected pages of all documents.
@@ -103,21 +110,43 @@ impl Pages {
     /// # Errors
     /// As [`poll`](Self::poll).
     pub fn has_pages(&mut self) -> Result<bool> {
+        self.wait()?;
+        Ok(self.first.is_some())
+    }
+
+    /// Takes the next page if it is a copy. Waits until that is known.
+    ///
+    /// # Errors
+    /// As [`poll`](Self::poll).
+    pub fn next_copy(&mut self) -> Result<Option<PageRef>> {
+        self.wait()?;
+        match self.first.take() {
+            Some(First::Copy(page)) => Ok(Some(page)),
+            first => {
+                self.first = first;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Waits until the next one is there, or the input has ended.
+    fn wait(&mut self) -> Result<()> {
         while self.first.is_none() && !self.has_ended {
             let slot = match self.cancel.recv(&self.slots) {
                 Ok(slot) => Some(slot),
-                Err(NotReceived::Cancelled(_)) => return Ok(false),
+                Err(NotReceived::Cancelled(_)) => return Ok(()),
                 Err(NotReceived::Disconnected) => None,
             };
             self.take(slot)?;
         }
-        Ok(self.first.is_some())
+        Ok(())
     }
 
     /// Takes the producer's next item; `None` if it is gone.
     fn take(&mut self, slot: Option<Slot>) -> Result<()> {
         match slot {
-            Some(Slot::Page(page, result)) => self.first = Some((page, result)),
+            Some(Slot::Page(page, result)) => self.first = Some(First::Page(page, result)),
+            Some(Slot::Copy(page)) => self.first = Some(First::Copy(page)),
             Some(Slot::End) => self.has_ended = true,
             None => bail!("the thread that opens the documents failed early; this is a bug"),
         }
@@ -125,8 +154,8 @@ impl Pages {
     }
 }
 
-impl PageSource<Preparation> for Pages {
-    fn poll(&mut self) -> Result<Next<Preparation>> {
+impl PageSource<Upcoming> for Pages {
+    fn poll(&mut self) -> Result<Next<Upcoming>> {
         if self.cancel.reason().is_some() {
             return Ok(Next::End);
         }
@@ -137,23 +166,30 @@ impl PageSource<Preparation> for Pages {
                 Err(TryRecvError::Disconnected) => self.take(None)?,
             }
         }
-        let Some((page, result)) = &self.first else {
-            return Ok(Next::End);
-        };
-        let preparation = match result.try_recv() {
-            Ok(preparation) => preparation,
-            Err(TryRecvError::Empty) => return Ok(Next::NotYet),
-            Err(TryRecvError::Disconnected) => lost(page.clone()),
+        let next = match &self.first {
+            None => return Ok(Next::End),
+            Some(First::Copy(page)) => Upcoming::Copy(page.clone()),
+            Some(First::Page(page, result)) => Upcoming::Page(match result.try_recv() {
+                Ok(preparation) => preparation,
+                Err(TryRecvError::Empty) => return Ok(Next::NotYet),
+                Err(TryRecvError::Disconnected) => lost(page.clone()),
+            }),
         };
         self.first = None;
-        Ok(Next::Item(preparation))
+        Ok(Next::Item(next))
     }
 
     fn watch<'a>(&'a self, select: &mut Select<'a>) {
         match &self.first {
-            Some((_, result)) => select.recv(result),
-            None => select.recv(&self.slots),
-        };
+            Some(First::Page(_, result)) => {
+                select.recv(result);
+            }
+            // It can be had at once.
+            Some(First::Copy(_)) => {}
+            None => {
+                select.recv(&self.slots);
+            }
+        }
         self.cancel.watch(select);
     }
 }
@@ -170,14 +206,15 @@ fn lost(page: PageRef) -> Preparation {
     }
 }
 
-/// Waits for each page.
+/// Waits for each page. Pages of copies are left out: there is nothing to prepare.
 impl Iterator for Pages {
     type Item = Result<Preparation>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             match self.poll() {
-                Ok(Next::Item(preparation)) => return Some(Ok(preparation)),
+                Ok(Next::Item(Upcoming::Page(preparation))) => return Some(Ok(preparation)),
+                Ok(Next::Item(Upcoming::Copy(_))) => {}
                 Ok(Next::End) => return None,
                 Ok(Next::NotYet) => {
                     let mut select = Select::new();

@@ -6,7 +6,7 @@ use std::{
     ops::ControlFlow,
     path::Path,
     sync::{Arc, atomic::Ordering},
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -14,10 +14,11 @@ use rayon::ThreadPool;
 use sha2::{Digest, Sha256};
 
 use super::{
-    decoder::{Decoder, DocumentRequest, PageRequest},
+    decoder::{Decoder, DocumentRequest, PageCount, PageRequest},
     done::{Done, SkipCounts},
     draft::Drafts,
-    failure::{not_opened, unreadable},
+    failure::{missing_pages, not_opened, unreadable},
+    plan::{Action, Plan},
     settings::Settings,
 };
 use crate::{
@@ -25,6 +26,7 @@ use crate::{
     cancel::Cancel,
     error::{PageError, Stage},
     page::{Document, Format, PageId, PageRef, PageText, Preparation, PreparedPage, Source},
+    stamp::Stamp,
 };
 
 /// Files are read in pieces of this many bytes for their checksum.
@@ -49,16 +51,10 @@ pub(super) struct Producer {
 pub(super) enum Slot {
     /// A page, and the channel of its preparation.
     Page(PageRef, Receiver<Preparation>),
+    /// A page whose record is copied from another path.
+    Copy(PageRef),
     /// There are no more pages.
     End,
-}
-
-/// The pages of a document left to read.
-struct ToDo {
-    /// The pages that are selected and not done.
-    pages: Vec<u32>,
-    /// Number of selected pages that are done.
-    done: u64,
 }
 
 /// A document that pages can be asked of.
@@ -83,21 +79,29 @@ impl Producer {
     fn produce_document(&mut self, source: Source) -> ControlFlow<()> {
         let begin = Instant::now();
         let mut document = Document {
-            path: source.path,
             size_bytes: source.size_bytes,
-            doc_id: None,
-            format: None,
-            page_count: None,
+            ..Document::at(source.path)
         };
-        if source.error.is_none() && self.is_known_and_done(&mut document) {
-            return ControlFlow::Continue(());
+        if source.error.is_none()
+            && let Some(plan) = self.plan_unseen(&mut document)
+        {
+            return self.hand_out_copies(&Arc::new(document), &plan);
         }
         let read = match source.error {
             Some(error) => Err(error),
             None => self.read(&mut document),
         };
-        if self.pass_over_whole(&document) {
+        if self.pass_elsewhere(&document) {
             return ControlFlow::Continue(());
+        }
+        let plan = self.plan(&document);
+        self.meet(&document);
+        if let Some(plan) = &plan
+            && !plan.needs_opening()
+        {
+            self.leave(&document, plan);
+            document.page_count = plan.page_count;
+            return self.hand_out_copies(&Arc::new(document), plan);
         }
         let mut attempts = 1;
         let opened = read.and_then(|format| {
@@ -106,109 +110,103 @@ impl Producer {
             opened
         });
         let document = Arc::new(document);
-        let (opened, page_count) = match opened {
-            Ok((opened, page_count)) => (Arc::new(opened), page_count),
+        let (opened, count) = match opened {
+            Ok((opened, count)) => (Arc::new(opened), count),
             Err(error) => {
-                let page = PageRef {
-                    document,
-                    number: 0,
-                };
-                let (result, slot) = bounded(1);
-                let _ = result.send(Preparation {
-                    page: page.clone(),
-                    result: Err(error),
-                    elapsed: begin.elapsed(),
-                    attempts,
-                    passed_over: self.skipped.documents(),
-                });
-                return self.hand_out(page, slot);
+                self.done.note_met(&document, Some(PageCount::all(0)));
+                let page = PageRef::new(&document, 0);
+                let elapsed = begin.elapsed();
+                return self.hand_out_failed(page, error, elapsed, attempts);
             }
         };
-        let to_do = self.to_do(&document, page_count);
-        self.pass_over(&to_do);
-        for number in to_do.pages {
-            let page = PageRef {
-                document: Arc::clone(&document),
-                number,
-            };
-            let (result, slot) = bounded(1);
-            self.hand_out(page.clone(), slot)?;
-            self.spawn(page, Arc::clone(&opened), result);
+        self.done.note_met(&document, Some(count));
+        let selection = self.settings.selection.as_ref();
+        let plan = Plan::new(&document, count, selection, &*self.done, false);
+        self.leave(&document, &plan);
+        for (number, action) in plan.to_do {
+            let page = PageRef::new(&document, number);
+            match action {
+                Action::Copy(last) => self.hand_out(Slot::Copy(page.up_to(last)))?,
+                Action::Missing(last) => {
+                    let page = page.up_to(last);
+                    self.hand_out_failed(page, missing_pages(), Duration::ZERO, 1)?;
+                }
+                Action::Read => {
+                    let (result, slot) = bounded(1);
+                    self.hand_out(Slot::Page(page.clone(), slot))?;
+                    self.spawn(page, Arc::clone(&opened), result);
+                }
+            }
         }
         ControlFlow::Continue(())
     }
 
-    /// Whether the file need not even be read: it was read before, has not changed since, and nothing of it is left to do
-    /// here.
-    fn is_known_and_done(&mut self, document: &mut Document) -> bool {
-        let checksum = fs::metadata(&document.path)
-            .ok()
-            .and_then(|file| self.done.checksum(&document.path, &file));
-        if checksum.is_none() {
-            return false;
+    /// The plan for a file that need not even be read: it was read before, has not changed since, and nothing of it is
+    /// left to read here.
+    fn plan_unseen(&mut self, document: &mut Document) -> Option<Plan> {
+        let file = fs::metadata(&document.path).ok()?;
+        document.doc_id = Some(self.done.checksum(&document.path, &file)?);
+        document.stamp = Stamp::of(&file);
+        if self.pass_elsewhere(document) {
+            return Some(Plan::default());
         }
-        document.doc_id = checksum;
-        let nothing = self.left(document).filter(|left| left.pages.is_empty());
-        if nothing.is_some() || self.done.is_elsewhere(document) {
-            return self.pass_over_whole(document);
+        let plan = self.plan(document).filter(|plan| !plan.needs_opening());
+        if let Some(plan) = &plan {
+            self.meet(document);
+            self.leave(document, plan);
+            document.page_count = plan.page_count;
+        } else {
+            (document.doc_id, document.stamp) = (None, None);
         }
-        document.doc_id = None;
-        false
+        plan
     }
 
-    /// Skips a document of another shard, a copy, or one without pages left to read, if that is known already.
-    fn pass_over_whole(&mut self, document: &Document) -> bool {
-        if self.done.is_elsewhere(document) {
+    /// Skips a document of another shard.
+    fn pass_elsewhere(&self, document: &Document) -> bool {
+        let is_elsewhere = self.done.is_elsewhere(document);
+        if is_elsewhere {
             self.skipped.elsewhere.fetch_add(1, Ordering::Relaxed);
-            return true;
         }
-        if self.done.is_copy(document) {
-            let path = document.path.display();
-            tracing::info!("{path} is a copy of a document that was read before");
-            self.skipped.copies.fetch_add(1, Ordering::Relaxed);
-            return true;
-        }
-        let nothing = self.left(document).filter(|left| left.pages.is_empty());
-        if let Some(nothing) = &nothing {
-            self.pass_over(nothing);
-        }
-        nothing.is_some()
+        is_elsewhere
     }
 
-    /// The pages of a document left to read, as far as earlier runs know.
-    fn left(&self, document: &Document) -> Option<ToDo> {
-        match self.done.page_count(document) {
-            Some(page_count) => Some(self.to_do(document, page_count)),
-            None => self.done.is_done(document, 0).then_some(ToDo {
-                pages: Vec::new(),
-                done: 1,
-            }),
-        }
-    }
-
-    fn to_do(&self, document: &Document, page_count: u32) -> ToDo {
+    /// The plan for a document, as far as its number of pages is known without opening it.
+    fn plan(&self, document: &Document) -> Option<Plan> {
+        let met = self.done.met(document);
+        let before = || self.done.page_count(document).map(PageCount::all);
         let selection = self.settings.selection.as_ref();
-        let selected =
-            (1..=page_count).filter(|&page| selection.is_none_or(|pages| pages.contains(page)));
-        let (done, pages): (Vec<u32>, Vec<u32>) =
-            selected.partition(|&page| self.done.is_done(document, page));
-        ToDo {
-            pages,
-            done: done.len() as u64,
+        match met.flatten().or_else(before) {
+            Some(count) if count.claimed > 0 => {
+                let is_copy = met.is_some();
+                Some(Plan::new(document, count, selection, &*self.done, is_copy))
+            }
+            _ => Plan::unopened(document, &*self.done, met.is_some()),
+        }
+    }
+
+    /// Notes that the document is met, which may have the bytes of one before it.
+    fn meet(&mut self, document: &Document) {
+        if self.done.met(document).is_some() {
+            let path = document.path.display();
+            tracing::info!("{path} is a copy of a document that was met before");
+            self.skipped.copies.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.done.note_met(document, None);
         }
     }
 
     /// Counts what is done already, and a document that gives no page.
-    fn pass_over(&self, to_do: &ToDo) {
+    fn leave(&mut self, document: &Document, plan: &Plan) {
+        self.done.note_left(document, &plan.left);
         let SkipCounts {
             unselected_documents,
             done_documents,
             done_pages,
             ..
         } = &*self.skipped;
-        done_pages.fetch_add(to_do.done, Ordering::Relaxed);
-        if to_do.pages.is_empty() {
-            let documents = if to_do.done == 0 {
+        done_pages.fetch_add(plan.left_pages, Ordering::Relaxed);
+        if plan.to_do.is_empty() {
+            let documents = if plan.left.is_empty() {
                 unselected_documents
             } else {
                 done_documents
@@ -217,9 +215,37 @@ impl Producer {
         }
     }
 
+    fn hand_out_copies(&self, document: &Arc<Document>, plan: &Plan) -> ControlFlow<()> {
+        plan.to_do.iter().try_for_each(|&(number, action)| {
+            let page = PageRef::new(document, number);
+            match action {
+                Action::Copy(last) => self.hand_out(Slot::Copy(page.up_to(last))),
+                Action::Read | Action::Missing(_) => ControlFlow::Continue(()),
+            }
+        })
+    }
+
+    fn hand_out_failed(
+        &self,
+        page: PageRef,
+        error: PageError,
+        elapsed: Duration,
+        attempts: u32,
+    ) -> ControlFlow<()> {
+        let (result, slot) = bounded(1);
+        let _ = result.send(Preparation {
+            page: page.clone(),
+            result: Err(error),
+            elapsed,
+            attempts,
+            passed_over: self.skipped.documents(),
+        });
+        self.hand_out(Slot::Page(page, slot))
+    }
+
     /// Waits until there is room for one more page.
-    fn hand_out(&self, page: PageRef, slot: Receiver<Preparation>) -> ControlFlow<()> {
-        match self.slots.send(Slot::Page(page, slot)) {
+    fn hand_out(&self, slot: Slot) -> ControlFlow<()> {
+        match self.slots.send(slot) {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
         }
@@ -240,6 +266,10 @@ impl Producer {
             let (mut prepared, attempts) = retry(settings.retries, &cancel, || {
                 opened.page(id, &page, &settings)
             });
+            // What was read, or made the reading fail, may have been other bytes.
+            if page.document.has_changed() {
+                prepared = Err(PageError::changed(Stage::Prepare));
+            }
             if let (Some(drafts), Ok(page)) = (drafts, &mut prepared) {
                 page.draft = drafts.of(page, begin + settings.page_timeout);
             }
@@ -258,7 +288,7 @@ impl Producer {
         &mut self,
         document: &mut Document,
         format: Format,
-    ) -> (Result<(Opened, u32), PageError>, u32) {
+    ) -> (Result<(Opened, PageCount), PageError>, u32) {
         document.format = Some(format);
         let opened = Opened {
             decoder: Arc::clone(&self.decoder),
@@ -272,7 +302,17 @@ impl Producer {
         let (count, attempts) = retry(self.settings.retries, &self.cancel, || {
             self.decoder.page_count(&opened.request)
         });
-        document.page_count = count.as_ref().ok().copied();
+        let size = u32::try_from(document.size_bytes.unwrap_or(u64::MAX)).unwrap_or(u32::MAX);
+        let count = match count {
+            _ if document.has_changed() => Err(PageError::changed(Stage::Open)),
+            // No page takes less than a byte, whatever the document makes its decoder say.
+            Ok(count) => Ok(PageCount {
+                present: count.present.min(size),
+                ..count
+            }),
+            Err(error) => Err(error),
+        };
+        document.page_count = count.as_ref().ok().map(|count| count.claimed);
         (count.map(|count| (opened, count)), attempts)
     }
 
@@ -298,6 +338,14 @@ impl Producer {
             hash.update(read);
         }
         document.size_bytes = Some(size);
+        let stamp = Stamp::of(&metadata);
+        let now = file.metadata().map_err(|error| not_opened(&error))?;
+        if let (Some(then), Some(now)) = (stamp, Stamp::of(&now))
+            && !then.has_content_of(&now)
+        {
+            return Err(PageError::changed(Stage::Open));
+        }
+        document.stamp = stamp;
         if size == 0 {
             // No bytes to be known by: two empty files are not the same document.
             return Err(unreadable(Stage::Open, "the file is empty"));
@@ -327,6 +375,7 @@ impl Opened {
             id,
             pixels: decoded.pixels.map(Arc::new),
             original: decoded.original,
+            page_size: decoded.page_size,
             blank: decoded.blank,
             text: decoded.text.map(PageText),
             draft: None,

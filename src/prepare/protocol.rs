@@ -15,7 +15,7 @@ use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    decoder::{DecodedPage, MAX_PAGES, MAX_TEXT_BYTES, PageRequest},
+    decoder::{DecodedPage, MAX_PAGES, MAX_TEXT_BYTES, PageCount, PageRequest},
     frames::{self, invalid, read_bytes, read_header},
     resize::max_resized_pixels,
 };
@@ -103,7 +103,7 @@ pub struct Answer {
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
     /// [`Wanted::PageCount`].
-    PageCount(u32),
+    PageCount(PageCount),
     /// [`Wanted::Page`]; the frame's bytes are the pixels, u8 RGB, row by row, and then the text in UTF-8.
     Page(PageHeader),
     /// The document or the page has this error.
@@ -117,6 +117,8 @@ pub struct PageHeader {
     pub size: Option<(u32, u32)>,
     /// (width, height) before the page was brought to the size that the model sees.
     pub original: Option<(u32, u32)>,
+    /// (width, height) in the file: pixels, or points for a PDF.
+    pub page_size: Option<(u32, u32)>,
     /// Whether the pixels show nothing.
     pub blank: bool,
     /// The length of the text layer in bytes.
@@ -128,6 +130,7 @@ impl PageHeader {
         Self {
             size: page.pixels.as_ref().map(RgbImage::dimensions),
             original: page.original,
+            page_size: page.page_size,
             blank: page.blank,
             text_bytes: page.text.as_ref().map(|text| text.len() as u64),
         }
@@ -143,7 +146,7 @@ impl PageHeader {
 #[derive(Debug)]
 pub enum Answered {
     /// A document has so many pages.
-    PageCount(u32),
+    PageCount(PageCount),
     /// A page.
     Page(DecodedPage),
     /// The document or the page has this error.
@@ -222,10 +225,10 @@ pub fn check_answer(
                 DecoderKind::Pdf | DecoderKind::Tiff => MAX_PAGES,
                 DecoderKind::Jpeg | DecoderKind::Image(_) => 1,
             };
-            if (1..=most).contains(&count) {
+            if count.is_possible(most) {
                 Ok(Answered::PageCount(count))
             } else {
-                Err(invalid(format!("a document of {count} pages")))
+                Err(invalid(format!("a document of {} pages", count.claimed)))
             }
         }
         (Reply::Page(header), Wanted::Page(PageRequest { needs, .. })) => {
@@ -242,6 +245,7 @@ pub fn check_answer(
             Ok(Answered::Page(DecodedPage {
                 pixels,
                 original: header.original,
+                page_size: header.page_size,
                 blank: header.blank,
                 text: text.transpose().map_err(|_| invalid("text that is none"))?,
             }))
@@ -304,6 +308,7 @@ mod tests {
         DecodedPage {
             pixels: Some(RgbImage::from_fn(2, 1, |x, _| image::Rgb([x as u8; 3]))),
             original: Some((20, 10)),
+            page_size: Some((30, 15)),
             blank: false,
             text: Some("ä".to_owned()),
         }
@@ -344,7 +349,11 @@ mod tests {
         };
         for (request, ticket, answer) in [
             (request(true, true), 6, Answered::Page(page())),
-            (request(true, true), 7, Answered::PageCount(1)),
+            (
+                request(true, true),
+                7,
+                Answered::PageCount(PageCount::all(1)),
+            ),
             (request(false, true), 7, Answered::Page(page())),
             (request(true, false), 7, Answered::Page(page())),
             (
@@ -352,8 +361,16 @@ mod tests {
                 7,
                 Answered::Page(DecodedPage::default()),
             ),
-            (count, 7, Answered::PageCount(u32::MAX)),
-            (count, 7, Answered::PageCount(0)),
+            (count, 7, Answered::PageCount(PageCount::all(u32::MAX))),
+            (count, 7, Answered::PageCount(PageCount::all(0))),
+            (
+                count,
+                7,
+                Answered::PageCount(PageCount {
+                    claimed: 1,
+                    present: 2,
+                }),
+            ),
             (count, 7, Answered::Page(DecodedPage::default())),
         ] {
             let error = received(&request, &sent(ticket, &answer)).unwrap_err();
@@ -363,7 +380,7 @@ mod tests {
             format: Format::Png,
             ..count
         };
-        assert!(received(&png, &sent(7, &Answered::PageCount(2))).is_err());
+        assert!(received(&png, &sent(7, &Answered::PageCount(PageCount::all(2)))).is_err());
     }
 
     #[test]

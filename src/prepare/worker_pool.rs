@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 
 pub use super::worker_process::SUBCOMMAND;
 use super::{
-    decoder::{DecodedPage, Decoder, DocumentRequest, PageRequest},
+    decoder::{DecodedPage, Decoder, DocumentRequest, PageCount, PageRequest},
     failure::crashed,
     protocol::{Answered, Request, Wanted},
     worker_process::{Lost, Worker},
@@ -118,7 +118,7 @@ impl WorkerPool {
 }
 
 impl Decoder for WorkerPool {
-    fn page_count(&self, document: &DocumentRequest) -> Result<u32, PageError> {
+    fn page_count(&self, document: &DocumentRequest) -> Result<PageCount, PageError> {
         match self.ask(document, Wanted::PageCount)? {
             Answered::PageCount(count) => Ok(count),
             _ => Err(crashed(Stage::Open, NO_ANSWER)),

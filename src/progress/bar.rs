@@ -41,7 +41,7 @@ impl Tally {
     pub(super) fn state_after(&self, elapsed: Duration) -> State {
         let (done, known, more) = self.pages_of();
         let (now, left) = (self.pages(), self.pages_left());
-        let read = now - self.failed;
+        let (read, timed) = (self.read(), now - self.copied);
         State {
             done: done as f64 / (done as f64 + left).max(1.0),
             pages: format!(
@@ -60,7 +60,7 @@ impl Tally {
             pace: (read > 0 && !elapsed.is_zero()).then(|| self.pace(elapsed)),
             // Failures alone say nothing of how long a page takes.
             left: (read > 0)
-                .then(|| Duration::try_from_secs_f64(elapsed.as_secs_f64() * left / now as f64))
+                .then(|| Duration::try_from_secs_f64(elapsed.as_secs_f64() * left / timed as f64))
                 .map(|left| left.unwrap_or(Duration::MAX)),
             document: printable_path(&self.latest),
         }

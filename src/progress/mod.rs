@@ -155,7 +155,7 @@ impl Progress {
     }
 
     /// Counts a page whose record is written.
-    pub fn page_done(&mut self, record: &Record) {
+    pub fn page_done(&self, record: &Record) {
         let mut tally = self.tally();
         tally.add(record);
         if self.verbosity >= Verbosity::Pages {

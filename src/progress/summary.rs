@@ -35,7 +35,7 @@ impl Tally {
         }
         lines.add("pages", self.format_pages());
         if self.pages() > 0 {
-            if self.pages() > self.failed {
+            if self.read() > 0 {
                 lines.add("pace", self.format_pace(elapsed));
             }
             for (place, device) in self.device_stats.iter().enumerate() {
@@ -86,7 +86,7 @@ impl Tally {
             count => format!(", {} of them in other shards", number(count)),
         };
         let documents = documents + &elsewhere + &copies;
-        let met = self.documents_met + self.done_before.0 + self.copies + self.elsewhere;
+        let met = self.documents_met + self.done_before.0 + self.elsewhere;
         match self.documents.saturating_sub(met) {
             0 => documents,
             _ if self.interrupted => format!("{} of {documents}", number(met)),
@@ -118,8 +118,12 @@ impl Tally {
             String::new()
         };
         let words = counted(self.words, "word", "words");
+        let copied = match self.copied {
+            0 => String::new(),
+            copied => format!(" ({} copied)", number(copied)),
+        };
         format!(
-            "{} ok, {} failed{blank}; {words}",
+            "{} ok{copied}, {} failed{blank}; {words}",
             number(self.ok),
             number(self.failed)
         )
@@ -162,9 +166,9 @@ impl Tally {
         )
     }
 
-    /// The times of the pages that were read, without failed ones.
+    /// The times of the pages that were read, without failed ones and copies.
     pub(super) fn pace(&self, elapsed: Duration) -> String {
-        let pages = (self.pages() - self.failed) as f64 / elapsed.as_secs_f64().max(1e-9);
+        let pages = self.read() as f64 / elapsed.as_secs_f64().max(1e-9);
         let decimals = if pages < 10.0 { 2 } else { 0 };
         format!("{pages:.decimals$} pages/s")
     }
@@ -223,9 +227,10 @@ pub(super) fn page_line(tally: &Tally, record: &Record, coloured: bool) -> Strin
     let (done, known, more) = tally.pages_of();
     let more = if more { "+" } else { "" };
     let path = printable(&record.path);
-    let page = match record.page {
-        0 => String::new(),
-        page => format!(" p.{page}"),
+    let page = match (record.page, record.last_page) {
+        (0, _) => String::new(),
+        (page, None) => format!(" p.{page}"),
+        (page, Some(last)) => format!(" p.{page}-{last}"),
     };
     let took = human(Duration::from_millis(record.timings_ms.total));
     let (mark, colour, what) = match (&record.error, record.status) {
@@ -235,6 +240,10 @@ pub(super) fn page_line(tally: &Tally, record: &Record, coloured: bool) -> Strin
             let kind = kind.as_str().unwrap_or_default().to_owned();
             let message = printable(&error.message);
             ("✗", Colour::Red, format!("{kind}: {message}"))
+        }
+        (None, _) if record.copy_of.is_some() => {
+            let original = printable(record.copy_of.as_deref().unwrap_or_default());
+            ("✓", Colour::Green, format!("copied from {original}"))
         }
         (None, Status::Blank) => ("✓", Colour::Green, format!("blank {took}")),
         (None, _) => {

@@ -63,6 +63,8 @@ pub struct Tally {
     passed_over: u64,
     /// Pages by warning.
     pub(super) warnings: BTreeMap<Warning, Warned>,
+    /// Pages that did not fail whose record was copied from another path.
+    pub(super) copied: usize,
     pub(super) ok: usize,
     pub(super) failed: usize,
     pub(super) blank: usize,
@@ -108,6 +110,7 @@ impl Tally {
     /// Counts a page that leaves preparation; `passed_over` documents have yielded none. Documents come in order, and
     /// so do the pages of a document.
     pub fn document_started(&mut self, page: &PageRef, passed_over: u64) {
+        let pages = self.selected(page.number, page.last_number);
         self.passed_over = self.passed_over.max(passed_over);
         if let Some(skipped) = &self.skipped {
             let counts = (skipped.done_documents(), skipped.done_pages());
@@ -122,27 +125,36 @@ impl Tally {
             self.known += self.latest_known;
             self.latest_taken = 0;
         }
-        self.taken += 1;
-        self.latest_taken += 1;
+        self.taken += pages;
+        self.latest_taken += pages;
+    }
+
+    /// The number of selected pages from `first` to `last`, at least 1.
+    fn selected(&self, first: u32, last: Option<u32>) -> usize {
+        let last = last.unwrap_or(first).max(first);
+        let pages = match &self.selection {
+            Some(selection) if first > 0 => selection.count(last) - selection.count(first - 1),
+            _ => last - first + 1,
+        };
+        pages.max(1) as usize
     }
 
     /// The number of selected pages of its document, from this one on.
     fn pages_from(&self, page: &PageRef) -> usize {
-        let (Some(pages), 1..) = (page.document.page_count, page.number) else {
-            return 1;
-        };
-        let selected = |pages: u32| match &self.selection {
-            None => pages,
-            Some(selection) => selection.count(pages),
-        };
-        let before = selected(pages.min(page.number - 1));
-        (selected(pages) - before).max(1) as usize
+        match page.number {
+            0 => 1,
+            number => self.selected(number, page.document.page_count),
+        }
     }
 
     /// Counts one finished page.
     pub fn add(&mut self, record: &Record) {
+        let pages = self.selected(record.page, record.last_page);
+        let is_copy = record.copy_of.is_some();
         self.words += record.word_count;
-        self.tokens += record.completion_tokens.unwrap_or(0);
+        if !is_copy {
+            self.tokens += record.completion_tokens.unwrap_or(0);
+        }
         for &warning in &record.warnings {
             let warned = self.warnings.entry(warning).or_default();
             warned.pages += 1;
@@ -154,33 +166,42 @@ impl Tally {
         self.prefill += Duration::from_millis(record.timings_ms.prefill);
         self.decode += Duration::from_millis(record.timings_ms.decode);
         match record.status {
-            Status::Ok => self.ok += 1,
-            Status::Blank => self.blank += 1,
+            Status::Ok => self.ok += pages,
+            Status::Blank => self.blank += pages,
             Status::Failed => {
-                self.failed += 1;
-                self.add_failure(record);
+                self.failed += pages;
+                self.add_failure(record, pages);
                 return;
             }
         }
-        self.page_times
-            .push(u32::try_from(record.timings_ms.total).unwrap_or(u32::MAX));
+        if is_copy {
+            self.copied += pages;
+        } else {
+            self.page_times
+                .push(u32::try_from(record.timings_ms.total).unwrap_or(u32::MAX));
+        }
     }
 
-    fn add_failure(&mut self, record: &Record) {
+    fn add_failure(&mut self, record: &Record, pages: usize) {
         let error = record.error.as_ref();
         let reason = error.map_or("", |error| error.message.as_str());
-        if add_failure(&mut self.failures, &record.path, record.page, reason) {
-            self.failures_shown += 1;
+        let (path, first) = (&record.path, record.page);
+        if add_failure(&mut self.failures, path, first, pages, reason) {
+            self.failures_shown += pages;
         }
     }
 
     /// The failures of earlier runs, and their number of pages.
     pub(super) fn failures_before(&self) -> (Vec<Failure>, usize) {
         let mut failures = Vec::new();
-        let shown = self.failures_before.iter().filter(|failed| {
-            add_failure(&mut failures, &failed.path, failed.page, &failed.message)
-        });
-        let shown = shown.count();
+        let mut shown = 0;
+        for failed in &self.failures_before {
+            let pages = self.selected(failed.page, failed.last_page);
+            let (path, first) = (&failed.path, failed.page);
+            if add_failure(&mut failures, path, first, pages, &failed.message) {
+                shown += pages;
+            }
+        }
         (failures, shown)
     }
 
@@ -231,6 +252,11 @@ impl Tally {
         self.ok + self.failed + self.blank
     }
 
+    /// Pages that were read, in this run and at their own path.
+    pub(super) fn read(&self) -> usize {
+        self.ok + self.blank - self.copied
+    }
+
     /// Time since the first page was requested.
     pub(super) fn elapsed(&self) -> Duration {
         self.started
@@ -249,11 +275,17 @@ impl Tally {
 }
 
 /// Adds a failed page to the failure of the same file and reason, or a new failure up to the maximum.
-fn add_failure(failures: &mut Vec<Failure>, path: &str, page: u32, reason: &str) -> bool {
+fn add_failure(
+    failures: &mut Vec<Failure>,
+    path: &str,
+    page: u32,
+    pages: usize,
+    reason: &str,
+) -> bool {
     if let Some(last) = failures.last_mut()
         && (last.path.as_str(), last.reason.as_str()) == (path, reason)
     {
-        last.pages += 1;
+        last.pages += pages;
         return true;
     }
     let has_room = failures.len() < FAILURES_SHOWN;
@@ -261,7 +293,7 @@ fn add_failure(failures: &mut Vec<Failure>, path: &str, page: u32, reason: &str)
         failures.push(Failure {
             path: path.to_owned(),
             first_page: page,
-            pages: 1,
+            pages,
             reason: reason.to_owned(),
         });
     }

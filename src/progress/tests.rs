@@ -24,18 +24,26 @@ fn count(tally: &mut Tally, path: &str, number: u32, result: Result<PageAnswer, 
         doc_id: None,
         format: None,
         page_count: (number > 0).then_some(4),
+        stamp: None,
     });
     let by = EngineInfo {
         engine: "qwen",
         model: None,
         output_format: OutputFormat::Markdown,
+        device: None,
+        dtype: None,
     };
     let facts = PageFacts {
-        page: PageRef { document, number },
+        page: PageRef {
+            document,
+            number,
+            last_number: None,
+        },
         size: None,
         original: None,
         prepare: Duration::from_millis(40),
         attempts: 1,
+        page_size: None,
     };
     let result =
         result.map_err(|reason| PageError::new(ErrorKind::Render, PageStage::Prepare, reason));
@@ -175,8 +183,10 @@ fn resumed_progress_starts_at_the_pages_done() {
             doc_id: None,
             format: None,
             page_count: Some(4),
+            stamp: None,
         }),
         number,
+        last_number: None,
     };
     tally.document_started(&page(4), 1);
     assert_eq!(
@@ -275,8 +285,10 @@ fn first_signal_explains_the_second() {
             doc_id: None,
             format: None,
             page_count: Some(4),
+            stamp: None,
         }),
         number: 1,
+        last_number: None,
     };
     progress.tally().document_started(&page, 0);
     assert_eq!(

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use anyhow::Result;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 
 use super::name;
@@ -25,8 +26,10 @@ pub enum Selection {
 /// A listed page.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Listed {
-    /// The document.
+    /// The document; what is not UTF-8 is lost.
     pub path: String,
+    /// The bytes of its path.
+    pub path_bytes: Vec<u8>,
     /// The page; 0 for the whole document.
     pub page: u32,
     why: Why,
@@ -41,6 +44,7 @@ enum Why {
 #[derive(Deserialize)]
 struct Page {
     path: String,
+    path_bytes: Option<String>,
     page: u32,
     warnings: Vec<Warning>,
     error: Option<PageError>,
@@ -62,8 +66,15 @@ pub fn list(snapshot: &Snapshot, selection: Selection) -> Result<Vec<Listed>> {
             }
         };
         if let Some(why) = why {
+            let bytes = page.path_bytes.and_then(|text| STANDARD.decode(text).ok());
+            let path_bytes = bytes.unwrap_or_else(|| page.path.clone().into_bytes());
             let (path, page) = (page.path, page.page);
-            listed.push(Listed { path, page, why });
+            listed.push(Listed {
+                path,
+                path_bytes,
+                page,
+                why,
+            });
         }
         Ok(())
     })?;

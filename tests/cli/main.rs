@@ -11,7 +11,9 @@ mod hub_server;
 mod pty;
 
 mod bad_input;
+mod changed;
 mod checkpoints;
+mod copies;
 mod corpus;
 mod drafts;
 mod faults;
@@ -24,6 +26,7 @@ mod options;
 mod output;
 mod output_file;
 mod promises;
+mod ranges;
 mod reading;
 mod resume;
 mod server;

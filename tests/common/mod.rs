@@ -147,7 +147,7 @@ impl Ran {
     }
 }
 
-/// Reads records as strictly as a reader of schema 1 may.
+/// Reads records as strictly as a reader of schema 2 may.
 pub fn records(lines: &str) -> Vec<Record> {
     assert!(
         lines.is_empty() || lines.ends_with('\n'),

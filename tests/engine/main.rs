@@ -37,6 +37,7 @@ fn page(number: u64) -> PreparedPage {
         blank: false,
         text: None,
         draft: None,
+        page_size: None,
     }
 }
 

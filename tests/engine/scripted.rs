@@ -46,6 +46,8 @@ impl Scripted {
                 engine: "scripted",
                 model: Some("a model".to_owned()),
                 output_format: OutputFormat::Markdown,
+                device: None,
+                dtype: None,
             },
             slots: 1,
             refuses: None,

@@ -30,7 +30,7 @@ use omnidocs::{
     page::{Document, Format, Needs, PixelBudget, Preparation, PreparedPage, Source},
     page_selection::PageSelection,
     prepare::{
-        self, Done, Raster, Settings,
+        self, Done, Known, Raster, Settings,
         resize::{max_resized_pixels, resize, smart_resize},
     },
 };

@@ -87,6 +87,8 @@ impl ServerEngine {
                 engine: Self::NAME,
                 model: Some(model.clone()),
                 output_format: task.output_format,
+                device: None,
+                dtype: None,
             },
             concurrency: server.concurrency,
             reader: Arc::new(Reader {

@@ -47,9 +47,29 @@ impl<'a> Pdf<'a> {
         }
     }
 
-    /// Number of pages, at least 1.
+    /// Number of pages that the document claims, at least 1.
     pub fn page_count(&self) -> u32 {
         self.page_count
+    }
+
+    /// Number of pages up to the last one that is there.
+    pub fn present_pages(&self) -> u32 {
+        let mut numbers = (1..=self.page_count).rev();
+        numbers
+            .find(|&number| self.get(number).is_some())
+            .unwrap_or(0)
+    }
+
+    /// (width, height) of page `number` (1-based) in whole points.
+    pub fn size(&self, number: u32) -> Option<(u32, u32)> {
+        let page = self.get(number)?;
+        let points = |length: f32| length.round().max(1.0) as u32;
+        Some((points(page.width().value), points(page.height().value)))
+    }
+
+    fn get(&self, number: u32) -> Option<PdfPage<'_>> {
+        let index = PdfPageIndex::try_from(number.checked_sub(1)?).ok()?;
+        self.document.pages().get(index).ok()
     }
 
     /// What an engine needs of page `number` (1-based): its pixels, its text, or both.
@@ -67,15 +87,12 @@ impl<'a> Pdf<'a> {
         raster: Raster,
         needs: Needs,
     ) -> Result<(Option<Rendered>, Option<String>), PageError> {
-        let page = PdfPageIndex::try_from(number - 1)
-            .ok()
-            .and_then(|index| self.document.pages().get(index).ok())
-            .ok_or_else(|| {
-                unreadable(
-                    Stage::Prepare,
-                    "the page is damaged, or missing from the PDF's file",
-                )
-            })?;
+        let page = self.get(number).ok_or_else(|| {
+            unreadable(
+                Stage::Prepare,
+                "the page is damaged, or missing from the PDF's file",
+            )
+        })?;
         let pixels = if needs.pixels {
             Some(render(&page, raster)?)
         } else {

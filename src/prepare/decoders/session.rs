@@ -12,7 +12,9 @@ use crate::{
     page::Needs,
     prepare::{
         blank::is_blank,
-        decoder::{DecodedPage, DocumentRequest, MAX_TEXT_BYTES, PageRequest, Raster, Rendered},
+        decoder::{
+            DecodedPage, DocumentRequest, MAX_TEXT_BYTES, PageCount, PageRequest, Raster, Rendered,
+        },
     },
 };
 
@@ -35,7 +37,7 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// The document can't be opened.
-    pub fn page_count(&mut self, request: &DocumentRequest) -> Result<u32, PageError> {
+    pub fn page_count(&mut self, request: &DocumentRequest) -> Result<PageCount, PageError> {
         self.guarded(Stage::Open, |session| {
             Ok(session.document(request)?.page_count())
         })
@@ -96,10 +98,13 @@ impl<'a> Document<'a> {
         Ok(Self::Image(ImageFile::open(path, *format)?))
     }
 
-    fn page_count(&self) -> u32 {
+    fn page_count(&self) -> PageCount {
         match self {
-            Self::Pdf(pdf) => pdf.page_count(),
-            Self::Image(image) => image.page_count(),
+            Self::Pdf(pdf) => PageCount {
+                claimed: pdf.page_count(),
+                present: pdf.present_pages(),
+            },
+            Self::Image(image) => PageCount::all(image.page_count()),
         }
     }
 
@@ -122,8 +127,13 @@ impl<'a> Document<'a> {
         {
             return Err(too_much_text());
         }
+        let page_size = match self {
+            Self::Pdf(pdf) => pdf.size(number),
+            Self::Image(_) => rendered.as_ref().map(|page| page.original),
+        };
         let Some(Rendered { image, original }) = rendered else {
             return Ok(DecodedPage {
+                page_size,
                 text,
                 ..DecodedPage::default()
             });
@@ -135,6 +145,7 @@ impl<'a> Document<'a> {
         Ok(DecodedPage {
             pixels: Some(image),
             original: Some(original),
+            page_size,
             blank,
             text,
         })
