@@ -29,6 +29,7 @@ use crate::{
 };
 
 const MAX_WORKERS: usize = 1024;
+const MAX_PREFETCH: usize = 16_384;
 
 /// The validated settings of `extract`.
 #[derive(Debug, Clone)]
@@ -114,6 +115,11 @@ impl Settings {
         let prefetch = run.prefetch.unwrap_or(2 * workers);
         if prefetch == 0 {
             return usage_error("--prefetch 0 prepares nothing; use 1 or more");
+        }
+        if prefetch > MAX_PREFETCH {
+            return usage_error(format!(
+                "--prefetch {prefetch} is too large: a page takes some megabytes; use {MAX_PREFETCH} or less"
+            ));
         }
         Ok(Self {
             inputs: Inputs {

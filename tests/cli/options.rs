@@ -171,6 +171,33 @@ fn preparation_options_change_no_text() {
 }
 
 #[test]
+fn huge_numbers_are_usage_errors() {
+    let room = Room::new();
+    room.put("a.pdf", pdf(&["one"]));
+    for (args, message) in [
+        (
+            "a.pdf --prefetch 18446744073709551615",
+            "--prefetch 18446744073709551615 is too large",
+        ),
+        (
+            "a.pdf --workers 1025",
+            "--workers 1025 is not between 1 and 1024",
+        ),
+        (
+            "a.pdf --batch-size 257",
+            "--batch-size 257 is not between 1 and 256",
+        ),
+        (
+            "a.pdf --server-url http://a --concurrency 4097",
+            "--concurrency 4097 is not between 1 and 4096",
+        ),
+    ] {
+        let ran = room.extract(args).expect(2);
+        assert!(ran.stderr.contains(message), "{args}: {}", ran.stderr);
+    }
+}
+
+#[test]
 fn usage_errors_name_the_flag_and_a_valid_value() {
     let room = room_with_three_pages();
     room.put("empty", "\n").put("list", "a.pdf\n");
