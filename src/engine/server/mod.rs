@@ -105,17 +105,19 @@ impl ServerEngine {
     /// Starts a thread for a page, which sends its outcome.
     fn start(&self, page: PreparedPage, completed: &Sender<Completed>) -> Result<()> {
         let (reader, completed) = (Arc::clone(&self.reader), completed.clone());
+        let PreparedPage { id, pixels, .. } = page;
+        let size = pixels.as_ref().map(|image| image.dimensions());
         let work = move || {
             let begun = Instant::now();
-            let read = catch_unwind(AssertUnwindSafe(|| reader.read(&page)));
+            let read = catch_unwind(AssertUnwindSafe(|| reader.read(pixels)));
             let (ended, attempts) = read.unwrap_or_else(|_| {
                 let message = "the thread that asks the server failed; this is a bug";
                 (Ended::Page(Err(error(ErrorKind::Crashed, message))), 1)
             });
             // If nobody is there any more, the run is over.
             let _ = completed.send(Completed {
-                id: page.id,
-                size: page.pixels.as_ref().map(|image| image.dimensions()),
+                id,
+                size,
                 attempts,
                 ended,
                 elapsed: begun.elapsed(),

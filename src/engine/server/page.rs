@@ -1,6 +1,9 @@
 //! One page's way to the server and back.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use image::{
@@ -26,7 +29,7 @@ use crate::{
     error::{ErrorKind, PageError, Stage},
     generation::{repetition::LoopDetector, sampler::Sampling},
     options::OutputFormat,
-    page::{FinishReason, PageAnswer, PreparedPage},
+    page::{FinishReason, PageAnswer},
 };
 
 /// What all pages of a run share.
@@ -78,12 +81,15 @@ struct Requests {
 }
 
 impl Reader {
-    /// Reads a page, and again as long as that may help. Says also how many requests that took.
-    pub(super) fn read(&self, page: &PreparedPage) -> (Ended, u32) {
-        let Some(image) = &page.pixels else {
+    /// Reads a page, and again as long as that may help. Says also how many requests that took. While it waits, it holds
+    /// what is sent, and not the pixels.
+    pub(super) fn read(&self, pixels: Option<Arc<RgbImage>>) -> (Ended, u32) {
+        let Some(image) = pixels else {
             return (Ended::Page(Err(failed("the page came without pixels"))), 1);
         };
-        let url = match data_url(image) {
+        let encoded = data_url(&image);
+        drop(image);
+        let url = match encoded {
             Ok(url) => url,
             Err(error) => {
                 let message = format!("cannot encode the page as PNG: {error}");
