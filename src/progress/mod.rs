@@ -180,7 +180,10 @@ impl Progress {
             ));
         }
         if !opened.index.is_empty() {
-            let pages = opened.index.len();
+            let records = opened.index.records();
+            let pages: usize = records
+                .map(|record| record.pages(None).max(1) as usize)
+                .sum();
             self.note(format_args!("resuming {output}, which has {pages} pages"));
         }
     }

@@ -45,6 +45,22 @@ fn fast_parser_reads_compact_lines_serde_reads_others() {
 }
 
 #[test]
+fn changed_document_is_told_from_other_failures() {
+    for (error, changed) in [
+        (
+            r#"{"kind":"changed","message":"a \"b\"","stage":"prepare"}"#,
+            true,
+        ),
+        (r#"{"message":"changed","kind":"render"}"#, false),
+        ("{}", false),
+    ] {
+        let line = RECORD.replace("\"error\":null", &format!("\"error\":{error}"));
+        assert_eq!(read_line(line.as_bytes()).unwrap().state.changed, changed);
+        agree(line.as_bytes()).unwrap();
+    }
+}
+
+#[test]
 fn schema_2_is_read_and_newer_schemas_ask_for_an_update() {
     let two = RECORD.replace("\"schema\":1", "\"schema\":2");
     let two = two.replace(
@@ -129,7 +145,7 @@ proptest! {
     fn fast_parser_agrees_with_serde_on_any_object(
         names in prop::collection::vec(prop::sample::select(vec![
             "schema", "path", "path_bytes", "doc_id", "copy_of", "page", "last_page", "page_count", "status",
-            "finish_reason", "warnings", "content", "x",
+            "finish_reason", "warnings", "error", "content", "x",
         ]), 0..14),
         values in prop::collection::vec(prop_oneof![
             json(), Just("1".to_owned()), Just("\"ok\"".to_owned()), Just("[\"truncated\"]".to_owned()),
