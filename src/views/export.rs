@@ -4,6 +4,7 @@
 //! `report.png` don't collide. No path leads out of the folder. Files are replaced atomically, unchanged ones are left alone.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, hash_map::DefaultHasher},
     fs,
     hash::{Hash, Hasher},
@@ -76,7 +77,7 @@ impl Export {
                 .iter()
                 .map(|entry| snapshot.read(entry))
                 .collect::<Result<_>>()?;
-            self.write_document(document.path(), &pages, &mut exported)?;
+            self.write_document(&document.path(), &pages, &mut exported)?;
         }
         Ok(exported)
     }
@@ -164,8 +165,8 @@ impl Page {
 }
 
 /// The newest document of each path: an edited file has several.
-fn newest<'a>(documents: &'a [Document<'a>]) -> BTreeMap<&'a str, &'a Document<'a>> {
-    let mut newest: BTreeMap<&str, &Document> = BTreeMap::new();
+fn newest<'a>(documents: &'a [Document<'a>]) -> BTreeMap<Cow<'a, str>, &'a Document<'a>> {
+    let mut newest: BTreeMap<Cow<str>, &Document> = BTreeMap::new();
     for document in documents {
         let kept = newest.entry(document.path()).or_insert(document);
         if document.newest() > kept.newest() {

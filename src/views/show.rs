@@ -83,11 +83,12 @@ fn one<'a>(documents: &'a [Document<'a>], typed: &str) -> Result<Option<&'a Docu
         let before = path.strip_suffix(typed);
         before.is_some_and(|before| before.ends_with(['/', '\\']))
     };
-    let ending: Vec<_> = documents.iter().filter(|it| ends(it.path())).collect();
+    let ending: Vec<_> = documents.iter().filter(|it| ends(&it.path())).collect();
     let mut paths: Vec<_> = ending.iter().map(|it| it.path()).collect();
     paths.dedup();
     if paths.len() > 1 {
-        let named = paths.iter().take(NAMED).copied().collect::<Vec<_>>();
+        let named = paths.iter().take(NAMED).map(AsRef::as_ref);
+        let named: Vec<&str> = named.collect();
         let more = if paths.len() > NAMED { ", …" } else { "" };
         bail!(
             "{} documents are called {typed}: name one of them by its path: {}{more}",
@@ -107,7 +108,7 @@ fn unknown(documents: &[Document], typed: &str, snapshot: &Snapshot) -> String {
     };
     let near = documents
         .iter()
-        .map(|it| (distance(it.path()), it.path()))
+        .map(|it| (distance(&it.path()), it.path()))
         .min();
     match near {
         Some((distance, path)) if distance <= typed.chars().count() / 2 => {
