@@ -111,6 +111,8 @@ fn workers(room: &Room) {
                 text: false,
             },
             draft: None,
+            text_first: false,
+            passwords: omnidocs::secrets::Passwords::default(),
             workers,
             prefetch: 2 * workers,
             retries: 0,

@@ -50,6 +50,8 @@ fn prepare_all(file: &str, copies: usize) -> usize {
             text: false,
         },
         draft: None,
+        text_first: false,
+        passwords: omnidocs::secrets::Passwords::default(),
         workers: 2,
         prefetch: 4,
         retries: 0,

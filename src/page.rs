@@ -99,6 +99,45 @@ pub struct PageId(pub u64);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageText(pub String);
 
+impl PageText {
+    /// A text with more than one meaningless character in so many says nothing.
+    const MAX_MEANINGLESS: usize = 5;
+
+    /// Why a page's text layer does not say what the page shows; `None` if it does.
+    #[must_use]
+    pub fn distrust(layer: Option<&Self>, is_scan: bool) -> Option<&'static str> {
+        match layer {
+            None => Some("an image has no text layer"),
+            Some(layer) if layer.0.trim().is_empty() => Some(
+                "the page's text layer is empty, like that of a scan, or none of it can be seen",
+            ),
+            Some(_) if is_scan => Some(
+                "the page is an image, and its text layer holds no more than a stamp or a page number",
+            ),
+            Some(layer) if !layer.is_meaningful() => Some(
+                "the page's text layer has no usable characters: its fonts don't map them to Unicode",
+            ),
+            Some(_) => None,
+        }
+    }
+
+    /// Whether most of what is no white space says which character it is. Fonts without a table of their characters leave
+    /// replacement characters, or values of the private use area.
+    fn is_meaningful(&self) -> bool {
+        let means_nothing = |c: char| {
+            c == char::REPLACEMENT_CHARACTER
+                || matches!(c, '\u{E000}'..='\u{F8FF}' | '\u{F0000}'..='\u{10FFFD}')
+        };
+        let visible = self.0.chars().filter(|c| !c.is_whitespace());
+        let (mut all, mut meaningless) = (0, 0);
+        for character in visible {
+            all += 1;
+            meaningless += usize::from(means_nothing(character));
+        }
+        meaningless * Self::MAX_MEANINGLESS <= all
+    }
+}
+
 /// A page that is ready for an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PreparedPage {
@@ -115,6 +154,10 @@ pub struct PreparedPage {
     pub blank: bool,
     /// The text layer, if an engine of this run uses it; none where the page has none (an image).
     pub text: Option<PageText>,
+    /// Whether the page is an image with next to no text over it, so that its text layer does not say what it shows.
+    pub is_scan: bool,
+    /// What preparation noticed.
+    pub warnings: Vec<Warning>,
     /// Tesseract's text of the page, as a source of drafts; `None` if the text layer is enough.
     pub draft: Option<String>,
 }
@@ -276,4 +319,8 @@ pub enum Warning {
     FallbackUsed,
     /// The page was read at a smaller size, since memory ran out at its own.
     DownscaledAfterOom,
+    /// Text of the page is not in its pixels, since no installed font has its letters.
+    MissingGlyphs,
+    /// The page only says that its document can't be shown: a form of XML alone, or a portfolio of files.
+    Placeholder,
 }

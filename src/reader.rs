@@ -24,6 +24,7 @@ use crate::{
         resize::{resize, smart_resize},
     },
     record::{Admitted, Record},
+    secrets::Passwords,
     source::Ready,
 };
 
@@ -205,6 +206,8 @@ impl Reader {
             original: Some(original),
             blank: false,
             text: None,
+            is_scan: false,
+            warnings: Vec::new(),
             draft: None,
             page_size: None,
         };
@@ -244,6 +247,8 @@ impl Reader {
             selection,
             needs: self.engine.needs(),
             draft: None,
+            text_first: false,
+            passwords: Passwords::default(),
             workers: 1,
             prefetch: 2,
             retries: 0,

@@ -329,6 +329,8 @@ mod tests {
                     original: None,
                     blank: number == 6,
                     text: Some(PageText(format!("text of {number}"))),
+                    is_scan: false,
+                    warnings: Vec::new(),
                     draft: None,
                     page_size: None,
                 }),

@@ -101,6 +101,8 @@ fn page(number: u64) -> PreparedPage {
         original: None,
         blank: false,
         text: None,
+        is_scan: false,
+        warnings: Vec::new(),
         draft: None,
         page_size: None,
     }

@@ -91,6 +91,8 @@ fn render(path: PathBuf) -> Vec<RgbImage> {
             text: false,
         },
         draft: None,
+        text_first: false,
+        passwords: omnidocs::secrets::Passwords::default(),
         workers: 1,
         prefetch: 2,
         retries: 0,

@@ -1,6 +1,7 @@
 //! Options and environment → validated settings. Every error names the flag and a valid value.
 
 mod check;
+mod password;
 mod prompt;
 mod scheduler;
 mod server;

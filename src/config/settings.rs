@@ -8,7 +8,9 @@ use std::{
 };
 
 use super::{
-    check, prompt,
+    check,
+    password::passwords,
+    prompt,
     scheduler::{self, Assigned},
     server,
     usage::usage_error,
@@ -25,6 +27,7 @@ use crate::{
     },
     page::PixelBudget,
     page_selection::PageSelection,
+    secrets::Passwords,
     shard::Shard,
 };
 
@@ -37,6 +40,7 @@ const MAX_PREFETCH: usize = 16_384;
 pub struct Settings {
     pub inputs: Inputs,
     pub pages: Option<PageSelection>,
+    pub passwords: Passwords,
     pub output: Target,
     pub format: OutputFormat,
     pub prompt: String,
@@ -129,6 +133,7 @@ impl Settings {
                 exclude: globs("--exclude", "OMNIDOCS_EXCLUDE", input.exclude)?,
             },
             pages: input.pages,
+            passwords: passwords(input.password, input.password_file.as_deref())?,
             prompt: prompt::prompt(output.format, output.prompt, output.prompt_file.as_deref())?,
             output: target(output.output, shard.as_ref())?,
             format: output.format,

@@ -4,14 +4,11 @@ use super::{Attempt, PageResult, SingleReader};
 use crate::{
     error::{ErrorKind, PageError, Stage},
     options::OutputFormat,
-    page::{EngineInfo, Needs, PageAnswer, PreparedPage},
+    page::{EngineInfo, Needs, PageAnswer, PageText, PreparedPage},
 };
 
-/// A layer with more than one unusable character in this many is rejected.
-const MAX_MEANINGLESS: usize = 5;
-
-/// Reads the text layer as `PDFium` gives it. Pages without one (images, scans) fail as `unsupported`, so that a fallback
-/// reads them.
+/// Reads the text layer. Pages without one (images, scans), and those of which it does not say what they show, fail as
+/// `unsupported`, so that a fallback reads them.
 #[derive(Debug, Clone)]
 pub struct TextLayer {
     info: EngineInfo,
@@ -51,20 +48,15 @@ impl SingleReader for TextLayer {
     }
 
     fn read(&mut self, page: &PreparedPage, _: Attempt) -> PageResult {
-        let why = match &page.text {
-            None => "an image has no text layer",
-            Some(text) if text.0.trim().is_empty() => {
-                "the page's text layer is empty, like that of a scan"
-            }
-            Some(text) if !is_meaningful(&text.0) => {
-                "the page's text layer has no usable characters: its fonts don't map them to Unicode"
-            }
-            Some(text) => {
+        let text = page.text.as_ref();
+        let why = match (PageText::distrust(text, page.is_scan), text) {
+            (None, Some(text)) => {
                 return Ok(PageAnswer {
                     content: text.0.clone(),
                     ..PageAnswer::default()
                 });
             }
+            (why, _) => why.unwrap_or_default(),
         };
         let message = format!("{why}; use --engine qwen to read it from its pixels");
         Err(PageError::new(
@@ -75,34 +67,20 @@ impl SingleReader for TextLayer {
     }
 }
 
-/// Whether most of what is no white space says which character it is. Fonts without a table of their characters leave
-/// replacement characters, or values of the private use area.
-fn is_meaningful(text: &str) -> bool {
-    let means_nothing = |c: char| {
-        c == char::REPLACEMENT_CHARACTER
-            || matches!(c, '\u{E000}'..='\u{F8FF}' | '\u{F0000}'..='\u{10FFFD}')
-    };
-    let visible = text.chars().filter(|c| !c.is_whitespace());
-    let (mut all, mut meaningless) = (0, 0);
-    for character in visible {
-        all += 1;
-        meaningless += usize::from(means_nothing(character));
-    }
-    meaningless * MAX_MEANINGLESS <= all
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::page::{PageId, PageText};
+    use crate::page::PageId;
 
-    fn read(text: Option<&str>) -> PageResult {
+    fn read(text: Option<&str>, is_scan: bool) -> PageResult {
         let page = PreparedPage {
             id: PageId(1),
             pixels: None,
             original: None,
             blank: false,
             text: text.map(|text| PageText(text.to_owned())),
+            is_scan,
+            warnings: Vec::new(),
             draft: None,
             page_size: None,
         };
@@ -123,12 +101,14 @@ mod tests {
                 "has no usable characters",
             ),
         ] {
-            let error = read(text).unwrap_err();
+            let error = read(text, false).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Unsupported);
             assert!(error.message.contains(words), "{error}");
         }
+        let error = read(Some("Page 3"), true).unwrap_err();
+        assert!(error.message.contains("no more than a stamp"), "{error}");
         for text in ["words", "a bullet \u{F0B7} among words", "漢字"] {
-            assert_eq!(read(Some(text)).unwrap().content, text);
+            assert_eq!(read(Some(text), false).unwrap().content, text);
         }
     }
 }

@@ -65,6 +65,7 @@ fn record(page: u32) -> Record {
         },
         size: None,
         original: None,
+        warnings: Vec::new(),
         prepare: Duration::ZERO,
         attempts: 1,
         page_size: None,

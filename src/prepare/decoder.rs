@@ -7,8 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::PageError,
-    page::{Format, Needs, PixelBudget},
+    page::{Format, Needs, PixelBudget, Warning},
+    secrets::Passwords,
 };
+
+use super::script::Script;
 
 /// No document has more pages: PDFium counts to 1,048,575.
 pub const MAX_PAGES: u32 = 1 << 20;
@@ -67,6 +70,8 @@ pub struct DocumentRequest {
     pub path: PathBuf,
     /// What its first bytes show.
     pub format: Format,
+    /// What opens it if it is encrypted.
+    pub passwords: Passwords,
 }
 
 /// A page, and what of it is wanted.
@@ -78,6 +83,8 @@ pub struct PageRequest {
     pub raster: Raster,
     /// What the engine looks at.
     pub needs: Needs,
+    /// No pixels are needed where the text layer says what the page shows.
+    pub text_first: bool,
 }
 
 /// How a page is turned into pixels.
@@ -103,6 +110,12 @@ pub struct DecodedPage {
     pub blank: bool,
     /// The text layer; none if it is not wanted, or the page can have none.
     pub text: Option<String>,
+    /// Whether the page is an image with next to no text over it.
+    pub is_scan: bool,
+    /// What there is to say about the page.
+    pub warnings: Vec<Warning>,
+    /// The script of [`Warning::MissingGlyphs`].
+    pub missing_script: Option<Script>,
 }
 
 /// A page as the model sees it.

@@ -13,7 +13,6 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
-use pdfium_render::prelude::Pdfium;
 
 use super::{
     decoder::{DecodedPage, Decoder, DocumentRequest, PageCount, PageRequest},
@@ -102,7 +101,7 @@ fn start_thread() -> Result<mpsc::Sender<Job>> {
         .name("pdfium".to_owned())
         .spawn(move || {
             let pdfium = match pdfium::load() {
-                Ok(bindings) => Pdfium::new(bindings),
+                Ok(pdfium) => pdfium,
                 Err(error) => {
                     let _ = ready.send(Err(error));
                     return;

@@ -296,6 +296,7 @@ impl Producer {
                 id: self.next_document,
                 path: document.path.clone(),
                 format,
+                passwords: self.settings.passwords.clone(),
             },
         };
         self.next_document += 1;
@@ -369,8 +370,12 @@ impl Opened {
             number: page.number,
             raster: settings.raster,
             needs: settings.needs,
+            text_first: settings.text_first,
         };
         let decoded = self.decoder.page(&self.request, request)?;
+        if let Some(script) = decoded.missing_script {
+            script.report(&page.document.path, page.number);
+        }
         Ok(PreparedPage {
             id,
             pixels: decoded.pixels.map(Arc::new),
@@ -378,6 +383,8 @@ impl Opened {
             page_size: decoded.page_size,
             blank: decoded.blank,
             text: decoded.text.map(PageText),
+            is_scan: decoded.is_scan,
+            warnings: decoded.warnings,
             draft: None,
         })
     }

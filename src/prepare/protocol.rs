@@ -1,15 +1,12 @@
 //! What the program and its worker processes say to each other, in [`frames`].
 //!
-//! The raw bytes of a request are the document's path, which need not be UTF-8; those of a page are its pixels and then
-//! its text.
+//! The raw bytes of a request are the document's path, which need not be UTF-8, and then the passwords to try on it; those
+//! of a page are its pixels and then its text.
 //!
 //! A worker may have been taken over by what it decodes. So every request carries a ticket that its answer must repeat,
 //! and a frame that is longer than the answer to its request can be is not read.
 
-use std::{
-    io::{self, Read, Write},
-    path::{Path, PathBuf},
-};
+use std::io::{self, Read, Write};
 
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
@@ -18,17 +15,18 @@ use super::{
     decoder::{DecodedPage, MAX_PAGES, MAX_TEXT_BYTES, PageCount, PageRequest},
     frames::{self, invalid, read_bytes, read_header},
     resize::max_resized_pixels,
+    script::Script,
 };
 use crate::{
     error::{PageError, Stage},
     formats::DecoderKind,
-    page::Format,
+    page::{Format, Warning},
 };
 
 /// An error's message has at most so many bytes, so that it fits into a frame's header however it is escaped.
 const MAX_MESSAGE: usize = 8 << 10;
-/// A path has at most so many bytes.
-pub const MAX_PATH: u64 = 1 << 20;
+/// A page has at most so many warnings: there are no more kinds.
+const MAX_WARNINGS: usize = 16;
 
 /// The first thing that a worker says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +47,8 @@ pub struct Request {
     pub document: u64,
     /// What the document's first bytes show.
     pub format: Format,
+    /// The length of the document's path; the passwords come after it.
+    pub path_bytes: u64,
     /// The question.
     pub wanted: Wanted,
 }
@@ -111,7 +111,7 @@ pub enum Reply {
 }
 
 /// All of a page but its pixels and its text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PageHeader {
     /// (width, height) of the pixels.
     pub size: Option<(u32, u32)>,
@@ -123,6 +123,12 @@ pub struct PageHeader {
     pub blank: bool,
     /// The length of the text layer in bytes.
     pub text_bytes: Option<u64>,
+    /// Whether the page is an image with next to no text over it.
+    pub is_scan: bool,
+    /// What there is to say about the page.
+    pub warnings: Vec<Warning>,
+    /// The script that a font is missing for.
+    pub missing_script: Option<Script>,
 }
 
 impl PageHeader {
@@ -133,10 +139,13 @@ impl PageHeader {
             page_size: page.page_size,
             blank: page.blank,
             text_bytes: page.text.as_ref().map(|text| text.len() as u64),
+            is_scan: page.is_scan,
+            warnings: page.warnings.clone(),
+            missing_script: page.missing_script,
         }
     }
 
-    fn pixel_bytes(self) -> u64 {
+    fn pixel_bytes(&self) -> u64 {
         let (width, height) = self.size.unwrap_or_default();
         (u64::from(width) * u64::from(height)).saturating_mul(3)
     }
@@ -231,9 +240,19 @@ pub fn check_answer(
                 Err(invalid(format!("a document of {} pages", count.claimed)))
             }
         }
-        (Reply::Page(header), Wanted::Page(PageRequest { needs, .. })) => {
-            if header.size.is_some() != needs.pixels || header.text_bytes.is_some() && !needs.text {
+        (Reply::Page(header), Wanted::Page(page)) => {
+            let PageRequest {
+                needs, text_first, ..
+            } = page;
+            let may_do_without = text_first && header.text_bytes.is_some();
+            let has_pixels = header.size.is_some();
+            if (has_pixels != needs.pixels && (has_pixels || !may_do_without))
+                || header.text_bytes.is_some() && !needs.text
+            {
                 return Err(invalid("a page with other parts than those asked for"));
+            }
+            if header.warnings.len() > MAX_WARNINGS {
+                return Err(invalid("a page with more warnings than there are"));
             }
             let text = bytes.split_off(header.pixel_bytes() as usize);
             let text = header.text_bytes.map(|_| String::from_utf8(text));
@@ -247,28 +266,13 @@ pub fn check_answer(
                 original: header.original,
                 page_size: header.page_size,
                 blank: header.blank,
+                is_scan: header.is_scan,
+                warnings: header.warnings,
+                missing_script: header.missing_script,
                 text: text.transpose().map_err(|_| invalid("text that is none"))?,
             }))
         }
         _ => Err(invalid("an answer to another question")),
-    }
-}
-
-/// A path as bytes.
-pub fn path_to_bytes(path: &Path) -> &[u8] {
-    path.as_os_str().as_encoded_bytes()
-}
-
-/// A path from what [`path_to_bytes`] gave.
-pub fn path_from_bytes(bytes: Vec<u8>) -> PathBuf {
-    #[cfg(unix)]
-    {
-        use std::{ffi::OsString, os::unix::ffi::OsStringExt};
-        OsString::from_vec(bytes).into()
-    }
-    #[cfg(not(unix))]
-    {
-        String::from_utf8_lossy(&bytes).into_owned().into()
     }
 }
 
@@ -295,11 +299,13 @@ mod tests {
             number: 1,
             raster: Raster { dpi: 72.0, budget },
             needs: Needs { pixels, text },
+            text_first: false,
         };
         Request {
             ticket: 7,
             document: 0,
             format: Format::Pdf,
+            path_bytes: 0,
             wanted: Wanted::Page(page),
         }
     }
@@ -311,6 +317,9 @@ mod tests {
             page_size: Some((30, 15)),
             blank: false,
             text: Some("ä".to_owned()),
+            is_scan: true,
+            warnings: vec![Warning::MissingGlyphs],
+            missing_script: Some(Script::Han),
         }
     }
 

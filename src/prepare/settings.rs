@@ -9,7 +9,7 @@ use super::{
     in_process::InProcess,
     worker_pool::WorkerPool,
 };
-use crate::{page::Needs, page_selection::PageSelection, tesseract::Tesseract};
+use crate::{page::Needs, page_selection::PageSelection, secrets::Passwords, tesseract::Tesseract};
 
 /// Settings of preparation.
 #[derive(Debug, Clone)]
@@ -20,8 +20,12 @@ pub struct Settings {
     pub selection: Option<PageSelection>,
     /// What the engine needs; nothing else is prepared.
     pub needs: Needs,
+    /// Pixels are only prepared where the text layer does not say what the page shows.
+    pub text_first: bool,
     /// The source of drafts for pages without a text layer.
     pub draft: Option<Tesseract>,
+    /// What is tried on encrypted documents.
+    pub passwords: Passwords,
     /// Number of threads, at least 1.
     pub workers: usize,
     /// Maximum number of pages that are prepared ahead.

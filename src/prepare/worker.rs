@@ -7,14 +7,14 @@
 use std::{io, process, sync::mpsc, thread};
 
 use anyhow::{Context, Result};
-use pdfium_render::prelude::Pdfium;
 
 use super::{
     decoder::DocumentRequest,
     decoders::{pdfium, session::Session},
     faults::Faults,
     frames,
-    protocol::{self, Answered, Greeting, MAX_PATH, Request, Wanted},
+    protocol::{Answered, Greeting, Request, Wanted},
+    request_bytes::{MAX_PATH, split_request},
 };
 
 /// A worker may hold this many bytes of memory, its program included. Decoding and resizing the largest image that is
@@ -31,7 +31,7 @@ pub fn serve() -> Result<()> {
     restrict();
     let mut answers = io::stdout().lock();
     let pdfium = match pdfium::load() {
-        Ok(bindings) => Pdfium::new(bindings),
+        Ok(pdfium) => pdfium,
         Err(error) => {
             let reason = Greeting::Broken(format!("{error:#}"));
             return frames::write(&mut answers, &reason, &[]).context("nobody listens");
@@ -40,12 +40,14 @@ pub fn serve() -> Result<()> {
     frames::write(&mut answers, &Greeting::Ready, &[]).context("nobody listens")?;
     let faults = Faults::from_environment();
     let mut session = Session::new(&pdfium);
-    for (request, path) in listen() {
+    for (request, bytes) in listen() {
+        let (path, passwords) = split_request(request.path_bytes, bytes)?;
         faults.inject_before(request.wanted);
         let document = DocumentRequest {
             id: request.document,
-            path: protocol::path_from_bytes(path),
+            path,
             format: request.format,
+            passwords,
         };
         let answer = match request.wanted {
             Wanted::PageCount => session.page_count(&document).map(Answered::PageCount),

@@ -17,6 +17,7 @@ use super::{
     decoder::{DecodedPage, Decoder, DocumentRequest, PageCount, PageRequest},
     failure::crashed,
     protocol::{Answered, Request, Wanted},
+    request_bytes::{passwords_to_bytes, path_to_bytes},
     worker_process::{Lost, Worker},
 };
 use crate::error::{ErrorKind, PageError, Stage};
@@ -71,12 +72,14 @@ impl WorkerPool {
             ticket: self.next_ticket.fetch_add(1, Ordering::Relaxed),
             document: document.id,
             format: document.format,
+            path_bytes: path_to_bytes(&document.path).len() as u64,
             wanted,
         };
+        let passwords = passwords_to_bytes(&document.passwords);
         let mut worker = self
             .take(document.id)
             .map_err(|error| crashed(stage, format!("cannot start worker processes: {error:#}")))?;
-        match worker.ask(&request, &document.path, self.deadline) {
+        match worker.ask(&request, &document.path, &passwords, self.deadline) {
             // What panicked over a page may be in any state.
             Ok(Answered::Failed(error)) if error.kind == ErrorKind::Crashed => Err(error),
             Ok(answer) => {

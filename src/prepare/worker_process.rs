@@ -18,6 +18,7 @@ use anyhow::{Context, Result, bail};
 use super::{
     frames, launch,
     protocol::{self, Answer, Answered, Greeting, Request},
+    request_bytes::path_to_bytes,
 };
 use crate::secrets::withhold;
 
@@ -106,6 +107,7 @@ impl Worker {
         &mut self,
         request: &Request,
         path: &Path,
+        passwords: &[u8],
         deadline: Duration,
     ) -> Result<Answered, Lost> {
         self.document = Some(request.document);
@@ -114,7 +116,7 @@ impl Worker {
         frames::write(
             &mut self.requests,
             request,
-            &[protocol::path_to_bytes(path)],
+            &[path_to_bytes(path), passwords],
         )
         .map_err(|_| Lost::Dead)?;
         match self.answers.recv_timeout(deadline) {

@@ -34,6 +34,9 @@ impl Tally {
             lines.add("before", self.format_before());
         }
         lines.add("pages", self.format_pages());
+        if self.by_engine.len() > 1 {
+            lines.add("engines", self.format_engines());
+        }
         if self.pages() > 0 {
             if self.read() > 0 {
                 lines.add("pace", self.format_pace(elapsed));
@@ -127,6 +130,15 @@ impl Tally {
             number(self.ok),
             number(self.failed)
         )
+    }
+
+    /// How many pages each engine read, where there is a fallback.
+    fn format_engines(&self) -> String {
+        let engines = self.by_engine.iter();
+        let engines: Vec<_> = engines
+            .map(|(engine, &pages)| format!("{engine} {}", counted(pages, "page", "pages")))
+            .collect();
+        engines.join(", ")
     }
 
     fn format_pace(&self, elapsed: Duration) -> String {

@@ -65,6 +65,8 @@ pub struct Tally {
     pub(super) warnings: BTreeMap<Warning, Warned>,
     /// Pages that did not fail whose record was copied from another path.
     pub(super) copied: usize,
+    /// Pages by the engine that answered or failed last.
+    pub(super) by_engine: BTreeMap<String, usize>,
     pub(super) ok: usize,
     pub(super) failed: usize,
     pub(super) blank: usize,
@@ -161,6 +163,9 @@ impl Tally {
             if warned.first.len() < WARNED_SHOWN {
                 warned.first.push((record.path.clone(), record.page));
             }
+        }
+        if !is_copy {
+            *self.by_engine.entry(record.engine.clone()).or_default() += pages;
         }
         self.prepare += Duration::from_millis(record.timings_ms.prepare);
         self.prefill += Duration::from_millis(record.timings_ms.prefill);

@@ -41,6 +41,7 @@ fn count(tally: &mut Tally, path: &str, number: u32, result: Result<PageAnswer, 
         },
         size: None,
         original: None,
+        warnings: Vec::new(),
         prepare: Duration::from_millis(40),
         attempts: 1,
         page_size: None,
@@ -298,5 +299,28 @@ fn first_signal_explains_the_second() {
     assert_eq!(
         handle.format_interruption(15),
         "asked to end: finishing the pages in hand (1); a second signal stops at once"
+    );
+}
+
+#[test]
+fn summary_counts_pages_of_each_engine_where_there_are_two() {
+    let mut tally = Tally::new(1, None);
+    for number in 1..=3 {
+        let record = count(&mut tally, "a.pdf", number, Ok(PageAnswer::default()));
+        assert_eq!(record.engine, "qwen");
+    }
+    let summary = |tally: &Tally| {
+        let lines =
+            tally.summary_after(Duration::from_secs(1), &Ignored::default(), &Target::Stdout);
+        lines.render(None, false)
+    };
+    assert!(!summary(&tally).contains("engines"));
+    let mut record = count(&mut tally, "a.pdf", 4, Ok(PageAnswer::default()));
+    record.engine = "text-layer".to_owned();
+    tally.add(&record);
+    let summary = summary(&tally);
+    assert!(
+        summary.contains("engines   qwen 4 pages, text-layer 1 page\n"),
+        "{summary}"
     );
 }

@@ -31,6 +31,8 @@ pub struct PageFacts {
     pub original: Option<(u32, u32)>,
     /// (width, height) in the file, in pixels, or in points for a PDF.
     pub page_size: Option<(u32, u32)>,
+    /// What preparation noticed.
+    pub warnings: Vec<Warning>,
     /// Preparation time.
     pub prepare: Duration,
     /// Number of attempts at preparation.
@@ -46,6 +48,7 @@ impl PageFacts {
             size: None,
             original: None,
             page_size: None,
+            warnings: Vec::new(),
             prepare,
             attempts,
         }
@@ -79,6 +82,7 @@ impl Record {
                 facts.size = page.pixels.as_ref().map(|image| image.dimensions());
                 facts.original = page.original;
                 facts.page_size = page.page_size;
+                facts.warnings.clone_from(&page.warnings);
                 if !page.blank {
                     return Admitted::Page(facts, page);
                 }
@@ -208,7 +212,11 @@ impl Record {
                 total: milliseconds(facts.prepare),
                 ..Timings::default()
             },
-            warnings: facts.original.map(of_size).unwrap_or_default(),
+            warnings: {
+                let of_size = facts.original.map(of_size).unwrap_or_default();
+                let noticed = facts.warnings.iter().copied();
+                of_size.into_iter().chain(noticed).collect()
+            },
             error: None,
         }
     }

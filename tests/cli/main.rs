@@ -25,6 +25,7 @@ mod merge;
 mod options;
 mod output;
 mod output_file;
+mod passwords;
 mod promises;
 mod ranges;
 mod reading;

@@ -36,6 +36,8 @@ fn page(number: u64) -> PreparedPage {
         original: Some((640, 640)),
         blank: false,
         text: None,
+        is_scan: false,
+        warnings: Vec::new(),
         draft: None,
         page_size: None,
     }

@@ -71,6 +71,8 @@ fn text_layer_drafts_save_two_of_three_passes() {
             text: true,
         },
         draft: None,
+        text_first: false,
+        passwords: omnidocs::secrets::Passwords::default(),
         workers: 1,
         prefetch: 1,
         retries: 0,

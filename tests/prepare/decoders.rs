@@ -55,11 +55,13 @@ fn in_process_decoder_serves_many_threads() {
                     id: id / 2,
                     path,
                     format: Format::Pdf,
+                    passwords: Passwords::default(),
                 };
                 let page = PageRequest {
                     number: 1,
                     raster: settings().raster,
                     needs: EVERYTHING,
+                    text_first: false,
                 };
                 for _ in 0..20 {
                     assert_eq!(decoder.page_count(&document), Ok(PageCount::all(1)));

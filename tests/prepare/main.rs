@@ -1,11 +1,16 @@
 //! What preparation promises: upright pages at the model's size, in order, a few ahead; and for every bad file an error
 //! that a person understands.
 
+#[path = "../common/mod.rs"]
+mod common;
+
 mod bad_input;
+mod cases;
 mod damaged_images;
 mod decoders;
 mod images;
 mod pdf;
+mod pdf_pages;
 mod sizes;
 mod stream;
 
@@ -27,12 +32,15 @@ use omnidocs::{
     cancel::Cancel,
     error::{ErrorKind, PageError, Stage},
     journal::{Index, Resume, Retry, Target},
-    page::{Document, Format, Needs, PixelBudget, Preparation, PreparedPage, Source},
+    page::{
+        Document, Format, Needs, PageText, PixelBudget, Preparation, PreparedPage, Source, Warning,
+    },
     page_selection::PageSelection,
     prepare::{
         self, Done, Known, Raster, Settings,
         resize::{max_resized_pixels, resize, smart_resize},
     },
+    secrets::Passwords,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -69,6 +77,8 @@ fn settings() -> Settings {
         selection: None,
         needs: EVERYTHING,
         draft: None,
+        text_first: false,
+        passwords: Passwords::default(),
         workers: 2,
         prefetch: 2,
         retries: 0,

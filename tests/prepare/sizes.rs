@@ -108,18 +108,6 @@ fn empty_page_is_blank() {
 }
 
 #[test]
-fn page_with_unrenderable_text_is_an_error_not_blank() {
-    // Text of rendering mode 3 is there and not drawn, as that in a font that is missing.
-    let unseen = "BT 3 Tr /F 20 Tf 20 40 Td (unseen) Tj ET";
-    let (_, error) = error_of("a.pdf", &pdf(&[("/MediaBox [0 0 600 800]", unseen)], &[]));
-    assert_eq!(
-        (error.kind, error.stage),
-        (ErrorKind::Render, Stage::Prepare)
-    );
-    assert!(error.message.contains("--engine text-layer"), "{error}");
-}
-
-#[test]
 fn strongly_reduced_page_is_not_blank() {
     let (_folder, path) = file("a.png", &png(RgbImage::from_pixel(3000, 4000, Rgb(WHITE))));
     let small = PixelBudget {

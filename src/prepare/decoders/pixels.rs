@@ -120,3 +120,11 @@ pub(super) fn not_decoded(error: ImageError) -> PageError {
         }
     }
 }
+
+/// A page that is reduced by more than this on a side may look blank without being it. A scan at 600 dpi is reduced by 4.
+const MAX_REDUCTION: u32 = 6;
+
+/// Whether a page keeps enough of its pixels that what was on it can still be seen.
+pub(super) fn shows_enough(original: (u32, u32), image: &RgbImage) -> bool {
+    original.0 <= MAX_REDUCTION * image.width()
+}

@@ -1,19 +1,53 @@
 //! Loads the PDFium library that is part of this program.
 
-use std::io::Write;
+use std::{env, ffi::CString, io::Write, mem, ptr};
 
 use anyhow::{Context, Result};
-use pdfium_render::prelude::{Pdfium, PdfiumLibraryBindings};
+use pdfium_render::prelude::{FPDF_LIBRARY_CONFIG, Pdfium, PdfiumLibraryBindings};
 
 /// The library, as `build.rs` left it.
 static LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pdfium"));
+
+/// A folder with fonts instead of the system's, for tests.
+const FONTS: &str = "OMNIDOCS_FONTS";
+
+/// The library, loaded and ready.
+pub struct Library(Box<dyn PdfiumLibraryBindings>);
+
+impl Library {
+    pub(super) fn bindings(&self) -> &dyn PdfiumLibraryBindings {
+        &*self.0
+    }
+}
 
 /// Loads the embedded library without leaving a file behind.
 ///
 /// # Errors
 ///
 /// If the system does not let it be loaded.
-pub fn load() -> Result<Box<dyn PdfiumLibraryBindings>> {
+#[allow(unsafe_code, reason = "PDFium is a C library")]
+pub fn load() -> Result<Library> {
+    let bindings = bind()?;
+    let folder =
+        env::var_os(FONTS).and_then(|folder| CString::new(folder.into_encoded_bytes()).ok());
+    let mut folders = [
+        folder
+            .as_ref()
+            .map_or(ptr::null(), |folder| folder.as_ptr()),
+        ptr::null(),
+    ];
+    // SAFETY: all its fields are numbers, and pointers that may be null.
+    let mut config: FPDF_LIBRARY_CONFIG = unsafe { mem::zeroed() };
+    config.version = 2;
+    if folder.is_some() {
+        config.m_pUserFontPaths = folders.as_mut_ptr();
+    }
+    // SAFETY: PDFium reads the folders, a list with null at its end, before it returns.
+    unsafe { bindings.FPDF_InitLibraryWithConfig(&raw const config) };
+    Ok(Library(bindings))
+}
+
+fn bind() -> Result<Box<dyn PdfiumLibraryBindings>> {
     #[cfg(target_os = "linux")]
     if let Ok(bindings) = load_from_memory() {
         return Ok(bindings);
@@ -22,7 +56,7 @@ pub fn load() -> Result<Box<dyn PdfiumLibraryBindings>> {
         format!(
             "cannot load the PDF library of this program; set TMPDIR to a folder that \
              programs may be run from (it is {} now)",
-            std::env::temp_dir().display()
+            env::temp_dir().display()
         )
     })
 }
@@ -44,7 +78,7 @@ fn load_from_memory() -> Result<Box<dyn PdfiumLibraryBindings>> {
 fn load_from_temporary_file() -> Result<Box<dyn PdfiumLibraryBindings>> {
     let mut file = tempfile::Builder::new()
         .prefix("omnidocs-pdfium-")
-        .suffix(std::env::consts::DLL_SUFFIX)
+        .suffix(env::consts::DLL_SUFFIX)
         .tempfile()?;
     file.write_all(LIBRARY)?;
     // Its file goes as soon as the library is loaded, except on Windows, which does not allow that.
