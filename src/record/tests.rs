@@ -25,6 +25,7 @@ fn facts() -> PageFacts {
         },
         size: Some((1376, 1792)),
         original: Some((1654, 2339)),
+        warnings: Vec::new(),
         prepare: Duration::from_micros(41_900),
         attempts: 1,
         page_size: Some((595, 842)),

@@ -8,7 +8,7 @@ use super::super::{index::Entry, key::PageKey, paths::Paths};
 use crate::{page_selection::PageSelection, record::Status};
 
 /// The records of a merged file, by path, document and page.
-pub(super) struct Rows {
+pub(in crate::journal) struct Rows {
     /// Their paths are places in `paths`.
     records: Vec<Entry>,
     /// One number of each path, in order.
@@ -19,7 +19,7 @@ pub(super) struct Rows {
 
 impl Rows {
     /// Finds the winners among all records.
-    pub(super) fn new(mut entries: Vec<Entry>, paths: &Paths) -> Self {
+    pub(in crate::journal) fn new(mut entries: Vec<Entry>, paths: &Paths) -> Self {
         let sorted = sort_paths(&mut entries, paths);
         let mut winners = HashMap::new();
         entries.par_sort_unstable_by_key(|entry| (entry.key(), entry.input, entry.start));
@@ -59,7 +59,7 @@ impl Rows {
     }
 
     /// The records, grouped by path and document, with a number of the path.
-    pub(super) fn documents(&self) -> impl Iterator<Item = (u32, &[Entry])> {
+    pub(in crate::journal) fn documents(&self) -> impl Iterator<Item = (u32, &[Entry])> {
         let same =
             |one: &Entry, other: &Entry| (one.path, one.document) == (other.path, other.document);
         self.records.chunk_by(same).map(|rows| {
@@ -71,13 +71,13 @@ impl Rows {
     }
 
     /// The record that has the content for this one, if that is at another path.
-    pub(super) fn copied_from(&self, row: &Entry) -> Option<&Entry> {
+    pub(in crate::journal) fn copied_from(&self, row: &Entry) -> Option<&Entry> {
         let winner = self.winners.get(&row.key())?;
         (winner.path != row.path).then_some(winner)
     }
 
     /// The number of `selected` pages (all if `None`) that each document has at any of its paths.
-    pub(super) fn pages(&self, selected: Option<&PageSelection>) -> HashMap<[u8; 16], u32> {
+    pub(in crate::journal) fn pages(&self, selected: Option<&PageSelection>) -> HashMap<[u8; 16], u32> {
         let mut pages = HashMap::new();
         for row in &self.records {
             if self.copied_from(row).is_none() {
