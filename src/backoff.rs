@@ -20,16 +20,22 @@ pub struct Backoff(ExponentialBackoff);
 
 impl Default for Backoff {
     fn default() -> Self {
+        Self::starting_with(MIN_PAUSE)
+    }
+}
+
+impl Backoff {
+    /// With at least this pause first.
+    #[must_use]
+    pub fn starting_with(pause: Duration) -> Self {
         let pauses = ExponentialBuilder::new()
-            .with_min_delay(MIN_PAUSE)
+            .with_min_delay(pause)
             .with_max_delay(MAX_PAUSE)
             .without_max_times()
             .with_jitter();
         Self(pauses.build())
     }
-}
 
-impl Backoff {
     /// The next pause.
     pub fn pause(&mut self) -> Duration {
         self.0.next().unwrap_or(MAX_PAUSE)

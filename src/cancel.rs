@@ -13,6 +13,8 @@ use std::{
 
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded};
 
+use crate::clock;
+
 /// Why there is no reason to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
@@ -76,7 +78,7 @@ impl Cancel {
         Self::with_parent(Some(self.clone()))
     }
 
-    /// The same, but no later than `deadline`.
+    /// The same, but no later than `deadline`, on the [clock](clock::now) that stands still in a pause.
     #[must_use]
     pub fn until(&self, deadline: Instant) -> Self {
         let earlier = self.deadline.map_or(deadline, |own| own.min(deadline));
@@ -84,6 +86,15 @@ impl Cancel {
             node: Arc::clone(&self.node),
             deadline: Some(earlier),
         }
+    }
+
+    /// The same, for `time` from now at most.
+    #[must_use]
+    pub fn within(&self, time: Duration) -> Self {
+        let now = clock::now();
+        // Who has that much time has no deadline.
+        now.checked_add(time)
+            .map_or_else(|| self.clone(), |deadline| self.until(deadline))
     }
 
     /// Wakes all who wait. The first reason counts.
@@ -99,7 +110,7 @@ impl Cancel {
         let parent = || self.node.parent.as_ref().and_then(Self::reason);
         let late = || {
             self.deadline
-                .is_some_and(|deadline| Instant::now() >= deadline)
+                .is_some_and(|deadline| clock::now() >= deadline)
         };
         let reason = self.node.reason.get().copied().or_else(parent);
         reason.or_else(|| late().then_some(Reason::Deadline))
@@ -119,14 +130,14 @@ impl Cancel {
     /// # Errors
     /// Cancelled before or meanwhile.
     pub fn sleep(&self, pause: Duration) -> Result<(), Reason> {
-        let end = Instant::now().checked_add(pause);
+        let end = clock::now().checked_add(pause);
         let mut select = Select::new();
         self.watch(&mut select);
         loop {
             if let Some(reason) = self.reason() {
                 return Err(reason);
             }
-            if end.is_some_and(|end| Instant::now() >= end) {
+            if end.is_some_and(|end| clock::now() >= end) {
                 return Ok(());
             }
             self.ready(&mut select, end);
@@ -184,7 +195,7 @@ impl Cancel {
     /// Waits until something that `select` watches is ready, or the earlier of `until` and the deadlines has come.
     pub fn ready(&self, select: &mut Select, until: Option<Instant>) {
         match self.deadlines().chain(until).min() {
-            Some(deadline) => drop(select.ready_deadline(deadline)),
+            Some(deadline) => drop(select.ready_deadline(clock::on_system(deadline))),
             None => drop(select.ready()),
         }
     }
@@ -242,7 +253,7 @@ mod tests {
 
     #[test]
     fn deadline_ends_waits_but_ready_messages_are_received() {
-        let late = Cancel::default().until(Instant::now() + SHORT);
+        let late = Cancel::default().within(SHORT);
         assert_eq!(late.reason(), None);
         assert_eq!(late.sleep(LONG), Err(Reason::Deadline));
         let (sender, messages) = unbounded();
@@ -269,7 +280,7 @@ mod tests {
         let status = Cancel::default().wait_child(&mut start("exit 3")).unwrap();
         assert_eq!(status.unwrap().code(), Some(3));
         let mut slow = start("sleep 60");
-        let late = Cancel::default().until(Instant::now() + SHORT);
+        let late = Cancel::default().within(SHORT);
         assert_eq!(late.wait_child(&mut slow).unwrap(), Err(Reason::Deadline));
         slow.kill().unwrap();
         slow.wait().unwrap();

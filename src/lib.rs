@@ -60,12 +60,16 @@
 //! | layers, kernels, weights and devices | `nn` |
 //! | an answer's text → a page's content | `answer` |
 //! | models by name | `hub` |
+//! | certificates and proxies | `http` |
 //! | one line of the output | `record` |
 //! | the output, and resuming it | `journal` |
 //! | an output, as people look at it: status, pages, files | `views` |
 //! | stderr: bar, log, summary | `progress`, drawn by `terminal` |
 //! | secrets withheld from child processes | `secrets` |
 //! | exit codes and signals | `exit`, `signals` |
+//! | child processes that end with this one | `launch` |
+//! | open files, processes, threads | `limits` |
+//! | stopping, waiting, deadlines | `cancel`, `clock` |
 //! | reading from a Rust program | `reader` |
 //!
 //! Invariants, and the tests that hold them:
@@ -109,6 +113,8 @@ pub mod cancel;
 #[doc(hidden)]
 pub mod cli;
 #[doc(hidden)]
+pub mod clock;
+#[doc(hidden)]
 pub mod commands;
 #[doc(hidden)]
 pub mod config;
@@ -120,12 +126,21 @@ pub mod error;
 pub mod exit;
 #[doc(hidden)]
 pub mod formats;
+#[cfg(test)]
+#[path = "../tests/common/fuzz.rs"]
+mod fuzz;
 #[doc(hidden)]
 pub mod generation;
+#[doc(hidden)]
+pub mod http;
 #[doc(hidden)]
 pub mod hub;
 #[doc(hidden)]
 pub mod journal;
+#[doc(hidden)]
+pub mod launch;
+#[doc(hidden)]
+pub mod limits;
 #[doc(hidden)]
 pub mod model_files;
 #[doc(hidden)]

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     backoff::Backoff,
     cancel::Cancel,
+    clock,
     error::{self, ErrorKind, PageError, Stage},
     page::{EngineInfo, Needs, PageId, PageOutcome, PreparedPage},
     prepare::resize::shrink,
@@ -202,7 +203,7 @@ impl<R: BatchReader> Scheduler<R> {
                     None => Ok(()),
                 };
             }
-            Step::Again => job.ready = Instant::now() + job.backoff.pause(),
+            Step::Again => job.ready = clock::now() + job.backoff.pause(),
             Step::Resample => job.resample = true,
             Step::Shrink(part, error) => {
                 let image = job.page.pixels.as_deref();
@@ -213,7 +214,7 @@ impl<R: BatchReader> Scheduler<R> {
                 };
                 job.page.pixels = Some(Arc::new(smaller));
                 // Another process may be giving memory back just now.
-                job.ready = Instant::now() + job.backoff.pause();
+                job.ready = clock::now() + job.backoff.pause();
                 job.first = true;
             }
         }
@@ -231,7 +232,7 @@ impl<R: BatchReader> Scheduler<R> {
             attempts: job.history.attempts,
             size: size.filter(|_| self.reader.needs().pixels),
             warnings: job.history.warnings(),
-            elapsed: job.taken.elapsed(),
+            elapsed: clock::since(job.taken),
         }
     }
 }
@@ -269,7 +270,7 @@ impl<R: BatchReader> Engine for Scheduler<R> {
 
 impl Job {
     fn new(page: PreparedPage) -> Self {
-        let now = Instant::now();
+        let now = clock::now();
         Self {
             page,
             history: History::default(),
@@ -285,12 +286,12 @@ impl Job {
     }
 
     fn put_back(&mut self, begun: u64) {
-        self.put_back = Some((Instant::now(), begun));
+        self.put_back = Some((clock::now(), begun));
     }
 
     /// The next try. Time in which the page waited for others is added to its deadline.
     fn attempt(&mut self, timeout: Duration, begun: u64) -> Attempt {
-        let now = Instant::now();
+        let now = clock::now();
         let deadline = *self.deadline.get_or_insert(now + timeout);
         let waited = match self.put_back.take() {
             Some((since, before)) if before != begun => {
@@ -322,7 +323,7 @@ impl Batch {
         if self.held.iter().any(|job| job.alone) {
             return None;
         }
-        let now = Instant::now();
+        let now = clock::now();
         let may_begin = |job: &Job| job.ready <= now && (self.held.is_empty() || !job.alone);
         let at = self.candidates().position(may_begin)?;
         self.waiting.remove(at)

@@ -1,10 +1,9 @@
 //! The engine that asks the installed `tesseract` program.
 
-use std::time::Instant;
-
 use super::{Attempt, PageResult, SingleReader};
 use crate::{
     cancel::Cancel,
+    clock,
     error::{ErrorKind, PageError, Stage},
     options::OutputFormat,
     page::{EngineInfo, Needs, PageAnswer, PreparedPage},
@@ -58,7 +57,7 @@ impl SingleReader for TesseractEngine {
             .pixels
             .as_deref()
             .ok_or_else(|| failed(ErrorKind::Engine, "the page came without pixels"))?;
-        let begin = Instant::now();
+        let begin = clock::now();
         // The page in hand is finished, whoever asks the run to end.
         let text = self
             .program
@@ -66,7 +65,7 @@ impl SingleReader for TesseractEngine {
         let late = "tesseract took too long; raise --page-timeout";
         Ok(PageAnswer {
             content: text.ok_or_else(|| failed(ErrorKind::Timeout, late))?,
-            decode: begin.elapsed(),
+            decode: clock::since(begin),
             ..PageAnswer::default()
         })
     }

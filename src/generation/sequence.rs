@@ -15,6 +15,7 @@ use super::{
     repetition::LoopDetector,
     sampler::{NOT_FINITE, NotFinite, Sampler, Sampling},
 };
+use crate::clock;
 
 /// Why an answer ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,7 +124,7 @@ impl Sequence {
             forward_passes: 0,
             draft_accepted: 0,
             prefill: Duration::ZERO,
-            prefilled: Instant::now(),
+            prefilled: clock::now(),
         }
     }
 
@@ -140,7 +141,7 @@ impl Sequence {
     pub fn check(&self) -> Result<()> {
         self.check_finite()?;
         match self.deadline {
-            Some(deadline) if Instant::now() >= deadline => Err(OutOfTime.into()),
+            Some(deadline) if clock::now() >= deadline => Err(OutOfTime.into()),
             _ => Ok(()),
         }
     }
@@ -169,7 +170,7 @@ impl Sequence {
 
     pub(super) fn prefilled_in(&mut self, took: Duration) {
         self.prefill = took;
-        self.prefilled = Instant::now();
+        self.prefilled = clock::now();
     }
 
     /// The tokens that the decoder sees next, and the position of the first of them: the last one that was written, then
@@ -275,7 +276,7 @@ impl Sequence {
             forward_passes: self.forward_passes,
             draft_accepted: self.draft_accepted,
             prefill: self.prefill,
-            decode: self.prefilled.elapsed(),
+            decode: clock::since(self.prefilled),
         };
         (generated, self.cache)
     }

@@ -7,7 +7,7 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::ErrorKind,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -66,7 +66,7 @@ const LOCK_GRACE: Duration = Duration::from_millis(500);
 
 /// Retries the lock for [`LOCK_GRACE`].
 fn patiently(try_lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), TryLockError> {
-    let grace = Cancel::default().until(Instant::now() + LOCK_GRACE);
+    let grace = Cancel::default().within(LOCK_GRACE);
     loop {
         match try_lock() {
             Err(TryLockError::WouldBlock) if grace.reason().is_none() => {

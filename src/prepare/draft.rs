@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     cancel::Cancel,
+    clock,
     error::{ErrorKind, PageError, Stage, guard},
     page::{PageText, PreparedPage},
     tesseract::Tesseract,
@@ -56,7 +57,7 @@ impl Drafts {
             return None;
         }
         let image = page.pixels.as_deref()?;
-        let deadline = deadline.min(Instant::now() + MAX_TIME);
+        let deadline = deadline.min(clock::now() + MAX_TIME);
         let stopped = || self.cancel.reason().is_some();
         let _running = self.running.read();
         if stopped() {

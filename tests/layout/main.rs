@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use source::{Edges, File, Import, Source};
 
 /// A room, which is a file or a folder of `src`, and its floor. A room uses no room above it.
-const FLOORS: [(&str, u8); 36] = [
+const FLOORS: [(&str, u8); 40] = [
     ("main", 9),
     ("lib", 9),
     ("commands", 8),
@@ -37,6 +37,10 @@ const FLOORS: [(&str, u8); 36] = [
     ("options", 1),
     ("formats", 1),
     ("cancel", 1),
+    ("clock", 1),
+    ("http", 1),
+    ("launch", 1),
+    ("limits", 1),
     ("backoff", 1),
     ("error", 1),
     ("exit", 1),

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::clock;
+
 /// What the requests of a run have seen of the server.
 ///
 /// An outage is waited for once and not once for each page: when it has lasted as long as the run is willing to wait,
@@ -41,7 +43,7 @@ impl Health {
     pub(super) fn answered(&self) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         *seen = Seen {
-            answered: Some(Instant::now()),
+            answered: Some(clock::now()),
             failing_since: None,
         };
     }
@@ -62,14 +64,14 @@ mod tests {
     fn outage_is_waited_for_once_and_ends_with_an_answer() {
         let (wait, second) = (Duration::from_secs(10), Duration::from_secs(1));
         let health = Health::new(wait);
-        let start = Instant::now();
+        let start = clock::now();
         assert_eq!(health.failing(start), start + wait);
         assert_eq!(health.failing(start + 5 * second), start + wait);
         health.answered();
         // A request that was sent before the answer, and timed out after it.
         assert!(health.failing(start) > start + wait);
         health.answered();
-        let later = Instant::now() + second;
+        let later = clock::now() + second;
         assert_eq!(health.failing(later), later + wait);
     }
 }

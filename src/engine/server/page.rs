@@ -20,6 +20,7 @@ use crate::{
     answer,
     backoff::Backoff,
     cancel::Cancel,
+    clock,
     engine::{
         PageResult,
         qwen::Task,
@@ -135,12 +136,12 @@ impl Reader {
     fn ask(&self, request: &[u8], requests: &mut Requests) -> Asked {
         loop {
             requests.sent += 1;
-            let sent = Instant::now();
+            let sent = clock::now();
             let failure = match self.client.complete(request, self.policy.page_timeout) {
                 Ok(completed) => {
                     self.health.answered();
                     let format = self.task.output_format;
-                    return Asked::Answered(answer(completed, format, sent.elapsed()));
+                    return Asked::Answered(answer(completed, format, clock::since(sent)));
                 }
                 Err(failure) => failure,
             };
@@ -182,7 +183,7 @@ impl Reader {
         asked: Option<Duration>,
         requests: &mut Requests,
     ) -> Option<Duration> {
-        let now = Instant::now();
+        let now = clock::now();
         // A request that took all its time has waited already.
         let since = match kind {
             ErrorKind::Timeout => sent,
