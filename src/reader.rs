@@ -125,7 +125,7 @@ impl Reader {
     pub fn open_with(name: &str, options: &ReaderOptions) -> Result<Self> {
         let hardware = Hardware::open(&options.device, options.dtype)?;
         let first = hardware.first().context("no device is available")?;
-        let folder = hub::model_folder(name, FetchProgress::Off)?;
+        let folder = hub::model_folder(name, FetchProgress::Off, &Cancel::default())?;
         let limits = models::pixel_budget(&folder)?;
         let identity = models::identity::identity(&folder, |_| ())?;
         let prompt = options.prompt.as_deref();

@@ -172,6 +172,23 @@ fn download_killed_at_its_end_is_not_repeated() {
 }
 
 #[test]
+fn damaged_part_of_a_download_is_fetched_anew() {
+    let hub = serve_reader();
+    let machine = Machine::new(&hub);
+    let weights = machine.fetch(MODEL).folder().join(WEIGHTS);
+    let blob = weights.canonicalize().expect("the blob");
+    let whole = fs::read(&blob).expect("the blob's bytes");
+    // What a power cut may leave: the right length, and zeros.
+    for length in [4_000_000, whole.len()] {
+        let mut part = whole[..length].to_vec();
+        part[1_000_000..2_000_000].fill(0);
+        fs::remove_file(&blob).expect("it was there");
+        fs::write(blob.with_extension("part"), part).expect("a part");
+        assert_same_files(machine.fetch(MODEL).folder(), &reader());
+    }
+}
+
+#[test]
 fn two_processes_fetch_once() {
     let hub = serve_reader();
     let machine = Machine::new(&hub);

@@ -9,16 +9,20 @@ use std::fs;
 
 use hub_server::{Fault, HubServer};
 use machine::*;
-use omnidocs::hub::{FetchProgress, model_folder};
+use omnidocs::{
+    cancel::Cancel,
+    hub::{FetchProgress, model_folder},
+};
 
 #[test]
 fn missing_model_folder_is_explained() {
     let folder = reader().display().to_string();
-    let found = model_folder(&folder, FetchProgress::Off).expect("the folder");
+    let found = model_folder(&folder, FetchProgress::Off, &Cancel::default()).expect("the folder");
     assert_eq!(found, reader());
 
     let error = |model: &str| {
-        let error = model_folder(model, FetchProgress::Off).expect_err("there is no such model");
+        let error = model_folder(model, FetchProgress::Off, &Cancel::default())
+            .expect_err("there is no such model");
         error.to_string()
     };
     for path in [

@@ -3,10 +3,9 @@
 use std::{
     fmt,
     io::{self, ErrorKind},
+    path::PathBuf,
     time::Duration,
 };
-
-use hf_hub::api::sync::ApiError;
 
 /// A request or a download that failed.
 #[derive(Debug)]
@@ -19,8 +18,14 @@ pub(super) enum Failure {
     Stalled(Duration),
     /// The cache can't be written.
     Disk(io::Error),
-    /// Another program holds the file's lock.
-    Busy,
+    /// Another program holds this lock.
+    Busy(PathBuf),
+    /// The hub's certificate is not trusted.
+    Certificate(String),
+    /// What is set for the connection can't be used.
+    Setup(String),
+    /// The program is to end.
+    Cancelled,
     /// The answer is not that of a hub.
     Answer(String),
 }
@@ -30,68 +35,59 @@ impl Failure {
     pub(super) fn may_pass(&self) -> bool {
         matches!(self, Self::Network(_) | Self::Status(429 | 500..))
     }
+
+    /// Whether what is in the cache will do instead.
+    pub(super) fn is_out_of_reach(&self) -> bool {
+        self.may_pass() || matches!(self, Self::Stalled(_) | Self::Certificate(_))
+    }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Network(cause) | Self::Answer(cause) => f.write_str(cause),
+            Self::Network(cause)
+            | Self::Answer(cause)
+            | Self::Certificate(cause)
+            | Self::Setup(cause) => f.write_str(cause),
             Self::Status(code) => write!(f, "HTTP {code}"),
             Self::Stalled(patience) => write!(f, "no data for {} s", patience.as_secs()),
             Self::Disk(error) => error.fmt(f),
-            Self::Busy => f.write_str("locked by another program"),
+            Self::Busy(_) => f.write_str("locked by another program"),
+            Self::Cancelled => f.write_str("interrupted"),
         }
     }
 }
 
-impl From<ureq::Error> for Failure {
-    fn from(error: ureq::Error) -> Self {
-        use ureq::Error;
+impl Failure {
+    /// What a request's error is, in words of `describe`.
+    pub(super) fn of_request(
+        error: &ureq::Error,
+        describe: impl Fn(&ureq::Error) -> String,
+        patience: Duration,
+    ) -> Self {
+        use ureq::{Error, Timeout};
         match error {
-            Error::StatusCode(code) => Self::Status(code),
+            Error::StatusCode(code) => Self::Status(*code),
             Error::Protocol(_)
             | Error::Json(_)
             | Error::Http(_)
             | Error::BadUri(_)
-            | Error::TooManyRedirects
-            | Error::LargeResponseHeader(..) => Self::Answer(error.to_string()),
-            other => Self::Network(other.to_string()),
+            | Error::LargeResponseHeader(..) => Self::Answer(describe(error)),
+            Error::Timeout(Timeout::PerRead | Timeout::RecvResponse | Timeout::RecvBody) => {
+                Self::Stalled(patience)
+            }
+            _ => Self::Network(describe(error)),
         }
     }
-}
 
-impl From<ApiError> for Failure {
-    fn from(error: ApiError) -> Self {
-        match error {
-            ApiError::RequestError(error) => (*error).into(),
-            ApiError::IoError(error) if is_network(&error) => Self::Network(error.to_string()),
-            ApiError::IoError(error) => Self::Disk(error),
-            ApiError::LockAcquisition(_) => Self::Busy,
-            other => Self::Answer(other.to_string()),
+    /// What a body's error is.
+    pub(super) fn of_body(error: io::Error, patience: Duration) -> Self {
+        match error.downcast::<ureq::Error>() {
+            Ok(error) => Self::of_request(&error, ureq::Error::to_string, patience),
+            Err(error) if error.kind() == ErrorKind::TimedOut => Self::Stalled(patience),
+            Err(error) => Self::Network(error.to_string()),
         }
     }
-}
-
-/// `hf-hub` reports a broken body and a broken disk as the same kind of error.
-fn is_network(error: &io::Error) -> bool {
-    let wrapped = error
-        .get_ref()
-        .is_some_and(<dyn std::error::Error + Send + Sync>::is::<ureq::Error>);
-    wrapped
-        || matches!(
-            error.kind(),
-            ErrorKind::UnexpectedEof
-                | ErrorKind::ConnectionReset
-                | ErrorKind::ConnectionAborted
-                | ErrorKind::ConnectionRefused
-                | ErrorKind::NotConnected
-                | ErrorKind::HostUnreachable
-                | ErrorKind::NetworkUnreachable
-                | ErrorKind::NetworkDown
-                | ErrorKind::BrokenPipe
-                | ErrorKind::TimedOut
-                | ErrorKind::InvalidData
-        )
 }
 
 /// Whether the disk is full.

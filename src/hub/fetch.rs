@@ -1,6 +1,7 @@
 //! Downloads one snapshot into the cache: lists its files once, then fetches the missing ones.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
@@ -13,10 +14,16 @@ use hf_hub::CacheRepo;
 use serde::Deserialize;
 
 use super::{
-    failure::Failure, name::ModelName, origin::Hub, progress::FetchProgress, transfer::Transfer,
+    failure::Failure,
+    name::ModelName,
+    origin::Hub,
+    progress::FetchProgress,
+    request::Follow,
+    transfer::{Transfer, is_whole},
 };
-use crate::model_files::{
-    INDEX, OPTIONAL, REQUIRED, WEIGHTS, describe_instead, is_plain, weight_names,
+use crate::{
+    cancel::Cancel,
+    model_files::{INDEX, OPTIONAL, REQUIRED, WEIGHTS, describe_instead, is_plain, weight_names},
 };
 
 /// Timeout of listing a model's files.
@@ -49,16 +56,14 @@ struct Lfs {
 impl Listing {
     /// Asks the hub for the commit and the files of `model`'s revision.
     pub(super) fn ask(hub: &Hub, model: &ModelName) -> Result<Self, Failure> {
-        let mut response = hub
-            .api()?
-            .repo(model.repo(&model.revision))
-            .info_request()
-            .query("blobs", "true")
-            .config()
-            .timeout_global(Some(LISTING_TIMEOUT))
-            .build()
-            .call()?;
-        let listing: Self = response.body_mut().read_json()?;
+        let path = model.repo(&model.revision).api_url();
+        let url = format!("{}/api/{path}?blobs=true", hub.endpoint);
+        let requests = hub.requests();
+        let mut response = requests.get(&url, None, Follow::All, Some(LISTING_TIMEOUT))?;
+        let body = response.body_mut().read_json();
+        let listing: Self = body.map_err(|error| {
+            Failure::of_request(&error, ureq::Error::to_string, requests.patience)
+        })?;
         if is_plain(&listing.sha) {
             Ok(listing)
         } else {
@@ -109,18 +114,19 @@ impl Fetch {
         model: ModelName,
         listing: Listing,
         progress: FetchProgress,
-    ) -> Result<Self> {
+        cancel: &Cancel,
+    ) -> Self {
         let repo = model.repo(&listing.sha);
         let cache = hub.cache.repo(repo.clone());
         let transfer = Transfer {
-            api: hub
-                .api()
-                .map_err(|failure| hub.explain(&model, &model.to_string(), failure))?,
+            requests: hub.requests(),
+            endpoint: hub.endpoint.clone(),
+            cache: hub.cache.repo(repo.clone()),
             repo,
-            patience: hub.patience,
             progress,
+            cancel: cancel.clone(),
         };
-        Ok(Self {
+        Self {
             folder: cache.pointer_path(&listing.sha),
             hub,
             model,
@@ -130,7 +136,7 @@ impl Fetch {
             transfer,
             lock: None,
             reported: false,
-        })
+        }
     }
 
     /// The snapshot's folder.
@@ -193,7 +199,7 @@ impl Fetch {
             }
             let blob = file.blob().map(|name| self.cache.blob_path(name));
             if let Some(blob) = &blob {
-                // `hf-hub` in another program: its lock, so that what it brings is not brought again.
+                // The hub's tools in another program: their lock, so that what it brings is not brought again.
                 self.wait_for(&blob.with_extension("lock"))?;
             }
             let adopted = self.adopt(file, blob.as_deref(), &pointer);
@@ -201,10 +207,14 @@ impl Fetch {
                 continue;
             }
             match self.transfer.download(&file.name) {
-                Ok(()) if file.is_at(&pointer) => {}
-                Ok(()) => return Err(self.discard(file, &pointer)),
-                // After `hf-hub`'s own wait of some seconds.
-                Err(Failure::Busy) => self.say_waiting(),
+                Ok(blob) => {
+                    let linked = self.link(&blob, &pointer);
+                    linked.map_err(|error| self.explain(file, Failure::Disk(error)))?;
+                    if !file.is_at(&pointer) {
+                        return Err(self.discard(file, &pointer));
+                    }
+                }
+                Err(Failure::Busy(lock)) => drop(self.wait_for(&lock)?),
                 Err(failure) => return Err(self.explain(file, failure)),
             }
         }
@@ -223,7 +233,14 @@ impl Fetch {
         };
         let part = blob.with_extension("part");
         if file.size.is_some() && file.is_at(&part) {
-            fs::rename(&part, blob)?;
+            if is_whole(
+                &part,
+                blob.file_name().and_then(OsStr::to_str).unwrap_or_default(),
+            )? {
+                fs::rename(&part, blob)?;
+            } else {
+                fs::remove_file(&part)?;
+            }
         } else if let (Some(size), Some(here)) = (file.size, length(&part))
             && here > size
         {
@@ -232,9 +249,13 @@ impl Fetch {
         if !file.is_at(blob) {
             return Ok(false);
         }
-        fs::create_dir_all(&self.folder)?;
-        link(blob, pointer)?;
+        self.link(blob, pointer)?;
         Ok(true)
+    }
+
+    fn link(&self, blob: &Path, pointer: &Path) -> io::Result<()> {
+        fs::create_dir_all(&self.folder)?;
+        link(blob, pointer)
     }
 
     /// Removes a download of the wrong size from the cache.

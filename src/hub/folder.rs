@@ -11,6 +11,7 @@ use super::{
     origin::Hub,
     progress::FetchProgress,
 };
+use crate::cancel::Cancel;
 
 /// A model whose small files are local; its weights may not be.
 #[derive(Debug)]
@@ -59,15 +60,15 @@ impl SmallFiles {
 ///
 /// # Errors
 /// No such folder or model, no network, no permission, no space: each message says what to do.
-pub fn model_folder(model: &str, progress: FetchProgress) -> Result<PathBuf> {
-    small_files(model, progress)?.fetch_weights()
+pub fn model_folder(model: &str, progress: FetchProgress, cancel: &Cancel) -> Result<PathBuf> {
+    small_files(model, progress, cancel)?.fetch_weights()
 }
 
 /// The small files of `model`, enough to refuse it before its weights are fetched. Otherwise as [`model_folder`].
 ///
 /// # Errors
 /// As [`model_folder`]; [`Unreachable`] if the hub can't be reached and the cache lacks the files.
-pub fn small_files(model: &str, progress: FetchProgress) -> Result<SmallFiles> {
+pub fn small_files(model: &str, progress: FetchProgress, cancel: &Cancel) -> Result<SmallFiles> {
     if Path::new(model).is_dir() {
         return Ok(SmallFiles {
             folder: PathBuf::from(model),
@@ -91,14 +92,14 @@ pub fn small_files(model: &str, progress: FetchProgress) -> Result<SmallFiles> {
     }
     match Listing::ask(&hub, &model) {
         Ok(listing) => {
-            let mut fetch = Fetch::new(hub, model, listing, progress)?;
+            let mut fetch = Fetch::new(hub, model, listing, progress, cancel);
             fetch.small_files()?;
             Ok(SmallFiles {
                 folder: fetch.folder().to_owned(),
                 weights: Weights::OnHub(Box::new(fetch)),
             })
         }
-        Err(failure) if failure.may_pass() => {
+        Err(failure) if failure.is_out_of_reach() => {
             let Ok(folder) = hub.cached(&model) else {
                 return Err(hub.explain(&model, &model.to_string(), failure));
             };

@@ -1,7 +1,7 @@
-//! Models by name: a folder as it is, or `owner/name[@revision]` fetched through `hf-hub` into the standard cache.
+//! Models by name: a folder as it is, or `owner/name[@revision]` fetched into the standard cache.
 //!
-//! `hf-hub` 0.5 (ureq) and not 1.0, which brings tokio, reqwest and Xet to fetch the same files from the same paths.
-//! It downloads, resumes and keeps the cache's layout. What it leaves to its callers is here: one lock for a whole
+//! `hf-hub` knows the cache's layout and the hub's paths. Its own downloads trust only certificates that are compiled in,
+//! take any proxy for any host and can't be stopped, so the requests are made here, with `http`: one lock for a whole
 //! model, blobs of another revision used again, sizes checked, connections that break or stall, words for people.
 //!
 //! The environment is that of the hub's own tools: `HF_HOME`, `HF_HUB_CACHE`, `HF_TOKEN`, `HF_ENDPOINT`,
@@ -13,6 +13,7 @@ mod folder;
 mod name;
 mod origin;
 mod progress;
+mod request;
 mod transfer;
 
 pub use self::{

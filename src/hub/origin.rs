@@ -7,14 +7,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use hf_hub::{
-    Cache,
-    api::sync::{Api, ApiBuilder},
-};
+use hf_hub::Cache;
 
 use super::{
     failure::{Failure, Unreachable, is_full},
     name::ModelName,
+    request::Requests,
 };
 use crate::model_files;
 
@@ -22,7 +20,7 @@ use crate::model_files;
 #[derive(Debug)]
 pub(super) struct Hub {
     /// `https://huggingface.co` or a mirror, without a trailing slash.
-    endpoint: String,
+    pub(super) endpoint: String,
     pub(super) cache: Cache,
     token: Option<String>,
     /// Whether to use only the cache.
@@ -69,12 +67,11 @@ impl Hub {
         })
     }
 
-    pub(super) fn api(&self) -> Result<Api, Failure> {
-        Ok(ApiBuilder::from_cache(self.cache.clone())
-            .with_endpoint(self.endpoint.clone())
-            .with_token(self.token.clone())
-            .with_user_agent("omnidocs", env!("CARGO_PKG_VERSION"))
-            .build()?)
+    pub(super) fn requests(&self) -> Requests {
+        Requests {
+            token: self.token.clone(),
+            patience: self.patience,
+        }
     }
 
     /// The endpoint's name in messages.
@@ -121,7 +118,7 @@ impl Hub {
         let elsewhere = format!(
             "pass a folder that exists with --model DIR, or set HF_HUB_OFFLINE=1 with a filled cache (HF_HOME; now {cache})"
         );
-        let unreachable = failure.may_pass() || matches!(failure, Failure::Stalled(_));
+        let unreachable = failure.is_out_of_reach();
         let sentence = match failure {
             Failure::Network(cause) => {
                 format!("could not reach {host} for {what}: {cause}; {elsewhere}")
@@ -157,8 +154,18 @@ impl Hub {
             Failure::Disk(error) => format!(
                 "could not keep {what} in the model cache {cache} ({error}): set HF_HOME to a writable folder"
             ),
-            Failure::Busy => {
-                format!("another program holds the lock on {what} in the model cache {cache}")
+            Failure::Busy(lock) => {
+                let lock = lock.display();
+                format!(
+                    "another program holds the lock {lock} on {what} in the model cache {cache}"
+                )
+            }
+            Failure::Certificate(cause) => {
+                format!("could not reach {host} for {what}: {cause}; or {elsewhere}")
+            }
+            Failure::Setup(cause) => format!("could not ask {host} for {what}: {cause}"),
+            Failure::Cancelled => {
+                format!("interrupted while fetching {what}; run the same command again to continue")
             }
             Failure::Answer(cause) => format!(
                 "{host} is not a model hub: cannot parse its answer for {what} ({cause}); check HF_ENDPOINT"

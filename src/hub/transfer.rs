@@ -1,25 +1,42 @@
 //! The download of one file: shows progress, resumes when the connection breaks, gives up when it stalls.
 
 use std::{
-    sync::mpsc::{self, RecvTimeoutError, Sender},
-    thread,
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use hf_hub::{
-    Repo,
-    api::{Progress, sync::Api},
-};
+use hf_hub::{CacheRepo, Repo};
 use indicatif::DecimalBytes;
+use sha2::{Digest, Sha256};
+use ureq::{
+    Body,
+    http::{
+        Response, StatusCode,
+        header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG},
+    },
+};
 
-use super::{failure::Failure, progress::FetchProgress};
+use super::{
+    failure::Failure,
+    progress::FetchProgress,
+    request::{Follow, Requests, location},
+};
 use crate::{
+    backoff::Backoff,
+    cancel::Cancel,
+    model_files::is_plain,
     terminal::{self, printable},
     words::human,
 };
 
 /// Maximum number of retries without progress.
 const RETRIES: u32 = 4;
+/// The pause before the first of them.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Bytes are written in pieces of this size.
+const PIECE: usize = 1 << 16;
 /// Interval of the lines of [`FetchProgress::Plain`].
 const LINE_EVERY: Duration = Duration::from_secs(30);
 /// Interval of redrawing [`FetchProgress::Bar`].
@@ -28,92 +45,174 @@ const DRAW_EVERY: Duration = Duration::from_millis(120);
 /// Downloads files of one commit.
 #[derive(Debug)]
 pub(super) struct Transfer {
-    pub(super) api: Api,
+    pub(super) requests: Requests,
+    /// `https://huggingface.co` or a mirror, without a trailing slash.
+    pub(super) endpoint: String,
     pub(super) repo: Repo,
-    /// Timeout without data.
-    pub(super) patience: Duration,
+    pub(super) cache: CacheRepo,
     pub(super) progress: FetchProgress,
+    pub(super) cancel: Cancel,
+}
+
+/// Where a file's bytes are.
+struct Place {
+    /// The name of its blob in the cache.
+    tag: String,
+    url: String,
 }
 
 impl Transfer {
-    /// Fetches `file` into the cache. Resumes a broken connection as long as there is progress.
-    pub(super) fn download(&self, file: &str) -> Result<(), Failure> {
-        let mut failures = 0;
+    /// Fetches `file` into the cache, and returns its blob. Resumes a broken connection as long as there is progress.
+    pub(super) fn download(&self, file: &str) -> Result<PathBuf, Failure> {
+        let (mut failures, mut backoff) = (0, Backoff::starting_with(FIRST_PAUSE));
         loop {
             let mut meter = Meter::new(self.progress, file);
-            let Err(failure) = self.attempt(file, &mut meter) else {
-                return Ok(());
+            let failure = match self.attempt(file, &mut meter) {
+                Ok(blob) => return Ok(blob),
+                Err(failure) => failure,
             };
             if meter.received > 0 {
-                failures = 0;
+                (failures, backoff) = (0, Backoff::starting_with(FIRST_PAUSE));
             }
+            drop(meter);
             if !failure.may_pass() || failures == RETRIES {
                 return Err(failure);
             }
-            let pause = Duration::from_secs(1 << failures);
             failures += 1;
+            let pause = backoff.pause();
             tracing::warn!("{file}: {failure}; continuing in {} s", pause.as_secs());
-            thread::sleep(pause);
-        }
-    }
-
-    /// One download, in a separate thread: `hf-hub` has no timeout and panics on some odd answers. A stalled thread is
-    /// abandoned with its lock; both end with the process.
-    fn attempt(&self, file: &str, meter: &mut Meter) -> Result<(), Failure> {
-        let (events, received) = mpsc::channel();
-        let (repo, name) = (self.api.repo(self.repo.clone()), file.to_owned());
-        let reporter = Reporter {
-            events,
-            total: None,
-        };
-        let worker = thread::spawn(move || repo.download_with_progress(&name, reporter));
-        loop {
-            match received.recv_timeout(self.patience) {
-                Ok(Event::Start { total, at }) => meter.start(total, at),
-                Ok(Event::Bytes(bytes)) => meter.advance(bytes),
-                Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => return Err(Failure::Stalled(self.patience)),
+            if self.cancel.sleep(pause).is_err() {
+                return Err(Failure::Cancelled);
             }
         }
-        match worker.join() {
-            Ok(result) => Ok(result.map(drop)?),
-            Err(_) => Err(Failure::Answer("a redirect without a location".to_owned())),
+    }
+
+    fn attempt(&self, file: &str, meter: &mut Meter) -> Result<PathBuf, Failure> {
+        let (id, revision) = (self.repo.url(), self.repo.url_revision());
+        let url = format!("{}/{id}/resolve/{revision}/{file}", self.endpoint);
+        let place = self.find(&url)?;
+        let blob = self.cache.blob_path(&place.tag);
+        let folder = blob.parent().unwrap_or(&blob);
+        fs::create_dir_all(folder).map_err(Failure::Disk)?;
+        let _lock = lock(&blob.with_extension("lock"))?;
+        let part = blob.with_extension("part");
+        let is_resumed = part.metadata().is_ok_and(|part| part.len() > 0);
+        self.fetch(&place.url, &part, meter)?;
+        if is_resumed && !is_whole(&part, &place.tag).map_err(Failure::Disk)? {
+            fs::remove_file(&part).map_err(Failure::Disk)?;
+            return Err(Failure::Network(
+                "what was here of it is damaged; it is fetched anew".to_owned(),
+            ));
+        }
+        fs::rename(&part, &blob).map_err(Failure::Disk)?;
+        Ok(blob)
+    }
+
+    /// Asks the hub where a file is. It names large files itself and then redirects to where they are.
+    fn find(&self, url: &str) -> Result<Place, Failure> {
+        let first_byte = Some("bytes=0-0");
+        let response = self.requests.get(url, first_byte, Follow::Relative, None)?;
+        let tag = header(&response, "x-linked-etag").or_else(|| header(&response, ETAG.as_str()));
+        let tag = tag.map(|tag| tag.trim_start_matches("W/").trim_matches('"').to_owned());
+        let tag = tag.filter(|tag| is_plain(tag));
+        Ok(Place {
+            url: if response.status().is_redirection() {
+                location(url, &response)?
+            } else {
+                url.to_owned()
+            },
+            tag: tag.ok_or_else(|| Failure::Answer("a file without an ETag".to_owned()))?,
+        })
+    }
+
+    /// Fetches what is missing of a file.
+    fn fetch(&self, url: &str, part: &Path, meter: &mut Meter) -> Result<(), Failure> {
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .create(true)
+            .append(true)
+            .open(part)
+            .map_err(Failure::Disk)?;
+        let mut at = file.metadata().map_err(Failure::Disk)?.len();
+        let response =
+            match self
+                .requests
+                .get(url, Some(&format!("bytes={at}-")), Follow::All, None)
+            {
+                // All of it is here, or more: then it is fetched anew.
+                Err(Failure::Status(416)) => {
+                    file.set_len(0).map_err(Failure::Disk)?;
+                    at = 0;
+                    self.requests.get(url, None, Follow::All, None)?
+                }
+                response => response?,
+            };
+        if response.status() != StatusCode::PARTIAL_CONTENT && at > 0 {
+            file.set_len(0).map_err(Failure::Disk)?;
+            at = 0;
+        }
+        let total = total(&response, at);
+        meter.start(total.unwrap_or(at), at);
+        let mut body = response.into_body().into_reader();
+        let mut piece = vec![0; PIECE];
+        loop {
+            if self.cancel.reason().is_some() {
+                return Err(Failure::Cancelled);
+            }
+            let read = match body.read(&mut piece) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(Failure::of_body(error, self.requests.patience)),
+            };
+            file.write_all(&piece[..read]).map_err(Failure::Disk)?;
+            at += read as u64;
+            meter.advance(read as u64);
+        }
+        match total {
+            Some(total) if at < total => Err(Failure::Network(format!(
+                "the connection ended after {at} of {total} bytes"
+            ))),
+            _ => file.sync_data().map_err(Failure::Disk),
         }
     }
 }
 
-/// Events of the downloading thread.
-#[derive(Debug)]
-enum Event {
-    /// The body starts: the file's size, and the bytes present already.
-    Start { total: u64, at: u64 },
-    /// This many bytes arrived.
-    Bytes(u64),
+/// Whether a file is what its tag says, as far as that is a checksum. A power cut can leave zeros in a part of a download.
+pub(super) fn is_whole(path: &Path, tag: &str) -> io::Result<bool> {
+    if tag.len() != 64 || !tag.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(true);
+    }
+    let mut hash = Sha256::new();
+    io::copy(&mut File::open(path)?, &mut hash)?;
+    Ok(format!("{:x}", hash.finalize()) == tag.to_ascii_lowercase())
 }
 
-/// Turns `hf-hub`'s calls into [`Event`]s. Its first update is the position from which the download starts.
-#[derive(Debug)]
-struct Reporter {
-    events: Sender<Event>,
-    /// The size, until the first update.
-    total: Option<u64>,
+fn header<'a>(response: &'a Response<Body>, name: &str) -> Option<&'a str> {
+    response.headers().get(name)?.to_str().ok()
 }
 
-impl Progress for Reporter {
-    fn init(&mut self, size: usize, _file: &str) {
-        self.total = Some(size as u64);
-    }
+/// The size of the whole file, of which the answer has what follows `at`.
+fn total(response: &Response<Body>, at: u64) -> Option<u64> {
+    let range = header(response, CONTENT_RANGE.as_str()).and_then(|range| range.rsplit_once('/'));
+    let rest = || {
+        header(response, CONTENT_LENGTH.as_str())?
+            .parse::<u64>()
+            .ok()
+    };
+    range
+        .and_then(|(_, total)| total.parse().ok())
+        .or_else(|| rest()?.checked_add(at))
+}
 
-    fn update(&mut self, size: usize) {
-        let size = size as u64;
-        // Nobody listens any more after a stall.
-        let _ = self.events.send(match self.total.take() {
-            Some(total) => Event::Start { total, at: size },
-            None => Event::Bytes(size),
-        });
+/// Takes the lock that the hub's own tools take too.
+fn lock(path: &Path) -> Result<File, Failure> {
+    let file = File::create(path).map_err(Failure::Disk)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Failure::Busy(path.to_owned())),
+        Err(TryLockError::Error(error)) => Err(Failure::Disk(error)),
     }
-
-    fn finish(&mut self) {}
 }
 
 /// Shows the progress of a download.

@@ -10,7 +10,7 @@ pub fn advice(kind: ErrorKind) -> &'static str {
             "repair the file (a PDF for example with qpdf in.pdf out.pdf), then run the same command again"
         }
         ErrorKind::Encrypted => {
-            "remove the password from the file, then run the same command again"
+            "add --retry failed, and the password with --password-file"
         }
         ErrorKind::Unsupported => {
             "convert the file to PDF, PNG or TIFF; with --engine text-layer, add --fallback and --retry failed"
@@ -21,6 +21,7 @@ pub fn advice(kind: ErrorKind) -> &'static str {
         ErrorKind::OutOfMemory => "add --retry failed and a smaller --batch-size",
         ErrorKind::Engine => "add --retry failed, and --fallback with another engine",
         ErrorKind::Server => "add --retry failed once the server answers again",
+        ErrorKind::Changed => "run the same command again: it reads the file as it is now",
         ErrorKind::Crashed => "add --retry failed; if it crashes again, repair the file",
     }
 }

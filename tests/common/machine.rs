@@ -13,7 +13,10 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use omnidocs::hub::{FetchProgress, model_folder};
+use omnidocs::{
+    cancel::Cancel,
+    hub::{FetchProgress, model_folder},
+};
 use tempfile::TempDir;
 
 use crate::hub_server::HubServer;
@@ -35,7 +38,7 @@ fn in_its_own_process() {
         Ok("off") => FetchProgress::Off,
         _ => FetchProgress::auto(),
     };
-    match model_folder(&model, progress) {
+    match model_folder(&model, progress, &Cancel::default()) {
         Ok(folder) => println!("FOLDER {}", folder.display()),
         Err(error) => println!("ERROR {error:#}"),
     }

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use anyhow::Result;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use ureq::{
@@ -16,7 +17,10 @@ use ureq::{
 };
 
 use super::settings::{API_KEY, ApiKey, Server};
-use crate::error::ErrorKind;
+use crate::{
+    error::ErrorKind,
+    http::{Route, certificate_advice},
+};
 
 /// To connect takes no longer than this, or the server is not there.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -73,26 +77,30 @@ pub(super) struct Completed {
 #[derive(Debug)]
 pub(super) struct Client {
     agent: Agent,
+    route: Route,
     url: String,
     key: Option<ApiKey>,
 }
 
 impl Client {
-    pub(super) fn new(server: &Server) -> Self {
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            // Neither pages nor the key go where nobody has sent them.
-            .max_redirects(0)
+    /// A client of `server`, which sends nothing yet. Neither pages nor the key follow redirects.
+    ///
+    /// # Errors
+    /// What is set for the connection can't be used.
+    pub(super) fn new(server: &Server) -> Result<Self> {
+        let route = Route::to(&server.url).map_err(anyhow::Error::msg)?;
+        let config = route
+            .config()
             .timeout_connect(Some(CONNECT))
             .max_idle_connections(server.concurrency)
             .max_idle_connections_per_host(server.concurrency)
-            .user_agent(concat!("omnidocs/", env!("CARGO_PKG_VERSION")))
             .build();
-        Self {
+        Ok(Self {
             agent: config.new_agent(),
+            route,
             url: server.url.clone(),
             key: server.key.clone(),
-        }
+        })
     }
 
     /// The names of the server's models.
@@ -168,6 +176,13 @@ impl Client {
         if let ureq::Error::BodyExceedsLimit(limit) = error {
             return self.garbled(&format!("it is longer than {limit} bytes"), b"");
         }
+        let described = self.route.describe(error);
+        if let Some(advice) = certificate_advice(error) {
+            let url = &self.url;
+            return Failure::Final(format!(
+                "the server at {url} cannot be trusted: {described}; {advice}"
+            ));
+        }
         let kind = match error {
             ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => ErrorKind::Server,
             ureq::Error::Timeout(_) => ErrorKind::Timeout,
@@ -176,7 +191,7 @@ impl Client {
         };
         let message = match kind {
             ErrorKind::Timeout => "gave no answer in time (see --page-timeout)".to_owned(),
-            _ => format!("cannot be reached: {error}"),
+            _ => format!("cannot be reached: {described}"),
         };
         Failure::Passing {
             kind,

@@ -23,7 +23,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -42,6 +42,7 @@ pub use self::{
 use super::{Engine, qwen::Task, scheduler::Policy};
 use crate::{
     cancel::{Cancel, Reason},
+    clock,
     error::{ErrorKind, PageError, Stage},
     page::{EngineInfo, Needs, PageId, PageOutcome, PreparedPage},
     source::{Next, PageSource},
@@ -74,15 +75,17 @@ impl ServerEngine {
 
     /// Will ask `server` for the answers of `model`, as it calls it. Once `cancel` says that the run is to end, no page
     /// waits for a server that can't answer.
-    #[must_use]
+    ///
+    /// # Errors
+    /// What is set for the connection can't be used.
     pub fn new(
         server: &Server,
         model: String,
         task: Task,
         policy: Policy,
         cancel: &Cancel,
-    ) -> Self {
-        Self {
+    ) -> Result<Self> {
+        Ok(Self {
             info: EngineInfo {
                 engine: Self::NAME,
                 model: Some(model.clone()),
@@ -92,14 +95,14 @@ impl ServerEngine {
             },
             concurrency: server.concurrency,
             reader: Arc::new(Reader {
-                client: Client::new(server),
+                client: Client::new(server)?,
                 model,
                 task,
                 policy,
                 health: Health::new(server.wait),
                 cancel: cancel.child(),
             }),
-        }
+        })
     }
 
     /// Starts a thread for a page, which sends its outcome.
@@ -108,7 +111,7 @@ impl ServerEngine {
         let PreparedPage { id, pixels, .. } = page;
         let size = pixels.as_ref().map(|image| image.dimensions());
         let work = move || {
-            let begun = Instant::now();
+            let begun = clock::now();
             let read = catch_unwind(AssertUnwindSafe(|| reader.read(pixels)));
             let (ended, attempts) = read.unwrap_or_else(|_| {
                 let message = "the thread that asks the server failed; this is a bug";
@@ -120,7 +123,7 @@ impl ServerEngine {
                 size,
                 attempts,
                 ended,
-                elapsed: begun.elapsed(),
+                elapsed: clock::since(begun),
             });
         };
         thread::Builder::new()

@@ -1,6 +1,6 @@
 //! Which of the server's models reads, and whether there is a server at all.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
@@ -22,7 +22,9 @@ const LISTING: Duration = Duration::from_secs(30);
 /// # Errors
 /// There is no server, it does not let us in, or it has not one model but none or several.
 pub fn find_model(server: &Server, wanted: Option<&str>, cancel: &Cancel) -> Result<String> {
-    let models = match (wait_for_models(server, wanted.is_none(), cancel), wanted) {
+    let client = Client::new(server)?;
+    let models = wait_for_models(&client, server.wait, wanted.is_none(), cancel);
+    let models = match (models, wanted) {
         (Ok(models), _) => models,
         (Err(failure), Some(_)) if needs_no_list(&failure) => Vec::new(),
         (Err(failure), _) => bail!("{}", failure.message()),
@@ -53,9 +55,13 @@ fn needs_no_list(failure: &Failure) -> bool {
 }
 
 /// Asks until there is an answer; where no `list` is needed, of any kind.
-fn wait_for_models(server: &Server, list: bool, cancel: &Cancel) -> Result<Vec<String>, Failure> {
-    let client = Client::new(server);
-    let cancel = cancel.until(Instant::now() + server.wait);
+fn wait_for_models(
+    client: &Client,
+    wait: Duration,
+    list: bool,
+    cancel: &Cancel,
+) -> Result<Vec<String>, Failure> {
+    let cancel = cancel.within(wait);
     let mut backoff = Backoff::default();
     let mut is_first = true;
     loop {
@@ -69,7 +75,7 @@ fn wait_for_models(server: &Server, list: bool, cancel: &Cancel) -> Result<Vec<S
             ended => return ended,
         };
         if std::mem::take(&mut is_first) {
-            let seconds = server.wait.as_secs();
+            let seconds = wait.as_secs();
             let message = failure.message();
             tracing::warn!("{message}; retrying for up to {seconds} s");
         }
