@@ -20,7 +20,7 @@ Examples:
   omnidocs extract scan.png | jq -r .content           one page, its text on the screen
   omnidocs extract a.pdf --pages 1-3,7 --format html   some pages, as HTML
   omnidocs extract ./in --exclude 'drafts/**' -o r.jsonl
-  find . -newer last.txt -print0 | omnidocs extract --files-from - -o r.jsonl
+  find . -type f -newer last.txt -print0 | omnidocs extract --files-from - -o r.jsonl
   omnidocs extract ./pdfs --engine text-layer          the text layer of the PDFs, without a model";
 
 const AFTER_HELP: &str = "\

@@ -1,7 +1,9 @@
 //! Inputs → the sorted list of files to read. Unreadable files stay in the list with their error.
 
 mod globs;
+mod hints;
 mod list;
+mod walk;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -9,12 +11,13 @@ use std::{
     fs::{self, File},
     io::{self, ErrorKind as IoErrorKind, Read},
     path::{self, Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use anyhow::{Result, bail};
-use ignore::{DirEntry, WalkBuilder};
 
 pub use self::globs::Globs;
+use self::walk::{Item, Walk};
 use crate::{
     error::{ErrorKind, PageError, Stage},
     formats::{self, Format, is_known_extension},
@@ -75,14 +78,15 @@ impl fmt::Display for Ignored {
 ///
 /// Files named by the user are always listed. In folders, files with a known extension are listed, and files without
 /// one whose first bytes match a known format; hidden files are skipped. A missing path or an unreadable folder is a
-/// source with an error; if there is nothing else, the run fails.
-pub fn discover(inputs: &Inputs) -> Result<Found> {
+/// source with an error; if there is nothing else, the run fails. `found_so_far` counts meanwhile.
+pub fn discover(inputs: &Inputs, found_so_far: &AtomicUsize) -> Result<Found> {
     let mut paths = inputs.paths.clone();
     if let Some(list) = &inputs.files_from {
         paths.extend(list::read(list)?);
     }
     let mut listing = Listing {
         inputs,
+        found_so_far,
         found: Found::default(),
         seen: HashSet::new(),
         left_out: 0,
@@ -90,6 +94,10 @@ pub fn discover(inputs: &Inputs) -> Result<Found> {
     for path in &paths {
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => listing.add_folder(path),
+            Ok(metadata) if hints::is_stream(&metadata) => {
+                let error = io::Error::new(IoErrorKind::InvalidInput, hints::STREAM);
+                listing.add(path.clone(), &identity(path), Err(&error));
+            }
             Ok(metadata) => listing.add(path.clone(), &identity(path), Ok(metadata.len())),
             Err(error) => listing.add(path.clone(), &identity(path), Err(&error)),
         }
@@ -107,6 +115,7 @@ pub fn discover(inputs: &Inputs) -> Result<Found> {
 
 struct Listing<'a> {
     inputs: &'a Inputs,
+    found_so_far: &'a AtomicUsize,
     found: Found,
     /// The [`identity`] of each source.
     seen: HashSet<PathBuf>,
@@ -120,53 +129,44 @@ impl Listing<'_> {
             tracing::info!("{} is listed twice; it is read once", path.display());
             return;
         }
-        let failed = |error| PageError::new(ErrorKind::Unreadable, Stage::Open, reason(error));
+        self.found_so_far
+            .fetch_max(self.found.sources.len() + 1, Ordering::Relaxed);
+        let failed =
+            |error| PageError::new(ErrorKind::Unreadable, Stage::Open, reason(&path, error));
+        let (size_bytes, error) = (size.ok(), size.err().map(failed));
         self.found.sources.push(Source {
             path,
-            size_bytes: size.ok(),
-            error: size.err().map(failed),
+            size_bytes,
+            error,
         });
     }
 
     fn add_folder(&mut self, folder: &Path) {
         let (exclude, root) = (self.inputs.exclude.clone(), folder.to_owned());
-        let excluded = move |path: &Path| matches(exclude.as_ref(), &root, path);
-        let walk = WalkBuilder::new(folder)
-            .standard_filters(false)
-            .hidden(true)
-            .follow_links(true)
-            // A folder left out is not entered; files are counted in `selects`.
-            .filter_entry(move |entry| !(is_folder(entry) && excluded(entry.path())))
-            .build();
+        let mut walk = Walk::new(move |path: &Path| matches(exclude.as_ref(), &root, path));
         let mut files: Vec<(PathBuf, Result<u64, io::Error>)> = Vec::new();
-        let mut has_links = false;
-        for entry in walk {
-            match entry {
-                Ok(entry) => {
-                    has_links |= entry.path_is_symlink();
-                    let regular = entry.file_type().is_some_and(|kind| kind.is_file());
-                    if !is_folder(&entry) && self.selects(folder, entry.path(), regular) {
-                        let size = entry.metadata().map(|metadata| metadata.len());
-                        files.push((entry.into_path(), size.map_err(into_io)));
+        walk.run(folder, &mut |item| {
+            match item {
+                Item::File(path, metadata) => {
+                    if self.selects(folder, &path, metadata.is_file()) {
+                        files.push((path, Ok(metadata.len())));
                     }
                 }
-                Err(error) => {
-                    let Some((path, error)) = failure(error, folder) else {
-                        continue;
-                    };
+                Item::Unreadable(path, error) => {
                     // A link to nowhere is what it is called; anything else is a folder that can't be listed.
-                    let dangling = path.is_symlink() && fs::metadata(&path).is_err();
-                    if !dangling || self.selects(folder, &path, true) {
+                    if !path.is_symlink() || self.selects(folder, &path, true) {
                         files.push((path, Err(error)));
                     }
                 }
             }
-        }
+            self.found_so_far
+                .store(self.found.sources.len() + files.len(), Ordering::Relaxed);
+        });
         files.sort_by(|(a, _), (b, _)| bytes(a).cmp(bytes(b)));
         let root = identity(folder);
         for (path, size) in files {
             let identity = match path.strip_prefix(folder) {
-                Ok(below) if !has_links => root.join(below),
+                Ok(below) if !walk.has_links => root.join(below),
                 _ => identity(&path),
             };
             self.add(path, &identity, size.as_ref().copied());
@@ -216,10 +216,6 @@ fn matches(globs: Option<&Globs>, folder: &Path, path: &Path) -> bool {
     globs.is_some_and(|globs| globs.match_below(folder, path))
 }
 
-fn is_folder(entry: &DirEntry) -> bool {
-    entry.file_type().is_some_and(|kind| kind.is_dir())
-}
-
 fn shows_known_format(path: &Path) -> bool {
     let mut head = Vec::new();
     let read =
@@ -227,38 +223,16 @@ fn shows_known_format(path: &Path) -> bool {
     read.is_ok() && Format::of(&head).is_some()
 }
 
-/// The path and the reason of a walker's error; `None` for a link back into the walked folders, whose content is listed
-/// anyway.
-fn failure(error: ignore::Error, folder: &Path) -> Option<(PathBuf, io::Error)> {
-    let (mut path, mut inner) = (folder.to_owned(), error);
-    loop {
-        match inner {
-            ignore::Error::WithPath { path: at, err } => (path, inner) = (at, *err),
-            ignore::Error::WithDepth { err, .. } => inner = *err,
-            ignore::Error::Loop { child, ancestor } => {
-                tracing::info!(
-                    "{} links back to {}; skipped",
-                    child.display(),
-                    ancestor.display()
-                );
-                return None;
-            }
-            other => return Some((path, into_io(other))),
-        }
-    }
-}
-
-fn into_io(error: ignore::Error) -> io::Error {
-    let text = error.to_string();
-    error
-        .into_io_error()
-        .unwrap_or_else(|| io::Error::other(text))
-}
-
 /// The reason without the path, which the record has.
-fn reason(error: &io::Error) -> String {
+fn reason(path: &Path, error: &io::Error) -> String {
     match error.kind() {
-        IoErrorKind::NotFound => "there is no such file or folder".to_owned(),
+        IoErrorKind::NotFound => {
+            let hint = hints::for_missing(path).map(|hint| format!("; {hint}"));
+            format!(
+                "there is no such file or folder{}",
+                hint.unwrap_or_default()
+            )
+        }
         IoErrorKind::PermissionDenied => "no permission to read it".to_owned(),
         _ => format!("it cannot be read: {error}"),
     }
@@ -343,7 +317,7 @@ mod tests {
             ..Inputs::default()
         };
         let started = Instant::now();
-        let sources = discover(&inputs).unwrap().sources;
+        let sources = discover(&inputs, &AtomicUsize::new(0)).unwrap().sources;
         let took = started.elapsed();
         println!("100,000 files listed in {took:.2?}");
         assert_eq!(sources.len(), 100_000);

@@ -16,7 +16,7 @@ use std::{
     fmt::Display,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        mpsc::{self, RecvTimeoutError, Sender},
+        atomic::{AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -24,6 +24,7 @@ use std::{
 
 pub use self::{announce::RunInfo, tally::Tally};
 use crate::{
+    cancel::{Cancel, Reason},
     discover::Ignored,
     exit::Exit,
     journal::{Opened, Target},
@@ -54,6 +55,8 @@ pub struct ProgressHandle {
     tally: Arc<Mutex<Tally>>,
     /// The current stage and its start; `None` between stages.
     stage: Arc<Mutex<Option<(Stage, Instant)>>>,
+    /// Documents found so far.
+    listed: Arc<AtomicUsize>,
     quiet: bool,
 }
 
@@ -110,9 +113,9 @@ impl Progress {
         *self.tally() = Tally::new(documents, selection);
     }
 
-    /// Shows the stage of listing documents while `list` runs.
-    pub fn while_listing<T>(&self, list: impl FnOnce() -> T) -> T {
-        self.during(Stage::Listing, list)
+    /// Shows the stage of listing documents while `list` runs, which counts what it finds.
+    pub fn while_listing<T>(&self, list: impl FnOnce(&AtomicUsize) -> T) -> T {
+        self.during(Stage::Listing, || list(&self.handle.listed))
     }
 
     /// Shows the stage of looking for unread pages while `look` runs.
@@ -177,6 +180,12 @@ impl Progress {
             let bytes = opened.torn;
             self.note(format_args!(
                 "{output} ended in an unfinished line of {bytes} bytes, which is cut off"
+            ));
+        }
+        if opened.holes > 0 {
+            let lines = words::counted(opened.holes, "line", "lines");
+            self.note(format_args!(
+                "{output} had {lines} with zeros, as a power cut leaves them; they are removed, and those pages read again"
             ));
         }
         if !opened.index.is_empty() {
@@ -262,7 +271,13 @@ impl ProgressHandle {
         let stage = *lock(&self.stage);
         match stage {
             Some((Stage::Reading, _)) | None => lock(&self.tally).status_line(),
-            Some((stage, since)) => stage.waiting(since.elapsed()),
+            Some((stage, since)) => {
+                format!(
+                    "{} ({})",
+                    self.describe(stage),
+                    words::human(since.elapsed())
+                )
+            }
         }
     }
 
@@ -273,6 +288,19 @@ impl ProgressHandle {
 
     fn enter(&self, stage: Option<Stage>) {
         *lock(&self.stage) = stage.map(|stage| (stage, Instant::now()));
+    }
+
+    fn describe(&self, stage: Stage) -> String {
+        let what = match stage {
+            Stage::Listing => {
+                let found = words::number(self.listed.load(Ordering::Relaxed));
+                return format!("looking for documents: {found} found");
+            }
+            Stage::Looking => "looking for what is not read yet",
+            Stage::Loading => "loading the model",
+            Stage::Reading => "reading",
+        };
+        what.to_owned()
     }
 
     /// Redraws the bar.
@@ -288,24 +316,11 @@ impl ProgressHandle {
                 drop(tally);
                 state.fitted(width, tick, terminal::has_colours())
             }
-            Some((stage, since)) => bar::waiting(stage.what(), since.elapsed(), width, tick),
+            Some((stage, since)) => {
+                bar::waiting(&self.describe(stage), since.elapsed(), width, tick)
+            }
         };
         terminal::set_status(&line);
-    }
-}
-
-impl Stage {
-    fn what(self) -> &'static str {
-        match self {
-            Self::Listing => "looking for documents",
-            Self::Looking => "looking for what is not read yet",
-            Self::Loading => "loading the model",
-            Self::Reading => "reading",
-        }
-    }
-
-    fn waiting(self, since: Duration) -> String {
-        format!("{} ({})", self.what(), words::human(since))
     }
 }
 
@@ -316,14 +331,15 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A thread that draws the bar, or logs progress at intervals, until dropped.
 struct Ticker {
-    stop: Option<Sender<()>>,
+    stop: Cancel,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Ticker {
     fn start(handle: ProgressHandle, has_bar: bool) -> Self {
-        let (stop, stopped) = mpsc::channel::<()>();
-        let timed_out = move |wait| stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout);
+        let stop = Cancel::default();
+        let stopped = stop.clone();
+        let timed_out = move |wait| stopped.sleep(wait).is_ok();
         // Without a thread, a run is not shown.
         let thread = thread::Builder::new().spawn(move || {
             if has_bar {
@@ -337,7 +353,7 @@ impl Ticker {
             }
         });
         Self {
-            stop: Some(stop),
+            stop,
             thread: thread.ok(),
         }
     }
@@ -345,7 +361,7 @@ impl Ticker {
 
 impl Drop for Ticker {
     fn drop(&mut self) {
-        self.stop = None;
+        self.stop.cancel(Reason::Stopped);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

@@ -191,6 +191,41 @@ fn files_from_reads_a_file_or_stdin() {
 }
 
 #[test]
+fn inputs_that_are_no_files_are_explained() {
+    let room = Room::new();
+    for (args, words) in [
+        ("-", "--files-from -"),
+        ("https://example.com/a.pdf", "download it first"),
+        ("scans/*.pdf", "leave out the quotes"),
+        #[cfg(unix)]
+        ("/dev/stdin", "save it to a file first"),
+    ] {
+        let ran = Ran::of(room.text_layer(args).write_stdin("%PDF-1.4")).expect(1);
+        assert!(
+            ran.stderr.starts_with("error: nothing to read: "),
+            "{}",
+            ran.stderr
+        );
+        assert!(ran.stderr.contains(words), "{args}: {}", ran.stderr);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn list_of_the_root_folder_reads_nothing() {
+    let room = Room::new();
+    room.put("a.pdf", pdf(&["a"])).put("list", "a.pdf\n/\n");
+    let ran = room.extract("--files-from list -o out.jsonl").expect(1);
+    assert!(
+        ran.stderr
+            .contains("has the entry /; check how it is split"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!room.path("out.jsonl").exists());
+}
+
+#[test]
 fn missing_or_empty_file_list_ends_the_run() {
     let room = Room::new();
     let ran = room.extract("--files-from nowhere").expect(1);
