@@ -4,7 +4,10 @@ use std::{fmt::Display, process::ExitCode};
 
 use anyhow::Error;
 
-use crate::terminal::{self, Colour, paint, printable};
+use crate::{
+    limits,
+    terminal::{self, Colour, paint, printable},
+};
 
 /// The exit status of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +65,8 @@ impl std::error::Error for UsageError {}
 /// Reports the error that ends the program with `exit`, with its causes.
 pub fn report(error: &Error, exit: Exit) {
     let label = paint("error:", Colour::Red, terminal::has_colours());
-    let error = format!("{error:#}");
+    let advice = limits::advice(error).map(|advice| format!(" ({advice})"));
+    let error = format!("{error:#}{}", advice.unwrap_or_default());
     let hint = if exit == Exit::Usage {
         "\n\nFor more information, try '--help'."
     } else {

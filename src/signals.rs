@@ -8,15 +8,20 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
+use crossbeam_channel::bounded;
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     flag,
 };
 
-use crate::cancel::{Cancel, Reason};
+use crate::{
+    cancel::{Cancel, Reason},
+    terminal,
+};
 
 #[cfg(unix)]
 const ENDING: [i32; 3] = [SIGINT, SIGTERM, signal_hook::consts::SIGHUP];
@@ -31,6 +36,9 @@ pub enum Heard {
     /// Somebody asks how it goes.
     Status,
 }
+
+/// Clearing the status line takes no longer than this, or the terminal is stopped.
+const MAX_CLEARING: Duration = Duration::from_millis(200);
 
 /// The handlers of this program's signals.
 #[derive(Debug, Clone)]
@@ -54,21 +62,27 @@ impl SignalHandlers {
         let is_handled = |signal: &i32| ignored & (1 << (signal - 1)) == 0;
         let ending: Vec<i32> = ENDING.into_iter().filter(is_handled).collect();
         let ends_at_once = Arc::new(AtomicBool::new(true));
+        // The thread that listens has its hands full; then a signal's handler ends the program itself.
+        let is_busy = Arc::new(AtomicBool::new(false));
         for &signal in &ending {
-            // In this order: the first signal after `pages_in_hand` finds the flag unset, and sets it for the next one.
-            // Every line that was written is whole; what is torn is cut off by the next run.
-            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&ends_at_once))
-                .and_then(|_| flag::register(signal, Arc::clone(&ends_at_once)))
+            // In this order: the first signal finds the flag unset, and sets it for the next one. Every line that was
+            // written is whole; what is torn is cut off by the next run.
+            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&is_busy))
+                .and_then(|_| flag::register(signal, Arc::clone(&is_busy)))
                 .context("cannot handle signals")?;
         }
-        let cancel = cancel.clone();
+        let (cancel, ends) = (cancel.clone(), Arc::clone(&ends_at_once));
         let on_signal = move |signal: i32| {
-            if ENDING.contains(&signal) {
-                cancel.cancel(Reason::Interrupted(signal as u8));
-                heard(Heard::Ending(signal as u8));
-            } else {
+            if !ENDING.contains(&signal) {
                 heard(Heard::Status);
+                return;
             }
+            if ends.swap(true, Ordering::AcqRel) {
+                end(signal);
+            }
+            cancel.cancel(Reason::Interrupted(signal as u8));
+            heard(Heard::Ending(signal as u8));
+            is_busy.store(false, Ordering::Release);
         };
         listen(&ending, on_signal).context("cannot start the thread that handles signals")?;
         Ok(Self { ends_at_once })
@@ -78,6 +92,19 @@ impl SignalHandlers {
     pub fn pages_in_hand(&self) {
         self.ends_at_once.store(false, Ordering::Release);
     }
+}
+
+/// Ends the program at once, with a clear line for what the shell writes next.
+fn end(signal: i32) -> ! {
+    let (done, cleared) = bounded::<()>(0);
+    let clear = move || {
+        terminal::clear_status();
+        drop(done);
+    };
+    if thread::Builder::new().spawn(clear).is_ok() {
+        let _ = Cancel::default().within(MAX_CLEARING).recv(&cleared);
+    }
+    signal_hook::low_level::exit(128 + signal)
 }
 
 #[cfg(unix)]
@@ -92,13 +119,14 @@ fn listen(ending: &[i32], on_signal: impl Fn(i32) + Send + 'static) -> io::Resul
 
 #[cfg(not(unix))]
 fn listen(ending: &[i32], on_signal: impl Fn(i32) + Send + 'static) -> io::Result<()> {
-    use std::{sync::atomic::AtomicUsize, time::Duration};
+    use std::sync::atomic::AtomicUsize;
 
     let latest = Arc::new(AtomicUsize::new(0));
     for &signal in ending {
         flag::register_usize(signal, Arc::clone(&latest), signal as usize)?;
     }
     let listen = move || loop {
+        // Such a system has nothing to wait at.
         thread::sleep(Duration::from_millis(50));
         match latest.swap(0, Ordering::Relaxed) {
             0 => {}

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, ErrorKind as Io, Read, Write},
+    path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
 };
@@ -13,6 +14,7 @@ use image::RgbImage;
 use crate::{
     cancel::Cancel,
     error::{ErrorKind, PageError, Stage},
+    launch,
     secrets::withhold,
 };
 
@@ -24,6 +26,8 @@ pub struct Tesseract {
     languages: String,
     version: String,
     one_core: bool,
+    /// This program, which each run of the other one is tied to.
+    tied_to: Option<PathBuf>,
 }
 
 impl Tesseract {
@@ -70,6 +74,7 @@ impl Tesseract {
             languages: languages.to_owned(),
             version: version.trim().to_owned(),
             one_core: false,
+            tied_to: None,
         })
     }
 
@@ -89,12 +94,21 @@ impl Tesseract {
         }
     }
 
+    /// Ends each run of it with `this`, which is this program, however that ends.
+    #[must_use]
+    pub fn tied_to(self, this: PathBuf) -> Self {
+        Self {
+            tied_to: Some(this),
+            ..self
+        }
+    }
+
     /// Reads the text on `image`; `None` if cancelled or out of time.
     ///
     /// # Errors
     /// The program failed ([`ErrorKind::Engine`]), or a signal ended it ([`ErrorKind::Crashed`]).
     pub fn read(&self, image: &RgbImage, cancel: &Cancel) -> Result<Option<String>, PageError> {
-        let mut command = Command::new(PROGRAM);
+        let mut command = launch::tied(self.tied_to.as_deref(), PROGRAM);
         withhold(&mut command).args(["stdin", "stdout", "-l", &self.languages]);
         if self.one_core {
             command.env("OMP_THREAD_LIMIT", "1");
@@ -146,18 +160,25 @@ fn run(mut command: Command, input: Vec<u8>, cancel: &Cancel) -> io::Result<Opti
     // A Ctrl-C is meant for this program, which then finishes the page in hand.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    let mut child = command.spawn()?;
+    let mut child = launch::spawn(command)?;
     let stdin = child.stdin.take();
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (stdout_tx, stdout_rx) = bounded(1);
+    let (stderr_tx, stderr_rx) = bounded(1);
+    let write = move || {
+        // A program that does not want to read on says why on its standard error.
+        let _ = stdin.map(|mut stdin| stdin.write_all(&input));
+    };
     thread::scope(|scope| {
-        scope.spawn(move || {
-            // A program that does not want to read on says why on its standard error.
-            let _ = stdin.map(|mut stdin| stdin.write_all(&input));
-        });
-        let (stdout_tx, stdout_rx) = bounded(1);
-        let (stderr_tx, stderr_rx) = bounded(1);
-        scope.spawn(move || stdout_tx.send(read_all(stdout)));
-        scope.spawn(move || stderr_tx.send(read_all(stderr)));
+        let thread = || thread::Builder::new().name("tesseract".to_owned());
+        let read = thread()
+            .spawn_scoped(scope, write)
+            .and_then(|_| thread().spawn_scoped(scope, || drop(stdout_tx.send(read_all(stdout)))))
+            .and_then(|_| thread().spawn_scoped(scope, || drop(stderr_tx.send(read_all(stderr)))));
+        if let Err(error) = read {
+            end(&mut child);
+            return Err(error);
+        }
         let ended = cancel
             .recv(&stdout_rx)
             .and_then(|stdout| Ok((stdout, cancel.recv(&stderr_rx)?)));

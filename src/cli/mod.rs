@@ -10,7 +10,9 @@ mod status;
 
 use std::sync::LazyLock;
 
-use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub use export::Export;
@@ -22,7 +24,7 @@ pub use merge::Merge;
 pub use show::Show;
 pub use status::Status;
 
-use crate::{nn::instructions, prepare::worker_pool::SUBCOMMAND};
+use crate::{launch, nn::instructions, prepare::worker_pool::SUBCOMMAND};
 
 /// Turns folders of PDFs and page images into one JSON line per page
 ///
@@ -123,4 +125,18 @@ pub enum Command {
     /// Decode documents for the program that started this one
     #[command(name = SUBCOMMAND, hide = true)]
     PrepareWorker,
+
+    /// Run a program that ends when the program that started this one does
+    #[command(name = launch::SUBCOMMAND, hide = true)]
+    RunWithParent(RunWithParent),
+}
+
+/// The arguments of the hidden subcommand that becomes another program.
+#[derive(Debug, Args)]
+pub struct RunWithParent {
+    /// The process that started this one.
+    pub parent: u32,
+    /// The program and its arguments.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<OsString>,
 }

@@ -21,6 +21,7 @@ use crate::{
     generation::sampler::Sampling,
     hub::{self, FetchProgress, SmallFiles, Unreachable},
     journal::{OutputSettings, Target},
+    launch, limits,
     models::{self, identity::identity, spec::ModelSpec},
     nn::{self, device::Hardware},
     options::{CPU_MODEL, CUDA_MODEL, DraftChoice, EngineChoice, ProgressChoice, Verbosity},
@@ -162,7 +163,7 @@ impl EngineSpec {
         match choice {
             EngineChoice::TextLayer => Ok(Self::TextLayer),
             EngineChoice::Tesseract => {
-                let tesseract = Tesseract::find(flag, &settings.tesseract_lang)?;
+                let tesseract = find_tesseract(flag, settings)?;
                 Ok(Self::Tesseract(tesseract))
             }
             EngineChoice::Server => {
@@ -171,7 +172,7 @@ impl EngineSpec {
                 let model = find_model(&server, settings.model.as_deref(), cancel)?;
                 Ok(Self::Server { server, model })
             }
-            EngineChoice::Qwen => Ok(Self::Qwen(Box::new(QwenSpec::new(settings)?))),
+            EngineChoice::Qwen => Ok(Self::Qwen(Box::new(QwenSpec::new(settings, cancel)?))),
         }
     }
 
@@ -271,7 +272,7 @@ impl EngineSpec {
             Self::Tesseract(tesseract) => Ok(one_slot(TesseractEngine::new(tesseract), policy)),
             Self::Server { server, model } => {
                 let task = task(settings, false);
-                let engine = ServerEngine::new(&server, model, task, policy, cancel);
+                let engine = ServerEngine::new(&server, model, task, policy, cancel)?;
                 Ok(Box::new(engine))
             }
             Self::Qwen(qwen) => qwen.load(settings, policy),
@@ -280,17 +281,13 @@ impl EngineSpec {
 }
 
 impl QwenSpec {
-    fn new(settings: &Settings) -> Result<Self> {
+    fn new(settings: &Settings, cancel: &Cancel) -> Result<Self> {
         // Sampled answers are not guessed, so no text need be read for them.
         let drafts = settings.draft != DraftChoice::Off && settings.temperature == 0.0;
         let draft = (drafts && settings.draft == DraftChoice::Tesseract)
-            .then(|| Tesseract::find("--draft", &settings.tesseract_lang))
+            .then(|| find_tesseract("--draft", settings))
             .transpose()?
             .map(Tesseract::on_one_core);
-        if let Some(threads) = settings.threads {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-            pool.build_global()?;
-        }
         let hardware = Hardware::open(&settings.device, settings.dtype)?;
         let first = hardware.first().context("no device is available")?;
         let default = if first.is_cuda() {
@@ -300,7 +297,7 @@ impl QwenSpec {
         };
         let name = settings.model.clone();
         let name = name.unwrap_or_else(|| default.to_owned());
-        let small_files = small_files(settings, &name)?;
+        let small_files = small_files(settings, &name, cancel)?;
         let limits = small_files.as_ref().map(|files| {
             ModelSpec::read(files.folder(), &name)?;
             models::pixel_budget(files.folder())
@@ -308,6 +305,8 @@ impl QwenSpec {
         let limits = limits.transpose()?;
         let files = small_files.filter(|_| !settings.dry_run).map(|files| {
             let folder = files.fetch_weights()?;
+            // They are mapped, and copied as they are computed with.
+            limits::require_memory(2 * nn::weights::size(&folder)?)?;
             let identity = identity(&folder, |line| fetch_progress(settings).say(line))?;
             anyhow::Ok(ModelFiles { folder, identity })
         });
@@ -347,14 +346,20 @@ impl QwenSpec {
 }
 
 /// The small files of the model; `None` in a dry run that can't reach them.
-fn small_files(settings: &Settings, name: &str) -> Result<Option<SmallFiles>> {
-    match hub::small_files(name, fetch_progress(settings)) {
+fn small_files(settings: &Settings, name: &str, cancel: &Cancel) -> Result<Option<SmallFiles>> {
+    match hub::small_files(name, fetch_progress(settings), cancel) {
         Err(error) if settings.dry_run && error.is::<Unreachable>() => {
             tracing::warn!("cannot check the files of {name}: {error:#}");
             Ok(None)
         }
         found => found.map(Some),
     }
+}
+
+/// The installed Tesseract, whose runs end with this program.
+fn find_tesseract(flag: &str, settings: &Settings) -> Result<Tesseract> {
+    let tesseract = Tesseract::find(flag, &settings.tesseract_lang)?;
+    Ok(tesseract.tied_to(launch::this_program()?))
 }
 
 fn task(settings: &Settings, drafts: bool) -> Task {

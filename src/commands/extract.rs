@@ -10,9 +10,10 @@ use crate::{
     discover::discover,
     exit::Exit,
     journal::{self, Closed, Journal, Opening, Resume, Target},
+    launch, limits,
     options::EngineChoice,
     page::PixelBudget,
-    prepare::{self, DecoderChoice, Raster, worker_pool::this_program},
+    prepare::{self, DecoderChoice, Raster},
     progress::Progress,
     run,
     signals::{Heard, SignalHandlers},
@@ -38,10 +39,11 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
         Heard::Ending(signal) => shown.interrupted(signal),
         Heard::Status => shown.print_status(),
     })?;
+    limits::start_threads(settings.threads)?;
     if let Some(Assigned { shard, by }) = &settings.shard {
         progress.note(format_args!("shard {shard}, by {by}"));
     }
-    let found = progress.while_listing(|| discover(&settings.inputs))?;
+    let found = progress.while_listing(|found_so_far| discover(&settings.inputs, found_so_far))?;
     progress.expect(found.sources.len(), settings.pages.clone());
     settings.output.check()?;
 
@@ -147,6 +149,6 @@ fn preparation(
         prefetch: settings.prefetch,
         retries: settings.retries,
         page_timeout: settings.page_timeout,
-        decoder: DecoderChoice::Workers(this_program()?),
+        decoder: DecoderChoice::Workers(launch::this_program()?),
     })
 }

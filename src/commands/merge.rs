@@ -13,6 +13,7 @@ use crate::{
     cli,
     exit::{Exit, UsageError},
     journal::{Gaps, Merge, Target},
+    limits,
     signals::SignalHandlers,
     terminal,
 };
@@ -28,7 +29,10 @@ pub fn run(typed: &cli::Merge) -> Result<Exit> {
     };
     output.check()?;
     check_output(typed, &output)?;
-    raise_file_limit(typed.inputs.len());
+    // Before anything is waited for: a process with the number 1 has no other way to end.
+    let cancel = Cancel::default();
+    let signals = SignalHandlers::install(&cancel, |_| {})?;
+    limits::start_threads(None)?;
     let merge = Merge::read(&typed.inputs)?;
     for (path, bytes) in merge.torn() {
         let path = path.display();
@@ -39,7 +43,8 @@ pub fn run(typed: &cli::Merge) -> Result<Exit> {
     let gaps = merge.gaps(typed.pages.as_ref());
     match &output {
         Target::File(path) if !output.is_stream() => {
-            if let Some(signal) = write_file(&merge, path, gaps.is_none())? {
+            signals.pages_in_hand();
+            if let Some(signal) = write_file(&merge, path, gaps.is_none(), &cancel)? {
                 return Ok(Exit::Interrupted(signal));
             }
         }
@@ -84,9 +89,12 @@ fn check_output(typed: &cli::Merge, output: &Target) -> Result<(), UsageError> {
 }
 
 /// Writes the file; a signal stops it and leaves nothing behind.
-fn write_file(merge: &Merge, path: &Path, is_complete: bool) -> Result<Option<u8>> {
-    let cancel = Cancel::default();
-    SignalHandlers::install(&cancel, |_| {})?.pages_in_hand();
+fn write_file(
+    merge: &Merge,
+    path: &Path,
+    is_complete: bool,
+    cancel: &Cancel,
+) -> Result<Option<u8>> {
     let go_on = || match cancel.signal() {
         None => Ok(()),
         Some(_) => bail!("interrupted"),
@@ -98,26 +106,6 @@ fn write_file(merge: &Merge, path: &Path, is_complete: bool) -> Result<Option<u8
             .map_or(Err(error), |signal| Ok(Some(signal))),
     }
 }
-
-/// Raises the limit of open files, if there are many inputs.
-#[cfg(unix)]
-fn raise_file_limit(files: usize) {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-    let limit = getrlimit(Resource::Nofile);
-    // Some are open already, and those that are written to come on top.
-    if limit.current.is_some_and(|now| now < files as u64 + 64) {
-        let raised = Rlimit {
-            current: limit.maximum,
-            ..limit
-        };
-        // Where this fails, the file that can't be opened is named.
-        let _ = setrlimit(Resource::Nofile, raised);
-    }
-}
-
-#[cfg(not(unix))]
-fn raise_file_limit(_: usize) {}
 
 fn write_stdout(merge: &Merge) -> Result<()> {
     let mut stdout = BufWriter::new(io::stdout().lock());

@@ -10,17 +10,21 @@ mod merge;
 mod show;
 mod status;
 
-use anyhow::{Error, Result};
+use anyhow::{Context, Error, Result, bail};
 
 use crate::{
-    cli::{Cli, Command},
+    cli::{self, Cli, Command},
     exit::{Exit, UsageError},
     journal::{Locked, SettingsDiffer, SettingsDisagree},
+    launch, limits,
     prepare::worker,
 };
 
 /// Runs the subcommand. An `Err` ends the program: see [`exit_of`] and [`crate::exit::report`].
 pub fn run(cli: Cli) -> Result<Exit> {
+    if matches!(cli.command, Command::Extract(_) | Command::Merge(_)) {
+        limits::prepare()?;
+    }
     match cli.command {
         Command::Extract(typed) => extract::run(*typed),
         Command::Merge(typed) => merge::run(&typed),
@@ -30,7 +34,17 @@ pub fn run(cli: Cli) -> Result<Exit> {
         Command::Completions { shell } => completions::run(shell),
         Command::Man(typed) => man::run(&typed),
         Command::PrepareWorker => worker::serve().map(|()| Exit::Ok),
+        Command::RunWithParent(typed) => run_with_parent(&typed),
     }
+}
+
+fn run_with_parent(typed: &cli::RunWithParent) -> Result<Exit> {
+    let Some((program, args)) = typed.command.split_first() else {
+        bail!("no program is named");
+    };
+    let ended = launch::become_program(typed.parent, program, args);
+    ended.with_context(|| format!("cannot run {}", program.display()))?;
+    Ok(Exit::Ok)
 }
 
 /// The exit code for an error.

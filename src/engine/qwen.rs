@@ -90,10 +90,11 @@ impl QwenEngine {
         }
         thread::scope(|scope| {
             let load = &load;
-            let start = |hardware| scope.spawn(move || load(hardware));
+            let start =
+                |hardware| thread::Builder::new().spawn_scoped(scope, move || load(hardware));
             let threads: Vec<_> = hardware.iter().map(start).collect();
             let loaded = threads.into_iter().zip(hardware).map(|(thread, on)| {
-                let loaded = thread.join();
+                let loaded = thread.context("cannot start a thread")?.join();
                 loaded
                     .unwrap_or_else(|_| bail!("the thread that loads it failed; this is a bug"))
                     .with_context(|| format!("cannot use --device {}", on.name()))

@@ -8,17 +8,18 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{Read, Write},
     path::{Path, PathBuf},
-    sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, Result, bail};
+use crossbeam_channel::bounded;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
+    cancel::{Cancel, NotReceived},
     model_files::{OPTIONAL, REQUIRED, weight_files},
     stamp::Stamp,
 };
@@ -104,17 +105,20 @@ fn checksums_of(
     say: impl Fn(&str),
 ) -> Result<Vec<(PathBuf, Checksum)>> {
     thread::scope(|scope| {
-        let (done, waiting) = mpsc::channel();
-        let reading = scope.spawn(move || {
+        let (done, waiting) = bounded(1);
+        let read = move || {
             let found = paths
                 .par_iter()
                 .map(|path| Ok((path.clone(), checksum(path)?)))
                 .collect();
-            // Nobody waits any more after the first word.
-            let _ = done.send(());
+            drop(done);
             found
-        });
-        if waiting.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+        };
+        let reading = thread::Builder::new()
+            .spawn_scoped(scope, read)
+            .context("cannot start the thread that reads the weights")?;
+        let ended = Cancel::default().within(PATIENCE).recv::<()>(&waiting);
+        if matches!(ended, Err(NotReceived::Cancelled(_))) {
             say(&format!(
                 "checking the model's files in {} (once, until they change)",
                 folder.display()

@@ -1,7 +1,7 @@
 //! The weights of a model: one file, or several with an index; each tensor is checked when loaded.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -42,11 +42,14 @@ impl Weights {
         quantized: Option<QuantizedFile>,
     ) -> Result<Self> {
         let open = |path: PathBuf| {
-            MappedTensors::open(&path).with_context(|| {
-                format!(
-                    "the weights in {} are damaged; download them again",
-                    folder.display()
-                )
+            MappedTensors::open(&path).map_err(|error| {
+                let shown = folder.display();
+                let what = if error.is::<io::Error>() {
+                    format!("cannot read the weights in {shown}")
+                } else {
+                    format!("the weights in {shown} are damaged; download them again")
+                };
+                error.context(what)
             })
         };
         let files = weight_files(folder)?.into_iter().map(open);
@@ -189,5 +192,5 @@ pub fn size(folder: &Path) -> Result<u64> {
     let sizes = weight_files(folder)?
         .into_iter()
         .map(|path| fs::metadata(path).map(|file| file.len()));
-    Ok(sizes.sum::<std::io::Result<u64>>()?)
+    Ok(sizes.sum::<io::Result<u64>>()?)
 }

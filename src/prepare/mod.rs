@@ -17,7 +17,6 @@ mod failure;
 mod faults;
 mod frames;
 pub mod in_process;
-mod launch;
 mod pages;
 mod plan;
 mod producer;

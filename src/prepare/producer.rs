@@ -6,7 +6,7 @@ use std::{
     ops::ControlFlow,
     path::Path,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -24,11 +24,14 @@ use super::{
 use crate::{
     backoff::retry,
     cancel::Cancel,
+    clock,
     error::{PageError, Stage},
     page::{Document, Format, PageId, PageRef, PageText, Preparation, PreparedPage, Source},
     stamp::Stamp,
 };
 
+/// Larger files of no known format get no checksum, in bytes.
+const MAX_UNKNOWN: u64 = 256 << 20;
 /// Files are read in pieces of this many bytes for their checksum.
 const PIECE: usize = 1 << 18;
 
@@ -77,7 +80,7 @@ impl Producer {
 
     /// Hands out the pages of one document; stops when they are not needed any more.
     fn produce_document(&mut self, source: Source) -> ControlFlow<()> {
-        let begin = Instant::now();
+        let begin = clock::now();
         let mut document = Document {
             size_bytes: source.size_bytes,
             ..Document::at(source.path)
@@ -262,7 +265,7 @@ impl Producer {
             if cancel.reason().is_some() {
                 return;
             }
-            let begin = Instant::now();
+            let begin = clock::now();
             let (mut prepared, attempts) = retry(settings.retries, &cancel, || {
                 opened.page(id, &page, &settings)
             });
@@ -276,7 +279,7 @@ impl Producer {
             let _ = result.send(Preparation {
                 page,
                 result: prepared,
-                elapsed: begin.elapsed(),
+                elapsed: clock::since(begin),
                 attempts,
                 passed_over,
             });
@@ -336,6 +339,11 @@ impl Producer {
             }
             head.extend(read.iter().take(Format::HEAD - head.len()));
             size += read.len() as u64;
+            // A disk image or a video need not be read to its end to know that it is none of ours.
+            if head.len() == Format::HEAD && metadata.len() > MAX_UNKNOWN {
+                document.size_bytes = Some(metadata.len());
+                Format::identify(&head)?;
+            }
             hash.update(read);
         }
         document.size_bytes = Some(size);

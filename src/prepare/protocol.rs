@@ -419,6 +419,28 @@ mod tests {
         assert!(error.message.ends_with("\u{1}…"));
     }
 
+    #[test]
+    fn damaged_answers_and_requests_never_panic() {
+        let error = PageError::new(Kind::Unreadable, Stage::Prepare, "no page");
+        let answers = [
+            Answered::Page(page()),
+            Answered::PageCount(3),
+            Answered::Failed(error),
+        ];
+        let mut valid: Vec<_> = answers.iter().map(|answer| sent(7, answer)).collect();
+        let mut asked = Vec::new();
+        frames::write(&mut asked, &request(true, true), &[b"a.pdf"]).unwrap();
+        valid.push(asked);
+        crate::fuzz::feed("worker frames", &valid, |bytes| {
+            for (pixels, text) in [(true, true), (false, true), (true, false)] {
+                if let Ok(Answered::Page(page)) = received(&request(pixels, text), bytes) {
+                    assert_eq!(page.pixels.is_some(), pixels);
+                }
+            }
+            let _ = frames::read::<Request>(&mut &bytes[..], MAX_PATH);
+        });
+    }
+
     proptest! {
         #[test]
         fn protocol_reader_never_panics(mut bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 0_usize..200, at in 0_usize..200) {

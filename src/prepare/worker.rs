@@ -4,9 +4,10 @@
 //! its standard output. Decoders of a dozen formats read what strangers wrote; here, what a crash, a hang or a hunger
 //! for memory costs is one process and one page.
 
-use std::{io, process, sync::mpsc, thread};
+use std::{io, process, thread};
 
 use anyhow::{Context, Result};
+use crossbeam_channel::{Receiver, unbounded};
 
 use super::{
     decoder::DocumentRequest,
@@ -16,6 +17,7 @@ use super::{
     protocol::{Answered, Greeting, Request, Wanted},
     request_bytes::{MAX_PATH, split_request},
 };
+use crate::{launch, limits};
 
 /// A worker may hold this many bytes of memory, its program included. Decoding and resizing the largest image that is
 /// accepted takes about two thirds of it.
@@ -27,7 +29,8 @@ const MAX_MEMORY: u64 = 3 << 30;
 /// # Errors
 /// The program that asks is gone.
 pub fn serve() -> Result<()> {
-    end_with_parent();
+    launch::end_with_parent();
+    limits::prepare_worker();
     restrict();
     let mut answers = io::stdout().lock();
     let pdfium = match pdfium::load() {
@@ -40,7 +43,7 @@ pub fn serve() -> Result<()> {
     frames::write(&mut answers, &Greeting::Ready, &[]).context("nobody listens")?;
     let faults = Faults::from_environment();
     let mut session = Session::new(&pdfium);
-    for (request, bytes) in listen() {
+    for (request, bytes) in listen()? {
         let (path, passwords) = split_request(request.path_bytes, bytes)?;
         faults.inject_before(request.wanted);
         let document = DocumentRequest {
@@ -63,9 +66,9 @@ pub fn serve() -> Result<()> {
 
 /// Requests as they come. When the program that sends them is gone, this process ends at once, also in the middle of a
 /// page that would take it forever.
-fn listen() -> mpsc::Receiver<(Request, Vec<u8>)> {
-    let (sender, requests) = mpsc::channel();
-    thread::spawn(move || {
+fn listen() -> Result<Receiver<(Request, Vec<u8>)>> {
+    let (sender, requests) = unbounded();
+    let listen = move || {
         let mut input = io::stdin().lock();
         while let Ok(request) = frames::read(&mut input, MAX_PATH) {
             if sender.send(request).is_err() {
@@ -73,18 +76,11 @@ fn listen() -> mpsc::Receiver<(Request, Vec<u8>)> {
             }
         }
         process::exit(0);
-    });
-    requests
-}
-
-/// Asks the system to kill this process when the program that started it ends.
-fn end_with_parent() {
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::process::{Signal, set_parent_process_death_signal};
-        // Without it this process still ends when its input does.
-        let _ = set_parent_process_death_signal(Some(Signal::KILL));
-    }
+    };
+    let thread = thread::Builder::new().name("requests".to_owned());
+    let started = thread.spawn(listen);
+    started.context("cannot start the thread that listens")?;
+    Ok(requests)
 }
 
 /// Limits this process: its memory, and no core files.

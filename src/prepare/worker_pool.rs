@@ -22,18 +22,6 @@ use super::{
 };
 use crate::error::{ErrorKind, PageError, Stage};
 
-/// The program that runs now, as the program that workers run.
-///
-/// # Errors
-/// The system does not report it.
-pub fn this_program() -> Result<PathBuf> {
-    if cfg!(target_os = "linux") {
-        // Stays the same program when its file is replaced during the run.
-        return Ok("/proc/self/exe".into());
-    }
-    std::env::current_exe().context("the system does not report the path of this program")
-}
-
 /// As many worker processes as are needed at the same time. A free one is taken, or else one is started.
 ///
 /// What a worker costs is at most the page that it was asked for, and as much memory as an honest answer to that takes:

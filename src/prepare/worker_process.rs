@@ -7,20 +7,24 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
-        mpsc::{self, RecvTimeoutError, TryRecvError},
     },
     thread,
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 
 use super::{
-    frames, launch,
+    frames,
     protocol::{self, Answer, Answered, Greeting, Request},
     request_bytes::path_to_bytes,
 };
-use crate::secrets::withhold;
+use crate::{
+    cancel::{Cancel, NotReceived},
+    launch,
+    secrets::withhold,
+};
 
 /// The subcommand that makes this program a worker.
 pub const SUBCOMMAND: &str = "prepare-worker";
@@ -36,7 +40,7 @@ pub(super) struct Worker {
     process: Child,
     requests: ChildStdin,
     /// Ends when the process does, or sends what no worker sends. At most one answer waits to be taken.
-    answers: mpsc::Receiver<Arrived>,
+    answers: Receiver<Arrived>,
     /// Maximum number of raw bytes in the next answer.
     max_bytes: Arc<AtomicU64>,
     /// The document that it was asked about last.
@@ -71,8 +75,8 @@ impl Worker {
         let (Some(requests), Some(output)) = (process.stdin.take(), process.stdout.take()) else {
             bail!("it has no pipes");
         };
-        let (greeting, greeted) = mpsc::sync_channel(1);
-        let (sender, answers) = mpsc::sync_channel(1);
+        let (greeting, greeted) = bounded(1);
+        let (sender, answers) = bounded(1);
         let max_bytes = Arc::new(AtomicU64::new(0));
         let limit = Arc::clone(&max_bytes);
         let listening = thread::Builder::new()
@@ -86,14 +90,14 @@ impl Worker {
             document: None,
         };
         listening.context("it cannot read its output")?;
-        match greeted.recv_timeout(MAX_START) {
+        match Cancel::default().within(MAX_START).recv(&greeted) {
             Ok(Ok(Greeting::Ready)) => Ok(worker),
             Ok(Ok(Greeting::Broken(reason))) => bail!(reason),
             Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
                 bail!("it does not answer like a worker: {error}")
             }
-            Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => bail!(worker.describe_end()),
-            Err(RecvTimeoutError::Timeout) => bail!("it does not say that it is ready"),
+            Ok(Err(_)) | Err(NotReceived::Disconnected) => bail!(worker.describe_end()),
+            Err(NotReceived::Cancelled(_)) => bail!("it does not say that it is ready"),
         }
     }
 
@@ -119,12 +123,12 @@ impl Worker {
             &[path_to_bytes(path), passwords],
         )
         .map_err(|_| Lost::Dead)?;
-        match self.answers.recv_timeout(deadline) {
+        match Cancel::default().within(deadline).recv(&self.answers) {
             Ok(arrived) => arrived
                 .and_then(|answer| protocol::check_answer(request, answer))
                 .map_err(Lost::Confused),
-            Err(RecvTimeoutError::Timeout) => Err(Lost::Late),
-            Err(RecvTimeoutError::Disconnected) => Err(Lost::Dead),
+            Err(NotReceived::Cancelled(_)) => Err(Lost::Late),
+            Err(NotReceived::Disconnected) => Err(Lost::Dead),
         }
     }
 
@@ -152,8 +156,8 @@ impl Drop for Worker {
 /// Passes on a worker's answers one by one, until it ends or sends invalid data.
 fn listen(
     mut output: ChildStdout,
-    greeting: &mpsc::SyncSender<io::Result<Greeting>>,
-    answers: &mpsc::SyncSender<Arrived>,
+    greeting: &Sender<io::Result<Greeting>>,
+    answers: &Sender<Arrived>,
     max_bytes: &AtomicU64,
 ) {
     let greeted = frames::read(&mut output, 0).map(|(greeting, _)| greeting);

@@ -106,3 +106,22 @@ fn assert_agrees_with_itself(record: &Record) {
         record.content.as_deref().unwrap_or("").is_empty()
     );
 }
+
+#[test]
+fn large_file_of_no_known_format_is_not_read_to_its_end() {
+    let room = Room::new();
+    room.put("a.pdf", pdf(&["a"])).put("b.pdf", "no document");
+    let image = fs::File::create(room.path("disk.pdf")).unwrap();
+    // Takes no room on the disk; its checksum would take a minute.
+    image.set_len(20 << 30).unwrap();
+    let begin = std::time::Instant::now();
+    let records = room.extract("disk.pdf b.pdf a.pdf").expect(3).records();
+    assert!(begin.elapsed().as_secs() < 15);
+    assert_eq!(
+        records[0].error.as_ref().unwrap().kind,
+        ErrorKind::Unsupported
+    );
+    assert_eq!(records[0].size_bytes, Some(20 << 30));
+    assert_eq!(records[0].doc_id, None);
+    assert!(records[1].doc_id.is_some());
+}
