@@ -8,9 +8,7 @@ mod merge;
 mod show;
 mod status;
 
-use std::sync::LazyLock;
-
-use std::ffi::OsString;
+use std::{ffi::OsString, sync::LazyLock};
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;

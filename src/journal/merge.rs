@@ -141,7 +141,7 @@ impl Merge {
                     }
                     None => error.context(format!("{path} is damaged; repair or delete that line")),
                 })?
-                .torn;
+                .lost();
         }
         Ok(Self {
             inputs,

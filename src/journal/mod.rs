@@ -1,7 +1,7 @@
 //! The output: one line per page, and the only record of what is done.
 //!
 //! A journal file is locked while its run lives; the operating system's lock ends with the process. Opening it cuts off
-//! an unfinished last line and indexes its pages. Each record is one write. Syncs are spaced so that they cost less
+//! an unfinished last line, removes what a power cut left between whole lines, and indexes its pages. Each record is one write. Syncs are spaced so that they cost less
 //! than 1 % of the time. Standard output, a pipe or a device is a journal that can't be resumed.
 
 mod hashes;
@@ -25,7 +25,7 @@ mod target;
 use std::{
     fmt,
     fs::File,
-    io::{self, ErrorKind, Read, Seek, SeekFrom},
+    io::{self, ErrorKind, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -67,6 +67,9 @@ impl fmt::Display for Closed {
 }
 
 impl std::error::Error for Closed {}
+
+/// Maximum number of bytes that a power cut is taken to have damaged: those written since a sync.
+const MAX_UNSYNCED: u64 = 64 << 20;
 
 /// How to open an output.
 #[derive(Debug, Clone, Copy, Default)]
@@ -116,7 +119,8 @@ fn read(path: &Path, file: &mut File, meta: &Meta, retry: Retry) -> Result<(Inde
         }
     };
     let there = Meta::read(&place)?;
-    if index.is_empty() && extent.zeros && there.is_none() {
+    let has_zeros = extent.zeros || !extent.holes.is_empty();
+    if index.is_empty() && has_zeros && there.is_none() {
         bail!(foreign());
     }
     if !index.is_empty() {
@@ -131,6 +135,34 @@ fn read(path: &Path, file: &mut File, meta: &Meta, retry: Retry) -> Result<(Inde
         meta.require_same(path, &there.settings, retry)?;
     }
     Ok((index, extent))
+}
+
+/// Removes lines with zeros; the whole lines behind them stay.
+fn remove_holes(path: &Path, file: &mut File, extent: &Extent) -> Result<()> {
+    let shown = path.display();
+    let Some(first) = extent.holes.first() else {
+        return Ok(());
+    };
+    let start = first.place.start;
+    if extent.end - start > MAX_UNSYNCED {
+        bail!(
+            "{shown} is damaged: line {} has zeros, too far from the end for a power cut; repair or delete that line, \
+             or start over with --restart",
+            first.line
+        );
+    }
+    let mut remove = || {
+        let mut rest = Vec::new();
+        file.seek(SeekFrom::Start(start))?;
+        file.take(extent.end - start).read_to_end(&mut rest)?;
+        for hole in extent.holes.iter().rev() {
+            rest.drain((hole.place.start - start) as usize..(hole.place.end - start) as usize);
+        }
+        file.set_len(start)?;
+        file.write_all(&rest)?;
+        file.sync_data()
+    };
+    remove().with_context(|| format!("cannot remove what a power cut left in {shown}"))
 }
 
 /// Fails unless the file to back up is an output, or empty.
@@ -185,6 +217,8 @@ pub struct Opened {
     pub index: Arc<Index>,
     /// Length in bytes of the unfinished line that was cut off.
     pub torn: u64,
+    /// Number of lines with zeros, which a power cut had left and which were removed.
+    pub holes: usize,
     /// The backup of a restart.
     pub kept_as: Option<PathBuf>,
 }
@@ -228,11 +262,17 @@ impl Journal {
             };
         }
         let mut meta = Meta::new(settings);
-        let (index, extent) = read(path, &mut file, &meta, opening.retry)?;
+        let (mut index, mut extent) = read(path, &mut file, &meta, opening.retry)?;
+        if !extent.holes.is_empty() {
+            opened.holes = extent.holes.len();
+            remove_holes(path, &mut file, &extent)?;
+            (index, extent) = read(path, &mut file, &meta, opening.retry)?;
+        }
         meta.run.begins_at = Some(extent.end);
         meta.write(&place)?;
         if extent.torn > 0 {
-            file.set_len(extent.end).with_context(|| {
+            let cut = file.set_len(extent.end).and_then(|()| file.sync_data());
+            cut.with_context(|| {
                 format!(
                     "cannot cut off the unfinished last line of {}",
                     path.display()
@@ -375,5 +415,7 @@ fn pause_after(cost: Duration) -> Duration {
     (cost * 100).max(Duration::from_secs(1))
 }
 
+#[cfg(test)]
+mod power_cuts;
 #[cfg(test)]
 mod tests;

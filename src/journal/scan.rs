@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use memchr::{memchr_iter, memrchr};
+use memchr::{memchr, memchr_iter, memrchr};
 use rayon::prelude::*;
 
 use super::line::{Line, begins_like_a_record, has_head_of_a_record, read_line};
@@ -36,11 +36,34 @@ pub(super) struct Extent {
     pub(super) end: u64,
     /// Length in bytes of the unfinished line behind it.
     pub(super) torn: u64,
-    /// Those bytes are zeros, as a power cut leaves them; they don't identify the file's writer.
+    /// There are zeros among those bytes, as a power cut leaves them; they don't identify the file's writer.
     pub(super) zeros: bool,
+    /// Lines with zeros in the middle, which a power cut leaves where later lines were written before earlier ones.
+    pub(super) holes: Vec<Hole>,
 }
 
-/// Passes every complete line to `take`, in order, with its byte range. Blank lines are skipped.
+impl Extent {
+    /// Number of bytes that are no whole lines.
+    pub(super) fn lost(&self) -> u64 {
+        let holes = self
+            .holes
+            .iter()
+            .map(|hole| hole.place.end - hole.place.start);
+        self.torn + holes.sum::<u64>()
+    }
+}
+
+/// A line that was not written whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Hole {
+    /// Its number, from 1.
+    pub(super) line: usize,
+    /// Its bytes, with the newline.
+    pub(super) place: Range<u64>,
+}
+
+/// Passes every complete line to `take`, in order, with its byte range. Blank lines are skipped, and so are lines with
+/// zeros, which no record has.
 ///
 /// # Errors
 /// [`NotAnOutput`], the file can't be read, or a line is not a record (the error names its number).
@@ -69,6 +92,7 @@ struct Walked {
     lines: usize,
     records: usize,
     end: u64,
+    holes: Vec<Hole>,
 }
 
 impl Walked {
@@ -78,17 +102,28 @@ impl Walked {
         take: &mut impl FnMut(Line, Range<u64>) -> Result<()>,
     ) -> Result<()> {
         let lines = split_lines(bytes);
-        let read: Vec<Option<Result<Line>>> = lines
+        let read: Vec<Option<Option<Result<Line>>>> = lines
             .par_iter()
             .with_min_len(64)
             .map(|line| {
                 let line = &bytes[line.clone()];
-                (!line.trim_ascii().is_empty()).then(|| read_line(line))
+                (!line.trim_ascii().is_empty()).then(|| {
+                    let is_hole = is_hole(line);
+                    (!is_hole).then(|| read_line(line))
+                })
             })
             .collect();
         for (place, line) in lines.into_iter().zip(read) {
             self.lines += 1;
             let Some(line) = line else { continue };
+            let Some(line) = line else {
+                let (start, end) = (place.start as u64, place.end as u64 + 1);
+                self.holes.push(Hole {
+                    line: self.lines,
+                    place: self.end + start..self.end + end,
+                });
+                continue;
+            };
             if self.records == 0 && !has_head_of_a_record(&bytes[place.clone()]) {
                 // One of ours that someone has formatted anew is read all the same.
                 line.as_ref().map_err(|_| NotAnOutput)?;
@@ -104,7 +139,7 @@ impl Walked {
 
     /// Classifies the bytes behind the last complete line.
     fn take_tail(self, tail: &[u8]) -> Result<Extent> {
-        let zeros = tail.first() == Some(&0);
+        let mut zeros = is_hole(tail);
         let is_blank = tail.trim_ascii().is_empty();
         if !(begins_like_a_record(tail) || zeros || is_blank && self.records > 0) {
             if self.records == 0 {
@@ -115,12 +150,23 @@ impl Walked {
                 self.lines + 1
             );
         }
+        let (mut end, mut holes) = (self.end, self.holes);
+        // Behind them there is nothing whole.
+        while let Some(hole) = holes.pop_if(|hole| hole.place.end == end) {
+            (end, zeros) = (hole.place.start, true);
+        }
         Ok(Extent {
-            end: self.end,
-            torn: tail.len() as u64,
+            end,
+            torn: self.end - end + tail.len() as u64,
             zeros,
+            holes,
         })
     }
+}
+
+/// Whether a line has zeros where bytes did not reach the disk. Before them is nothing, or the start of a record.
+fn is_hole(line: &[u8]) -> bool {
+    memchr(0, line).is_some_and(|zero| zero == 0 || begins_like_a_record(&line[..zero]))
 }
 
 fn split_lines(bytes: &[u8]) -> Vec<Range<usize>> {
@@ -176,6 +222,38 @@ mod tests {
         let text = journal(2) + "\0\0\0";
         let (_, extent) = scan_bytes(text.as_bytes()).unwrap();
         assert_eq!((extent.torn, extent.zeros), (3, true));
+    }
+
+    #[test]
+    fn line_with_zeros_is_a_hole_and_others_stay() {
+        let line = |page: usize| journal(page).lines().nth(page - 1).unwrap().to_owned() + "\n";
+        let half = &line(2)[..30];
+        for hole in [
+            "\0\0\0\n",
+            &format!("{half}\0\0\"}}\n"),
+            &format!("\0\0{half}\n"),
+        ] {
+            let text = [&line(1), hole, &line(3)].concat();
+            let (index, extent) = scan_bytes(text.as_bytes()).unwrap();
+            assert_eq!((index.len(), extent.torn), (2, 0));
+            assert_eq!(extent.holes.len(), 1);
+            let place = &extent.holes[0].place;
+            assert_eq!(&text[place.start as usize..place.end as usize], hole);
+            // At the end it is cut off with what follows.
+            let text = [&line(1), hole, hole, half].concat();
+            let (index, extent) = scan_bytes(text.as_bytes()).unwrap();
+            assert_eq!((index.len(), extent.end as usize), (1, line(1).len()));
+            assert_eq!((extent.holes.len(), extent.zeros), (0, true));
+        }
+        for foreign in ["MZ\0\0\n", "{\"a\":\0}\n"] {
+            assert!(
+                scan_bytes(foreign.as_bytes())
+                    .unwrap_err()
+                    .is::<NotAnOutput>()
+            );
+            let message = scan_bytes((line(1) + foreign).as_bytes()).unwrap_err();
+            assert!(message.to_string().starts_with("line 2 "), "{message}");
+        }
     }
 
     proptest! {

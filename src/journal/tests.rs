@@ -48,7 +48,7 @@ impl Storage for Failing {
     }
 }
 
-fn record(page: u32) -> Record {
+pub(super) fn record(page: u32) -> Record {
     let document = Document {
         path: "a.pdf".into(),
         size_bytes: Some(1),

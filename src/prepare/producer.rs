@@ -118,7 +118,7 @@ impl Producer {
             Err(error) => {
                 self.done.note_met(&document, Some(PageCount::all(0)));
                 let page = PageRef::new(&document, 0);
-                let elapsed = begin.elapsed();
+                let elapsed = clock::since(begin);
                 return self.hand_out_failed(page, error, elapsed, attempts);
             }
         };
