@@ -21,7 +21,12 @@ mod foreign_output;
 mod help;
 mod inputs;
 mod kills;
+#[cfg(unix)]
+mod limits;
+#[cfg(unix)]
+mod many_kills;
 mod merge;
+mod network;
 mod options;
 mod output;
 mod output_file;
@@ -32,6 +37,8 @@ mod reading;
 mod resume;
 mod server;
 mod shards;
+#[cfg(target_os = "linux")]
+mod stops;
 #[cfg(target_os = "linux")]
 mod terminal;
 mod tesseract;

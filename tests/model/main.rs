@@ -2,8 +2,11 @@
 
 mod ahead;
 mod drafts;
+#[path = "../common/fuzz.rs"]
+mod feeding;
 mod folder;
 mod fp8;
+mod fuzz;
 mod not_finite;
 mod parity;
 mod positions;
