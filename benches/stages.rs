@@ -15,7 +15,7 @@ use omnidocs::{
         model::VisionLanguageModel,
         sampler::Sampling,
     },
-    models::qwen3_vl::{Qwen3Vl, config::Config, patches::patchify},
+    models::{self, common::patches::patchify},
     page::{Needs, PixelBudget, Source},
     prepare::{self, Raster},
 };
@@ -76,22 +76,22 @@ fn preparation(criterion: &mut Criterion) {
 }
 
 fn patches(criterion: &mut Criterion) {
-    let config = Config::read(&root().join("examples/reader")).expect("the reader's config");
+    let config = models::config(&root().join("examples/reader")).expect("the reader's config");
     let page = RgbImage::from_fn(1024, 1024, |x, y| {
         image::Rgb([x as u8, y as u8, (x ^ y) as u8])
     });
     let mut group = criterion.benchmark_group("patchify");
     group.throughput(Throughput::Elements(1));
     group.bench_function("1 megapixel", |bencher| {
-        bencher.iter(|| patchify(black_box(&page), &config, &Device::Cpu, DType::F32));
+        bencher.iter(|| patchify(black_box(&page), &config.patches, &Device::Cpu, DType::F32));
     });
     group.finish();
 }
 
 fn model(criterion: &mut Criterion) {
     let folder = root().join("examples/reader");
-    let mut reader =
-        Qwen3Vl::load(&folder, &Device::Cpu, DType::F32.into(), None).expect("the reader loads");
+    let mut reader = models::load_parts(&folder, &Device::Cpu, DType::F32.into(), None)
+        .expect("the reader loads");
     let page = image::open(root().join("examples/pages/scan.jpg"))
         .expect("an example page")
         .to_rgb8();

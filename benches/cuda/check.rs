@@ -24,7 +24,7 @@ use omnidocs::{
     cli::environment,
     commands, exit,
     generation::{model::VisionLanguageModel, sampler::Sampling},
-    models::qwen3_vl::Qwen3Vl,
+    models::{self, common::model::QwenVl},
     nn::device::Hardware,
     options::{DTypeChoice, DeviceChoice},
 };
@@ -198,8 +198,8 @@ fn check(options: Options) -> Result<usize> {
     Ok(tally.bad)
 }
 
-fn load(folder: &Path, hardware: &Hardware) -> Result<Qwen3Vl> {
-    Qwen3Vl::load(folder, hardware.device(), hardware.precision(), None)
+fn load(folder: &Path, hardware: &Hardware) -> Result<QwenVl> {
+    models::load_parts(folder, hardware.device(), hardware.precision(), None)
 }
 
 fn logits(folder: &Path, image: &Path, out: &Path, hardware: &Hardware) -> Result<()> {

@@ -11,7 +11,10 @@ use omnidocs::{
         model::VisionLanguageModel,
         sampler::Sampling,
     },
-    models::qwen3_vl::{Qwen3Vl, patches::patchify, positions::prompt_positions, text::Deepstack},
+    models::{
+        self,
+        common::{model::QwenVl, parts::Deepstack, patches::patchify, positions::prompt_positions},
+    },
 };
 
 use super::{GREEDY, Tally};
@@ -23,7 +26,7 @@ pub fn check(golden: &Path, device: &Device, tally: &mut Tally) -> Result<()> {
     for (dtype, bound) in BOUNDS {
         for name in ["tiny-tied", "tiny-untied"] {
             let folder = golden.join(name);
-            let mut model = Qwen3Vl::load(&folder, device, dtype.into(), None)?;
+            let mut model = models::load_parts(&folder, device, dtype.into(), None)?;
             model.config.eos_token_ids.clear();
             let cases = Case::all(&folder)?;
             for case in &cases {
@@ -46,13 +49,13 @@ pub fn check(golden: &Path, device: &Device, tally: &mut Tally) -> Result<()> {
 
 /// Runs a page through the model and shows each part of what it computes, by the golden's name for it.
 fn parts(
-    model: &Qwen3Vl,
+    model: &QwenVl,
     case: &Case,
     dtype: DType,
     mut show: impl FnMut(&str, &Tensor) -> Result<()>,
 ) -> Result<()> {
     let device = model.device();
-    let (patches, grid) = patchify(&case.image()?, &model.config, device, dtype)?;
+    let (patches, grid) = patchify(&case.image()?, &model.config.patches, device, dtype)?;
     let vision = model.vision.forward(&patches, grid)?;
     show("vision", &vision.embeddings)?;
     for (i, feature) in vision.deepstack.iter().enumerate() {
@@ -60,7 +63,7 @@ fn parts(
     }
     let tokens = case.ints("input_ids")?;
     let image_token = model.config.image_token_id;
-    let merged = grid.merged(model.config.vision.spatial_merge_size);
+    let merged = grid.merged(model.config.patches.merge_size);
     let start = tokens.iter().position(|&token| token == image_token);
     let start = start.context("there is no image in the prompt")?;
     let after = start + merged.len();
@@ -86,7 +89,7 @@ fn parts(
         &positions,
         Some(&deepstack),
         &mut cache,
-        |hidden| layers.push(hidden.clone()),
+        &mut |hidden| layers.push(hidden.clone()),
     )?;
     for (i, layer) in layers.iter().enumerate() {
         show(&format!("hidden.{}", i + 1), layer)?;

@@ -13,7 +13,7 @@ use omnidocs::{
         sequence::{Ending, Sequence},
         tokenizer::Prompt,
     },
-    models::qwen3_vl::{Qwen3Vl, patches::patchify},
+    models::common::{model::QwenVl, patches::patchify},
     nn::device::Hardware,
 };
 
@@ -52,7 +52,7 @@ pub fn measure(
 }
 
 /// A model whose answers no token ends.
-fn without_end(folder: &Path, hardware: &Hardware) -> Result<Arc<Qwen3Vl>> {
+fn without_end(folder: &Path, hardware: &Hardware) -> Result<Arc<QwenVl>> {
     let mut model = load(folder, hardware)?;
     model.config.eos_token_ids.clear();
     Ok(Arc::new(model))
@@ -67,7 +67,7 @@ fn noise((width, height): (u32, u32)) -> RgbImage {
 }
 
 fn prefill(
-    model: &Qwen3Vl,
+    model: &QwenVl,
     page: &RgbImage,
     prompt: &Prompt,
     tokens: usize,
@@ -78,7 +78,7 @@ fn prefill(
     let mut cache = model.new_cache();
     for round in 0..3 {
         let start = Instant::now();
-        let (patches, grid) = patchify(page, &model.config, device, activations)?;
+        let (patches, grid) = patchify(page, &model.config.patches, device, activations)?;
         device.synchronize()?;
         let patched = ms(start);
         let start = Instant::now();
@@ -209,7 +209,7 @@ pub fn steps(
     let model = without_end(folder, hardware)?;
     let prompt = model.tokenizer.prompt(INSTRUCTION)?;
     let page = noise((64, 64));
-    let vocab = model.config.text.vocab_size as u32;
+    let vocab = model.config.vocab_size as u32;
     let mut generator = Generator::new(model)?;
     generator.pipelined = pipelined;
     for _ in 0..pages.div_ceil(batch) {

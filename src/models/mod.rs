@@ -1,8 +1,9 @@
 //! The models, one folder a family, and what is known of one before its weights are there.
 //!
-//! A new family is a folder with its config, vision tower, decoder and positions, made from parts of [`nn`](crate::nn), a
-//! line in each `match` here, and its name in [`spec`].
+//! A new family is a folder with its config, vision tower and decoder, as far as [`common`] has them not, made from parts of
+//! [`nn`](crate::nn), a line in each `match` here, and its name in [`spec`].
 
+pub mod common;
 pub mod identity;
 pub mod qwen3_vl;
 pub mod spec;
@@ -12,7 +13,13 @@ use std::{path::Path, sync::Arc};
 use anyhow::Result;
 use candle_core::Device;
 
-use self::{qwen3_vl::Qwen3Vl, spec::Family};
+use self::{
+    common::{
+        config::CommonConfig,
+        model::{QwenVl, Source},
+    },
+    spec::Family,
+};
 use crate::{
     generation::model::VisionLanguageModel,
     nn::{device::Hardware, precision::Precision, quantized::QuantizedFile},
@@ -30,9 +37,28 @@ pub fn load(
     precision: Precision,
     quantized: Option<QuantizedFile>,
 ) -> Result<Arc<dyn VisionLanguageModel>> {
-    Ok(match Family::of(folder)? {
-        Family::Qwen3Vl => Arc::new(Qwen3Vl::load(folder, device, precision, quantized)?),
-    })
+    Ok(Arc::new(load_parts(folder, device, precision, quantized)?))
+}
+
+/// As [`load`], with parts that can be run one by one.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_parts(
+    folder: &Path,
+    device: &Device,
+    precision: Precision,
+    quantized: Option<QuantizedFile>,
+) -> Result<QwenVl> {
+    let source = Source {
+        folder,
+        device,
+        precision,
+        quantized,
+    };
+    match Family::of(folder)? {
+        Family::Qwen3Vl => qwen3_vl::load(source),
+    }
 }
 
 /// As [`load`], to `hardware`. Quantized weights are kept for the next start, under `identity`, that of
@@ -49,12 +75,20 @@ pub fn load_on(
     load(folder, hardware.device(), hardware.precision(), quantized)
 }
 
-/// The pixel limits of the model in `folder`.
+/// What the model in `folder` says of itself, as far as every family says it.
 ///
 /// # Errors
 /// The files of the folder that say so can't be read or make no sense.
-pub fn pixel_budget(folder: &Path) -> Result<PixelBudget> {
+pub fn config(folder: &Path) -> Result<CommonConfig> {
     match Family::of(folder)? {
-        Family::Qwen3Vl => qwen3_vl::config::pixel_budget(folder),
+        Family::Qwen3Vl => qwen3_vl::config::Config::read(folder).map(|config| config.common),
     }
+}
+
+/// The pixel limits of the model in `folder`.
+///
+/// # Errors
+/// As [`config`].
+pub fn pixel_budget(folder: &Path) -> Result<PixelBudget> {
+    config(folder).map(|config| config.pixels)
 }

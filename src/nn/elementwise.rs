@@ -38,10 +38,19 @@ pub fn softmax(scores: Tensor, causal: bool) -> Result<Tensor> {
 /// GELU, by its tanh approximation, of a tensor that nothing else refers to.
 pub fn gelu_tanh(x: Tensor) -> Result<Tensor> {
     if is_plain(&x) {
-        x.inplace_op1(&Gelu)?;
+        x.inplace_op1(&Gelu::Tanh)?;
         return Ok(x);
     }
     x.gelu()
+}
+
+/// The sigmoid approximation of GELU, `x·σ(1.702·x)`, of a tensor that nothing else refers to.
+pub fn quick_gelu(x: Tensor) -> Result<Tensor> {
+    if is_plain(&x) {
+        x.inplace_op1(&Gelu::Quick)?;
+        return Ok(x);
+    }
+    &x * candle_nn::ops::sigmoid(&(&x * f64::from(QUICK))?)?
 }
 
 /// `(rows, 2 · size)`, gate and value side by side → `silu(gate) · value`, `(rows, size)`.
@@ -202,26 +211,51 @@ fn fold(values: &[f32], start: f32, with: impl Fn(f32, f32) -> f32) -> f32 {
     lanes[0]
 }
 
-struct Gelu;
+/// Of the sigmoid approximation.
+const QUICK: f32 = 1.702;
+
+/// An approximation of GELU.
+#[derive(Clone, Copy)]
+enum Gelu {
+    Tanh,
+    Quick,
+}
 
 impl InplaceOp1 for Gelu {
     fn name(&self) -> &'static str {
-        "gelu-tanh"
+        match self {
+            Self::Tanh => "gelu-tanh",
+            Self::Quick => "quick-gelu",
+        }
     }
 
     fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
         let arch = Arch::new();
         let pieces = values_mut(storage, layout)?.par_chunks_mut(PIECE);
-        pieces.for_each(|piece| {
-            arch.dispatch(GeluPiece(piece));
+        pieces.for_each(|piece| match self {
+            Self::Tanh => arch.dispatch(TanhPiece(piece)),
+            Self::Quick => arch.dispatch(QuickPiece(piece)),
         });
         Ok(())
     }
 }
 
-struct GeluPiece<'a>(&'a mut [f32]);
+struct QuickPiece<'a>(&'a mut [f32]);
 
-impl WithSimd for GeluPiece<'_> {
+impl WithSimd for QuickPiece<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for x in self.0 {
+            *x *= sigmoid(QUICK * *x);
+        }
+    }
+}
+
+struct TanhPiece<'a>(&'a mut [f32]);
+
+impl WithSimd for TanhPiece<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -322,6 +356,9 @@ mod tests {
         let found = gelu_tanh(x.copy().unwrap()).unwrap();
         // Values go to 20 and their products to 400, of which f32 keeps seven digits.
         assert!(difference(&found, &x.gelu().unwrap()) < 1e-5);
+        let found = quick_gelu(x.copy().unwrap()).unwrap();
+        let wanted = (&x * candle_nn::ops::sigmoid(&(&x * 1.702).unwrap()).unwrap()).unwrap();
+        assert!(difference(&found, &wanted) < 1e-5);
         let halves = x.chunk(2, 1).unwrap();
         let wanted = (halves[0].silu().unwrap() * &halves[1]).unwrap();
         assert!(difference(&swiglu(&x).unwrap(), &wanted) < 2e-4);

@@ -14,6 +14,7 @@ pub mod instructions;
 pub mod linear;
 pub mod mapped;
 pub mod matrix;
+pub mod mlp;
 pub mod norms;
 #[cfg(target_arch = "x86_64")]
 pub mod packed;

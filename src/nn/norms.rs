@@ -20,6 +20,15 @@ impl RmsNorm {
         })
     }
 
+    /// As [`load`](Self::load), of a weight that says how far from 1 each scale is, as Qwen3.5 keeps it.
+    pub fn load_zero_centred(weights: &Weights, name: &str, size: usize, eps: f64) -> Result<Self> {
+        let norm = Self::load(weights, name, size, eps)?;
+        Ok(Self {
+            weight: (norm.weight + 1.0)?,
+            eps: norm.eps,
+        })
+    }
+
     /// Same shape out as in.
     pub fn forward(&self, x: &Tensor) -> CandleResult<Tensor> {
         candle_nn::ops::rms_norm(x, &self.weight, self.eps)
@@ -33,7 +42,7 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// The reference fixes it for the vision tower (transformers 5.23, `modeling_qwen3_vl.py`).
+    /// The reference fixes it for all vision towers (transformers 5.23, `modeling_qwen3_vl.py`, `modeling_qwen2_vl.py`).
     const EPS: f32 = 1e-6;
 
     /// Takes `{name}.weight` and `{name}.bias` of shape `(size)`.
@@ -47,5 +56,23 @@ impl LayerNorm {
     /// Same shape out as in.
     pub fn forward(&self, x: &Tensor) -> CandleResult<Tensor> {
         candle_nn::ops::layer_norm(x, &self.weight, &self.bias, Self::EPS)
+    }
+}
+
+/// A norm of a vision tower.
+pub enum Norm {
+    /// With scale and shift.
+    Layer(LayerNorm),
+    /// With scale.
+    Rms(RmsNorm),
+}
+
+impl Norm {
+    /// Same shape out as in.
+    pub fn forward(&self, x: &Tensor) -> CandleResult<Tensor> {
+        match self {
+            Self::Layer(norm) => norm.forward(x),
+            Self::Rms(norm) => norm.forward(x),
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! Rotary position embeddings (RoFormer, arXiv 2104.09864), as tables of cosines and sines.
 
-use candle_core::{DType, Device, Result as CandleResult, Tensor};
+use candle_core::{D, DType, Device, Result as CandleResult, Tensor};
 
-/// Cosines and sines, each of shape `(positions, head_dim / 2)`.
+/// Cosines and sines, each of shape `(positions, rotary_dim / 2)`.
 pub struct RopeTables {
     /// Cosines.
     pub cos: Tensor,
@@ -25,8 +25,14 @@ impl RopeTables {
         })
     }
 
-    /// Rotates `x` of shape `(heads, positions, head_dim)`.
+    /// Rotates the first `rotary_dim` dimensions of `x`, of shape `(heads, positions, head_dim)`.
     pub fn rotate(&self, x: &Tensor) -> CandleResult<Tensor> {
+        let (rotary_dim, head_dim) = (2 * self.cos.dim(D::Minus1)?, x.dim(D::Minus1)?);
+        if rotary_dim < head_dim {
+            let turned = self.rotate(&x.narrow(D::Minus1, 0, rotary_dim)?)?;
+            let rest = x.narrow(D::Minus1, rotary_dim, head_dim - rotary_dim)?;
+            return Tensor::cat(&[turned, rest], D::Minus1);
+        }
         candle_nn::rotary_emb::rope(&x.unsqueeze(0)?.contiguous()?, &self.cos, &self.sin)?
             .squeeze(0)
     }

@@ -27,7 +27,7 @@ use omnidocs::{
         sampler::Sampling,
         tokenizer::{ChatTokenizer, Prompt},
     },
-    models::{self, pixel_budget, qwen3_vl::Qwen3Vl},
+    models::{self, common::model::QwenVl, pixel_budget},
     nn::precision::Precision,
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -42,8 +42,8 @@ fn golden(name: &str) -> PathBuf {
 }
 
 /// A model with its intermediates.
-fn load(folder: &Path) -> anyhow::Result<Qwen3Vl> {
-    Qwen3Vl::load(folder, &Device::Cpu, DType::F32.into(), None)
+fn load(folder: &Path) -> anyhow::Result<QwenVl> {
+    models::load_parts(folder, &Device::Cpu, DType::F32.into(), None)
 }
 
 /// The reader, as an engine has it.

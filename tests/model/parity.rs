@@ -14,11 +14,14 @@ use omnidocs::{
         sampler::Sampling,
         sequence::Ending,
     },
-    models::qwen3_vl::{
-        Qwen3Vl,
-        patches::{Grid, patchify},
-        positions::{Position, prompt_positions},
-        text::Deepstack,
+    models::{
+        self,
+        common::{
+            model::QwenVl,
+            parts::Deepstack,
+            patches::{Grid, patchify},
+            positions::{Position, prompt_positions},
+        },
     },
 };
 
@@ -27,7 +30,7 @@ use super::{GREEDY, TINY_MODELS, golden, load, max_difference, reader, reader_ca
 /// What f32 sums in another order may differ by.
 const TOLERANCE: f32 = 1e-4;
 
-fn tiny(name: &str) -> Qwen3Vl {
+fn tiny(name: &str) -> QwenVl {
     load(&golden(name)).unwrap()
 }
 
@@ -63,6 +66,14 @@ impl Case {
         values.into_iter().map(|value| value as u32).collect()
     }
 
+    /// How many layers the decoder has.
+    fn layers(&self) -> usize {
+        let key = |i| format!("{}.hidden.{i}", self.name.rsplit(' ').next().unwrap());
+        (1..)
+            .take_while(|&i| self.tensors.contains_key(&key(i)))
+            .count()
+    }
+
     fn image(&self) -> RgbImage {
         let tensor = self.get("image");
         let (height, width, _) = tensor.dims3().unwrap();
@@ -84,7 +95,7 @@ impl Case {
     }
 }
 
-fn for_each_case(test: impl Fn(&Qwen3Vl, &Case)) {
+fn for_each_case(test: impl Fn(&QwenVl, &Case)) {
     for folder in TINY_MODELS {
         let model = tiny(folder);
         for case in Case::all(folder) {
@@ -94,11 +105,17 @@ fn for_each_case(test: impl Fn(&Qwen3Vl, &Case)) {
 }
 
 /// Embeddings with the image in place, positions and deepstack features of a case's whole prompt.
-fn inputs(model: &Qwen3Vl, case: &Case) -> (Tensor, Vec<Position>, Vec<Tensor>, usize) {
-    let (patches, grid) = patchify(&case.image(), &model.config, &Device::Cpu, DType::F32).unwrap();
+fn inputs(model: &QwenVl, case: &Case) -> (Tensor, Vec<Position>, Vec<Tensor>, usize) {
+    let (patches, grid) = patchify(
+        &case.image(),
+        &model.config.patches,
+        &Device::Cpu,
+        DType::F32,
+    )
+    .unwrap();
     let vision = model.vision.forward(&patches, grid).unwrap();
     let tokens = case.ints("input_ids");
-    let merged = grid.merged(model.config.vision.spatial_merge_size);
+    let merged = grid.merged(model.config.patches.merge_size);
     let start = tokens
         .iter()
         .position(|&token| token == model.config.image_token_id)
@@ -121,7 +138,7 @@ fn inputs(model: &Qwen3Vl, case: &Case) -> (Tensor, Vec<Position>, Vec<Tensor>, 
     )
 }
 
-fn empty_cache(model: &Qwen3Vl, capacity: usize) -> KvCache {
+fn empty_cache(model: &QwenVl, capacity: usize) -> KvCache {
     let mut cache = model.new_cache();
     cache.reset(capacity).unwrap();
     cache
@@ -130,8 +147,13 @@ fn empty_cache(model: &Qwen3Vl, capacity: usize) -> KvCache {
 #[test]
 fn patches_equal_the_reference_and_both_of_its_frames() {
     for_each_case(|model, case| {
-        let (patches, grid) =
-            patchify(&case.image(), &model.config, &Device::Cpu, DType::F32).unwrap();
+        let (patches, grid) = patchify(
+            &case.image(),
+            &model.config.patches,
+            &Device::Cpu,
+            DType::F32,
+        )
+        .unwrap();
         assert_eq!(
             case.ints("grid_thw"),
             [1, grid.rows as u32, grid.cols as u32]
@@ -155,8 +177,13 @@ fn patches_equal_the_reference_and_both_of_its_frames() {
 #[test]
 fn prompt_tokens_and_positions_equal_the_reference() {
     for_each_case(|model, case| {
-        let grid = Grid::of(case.image().width(), case.image().height(), &model.config).unwrap();
-        let merged = grid.merged(model.config.vision.spatial_merge_size);
+        let grid = Grid::of(
+            case.image().width(),
+            case.image().height(),
+            &model.config.patches,
+        )
+        .unwrap();
+        let merged = grid.merged(model.config.patches.merge_size);
         let tokens = model
             .tokenizer
             .prompt(&case.prompt)
@@ -174,8 +201,13 @@ fn prompt_tokens_and_positions_equal_the_reference() {
 #[test]
 fn vision_output_and_each_deepstack_feature_equal_the_reference() {
     for_each_case(|model, case| {
-        let (patches, grid) =
-            patchify(&case.image(), &model.config, &Device::Cpu, DType::F32).unwrap();
+        let (patches, grid) = patchify(
+            &case.image(),
+            &model.config.patches,
+            &Device::Cpu,
+            DType::F32,
+        )
+        .unwrap();
         let vision = model.vision.forward(&patches, grid).unwrap();
         case.assert_close("vision", &vision.embeddings);
         assert_eq!(vision.deepstack.len(), 2);
@@ -198,11 +230,17 @@ fn hidden_states_of_every_layer_and_logits_equal_the_reference() {
         };
         let last = model
             .text
-            .forward(&embeddings, &positions, Some(&deepstack), &mut cache, |x| {
-                layers.push(x.clone());
-            })
+            .forward(
+                &embeddings,
+                &positions,
+                Some(&deepstack),
+                &mut cache,
+                &mut |x| {
+                    layers.push(x.clone());
+                },
+            )
             .unwrap();
-        assert_eq!(layers.len(), model.config.text.num_hidden_layers);
+        assert_eq!(layers.len(), case.layers());
         for (i, layer) in layers.iter().enumerate() {
             case.assert_close(&format!("hidden.{}", i + 1), layer);
         }
@@ -244,7 +282,13 @@ fn a_late_token_does_not_change_earlier_hidden_states() {
             let mut cache = empty_cache(model, positions.len());
             model
                 .text
-                .forward(embeddings, &positions, Some(&deepstack), &mut cache, |_| ())
+                .forward(
+                    embeddings,
+                    &positions,
+                    Some(&deepstack),
+                    &mut cache,
+                    &mut |_| (),
+                )
                 .unwrap()
         };
         let last = positions.len() - 1;
@@ -280,7 +324,7 @@ fn token_by_token_through_the_cache_equals_all_at_once() {
         let forward = |x: &Tensor, positions: &[Position], cache: &mut KvCache| {
             model
                 .text
-                .forward(x, positions, None, cache, |_| ())
+                .forward(x, positions, None, cache, &mut |_| ())
                 .unwrap()
         };
         let at_once = forward(
@@ -341,7 +385,8 @@ fn half_precision_stays_close_to_f32() {
     for folder in TINY_MODELS {
         let case = &Case::all(folder)[0];
         let logits = |dtype: DType| {
-            let model = Qwen3Vl::load(&golden(folder), &Device::Cpu, dtype.into(), None).unwrap();
+            let model =
+                models::load_parts(&golden(folder), &Device::Cpu, dtype.into(), None).unwrap();
             let prompt = model.tokenizer.prompt(&case.prompt).unwrap();
             let logits = model
                 .prefill(&case.image(), &prompt, 1, &mut model.new_cache())

@@ -1,7 +1,7 @@
 //! Positions of image and text tokens are those of the reference implementation.
 
 use candle_core::Device;
-use omnidocs::models::qwen3_vl::{
+use omnidocs::models::common::{
     patches::Grid,
     positions::{prompt_positions, stretched_positions},
 };

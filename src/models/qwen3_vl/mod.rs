@@ -1,14 +1,29 @@
-//! Qwen3-VL: from a prepared page to logits.
+//! Qwen3-VL: a tower with learned positions, whose inner blocks are fed to the decoder too (deepstack), and the Qwen3
+//! decoder.
 //!
 //! Written from the reference implementation, `models/qwen3_vl` of transformers 5.23, and held to its output by
-//! `tests/model/parity.rs`. Sequences have no batch dimension: `(tokens, hidden)` in the decoder, `(patches, hidden)` in the
-//! vision tower, `(heads, tokens, head_dim)` in attention.
+//! `tests/model/parity.rs`.
 
 pub mod config;
-mod model;
-pub mod patches;
-pub mod positions;
-pub mod text;
 pub mod vision;
 
-pub use self::model::Qwen3Vl;
+use anyhow::Result;
+
+use self::{config::Config, vision::Tower};
+use super::common::{
+    decoder::AttentionDecoder,
+    model::{QwenVl, Source},
+};
+
+/// Loads a model of this family.
+///
+/// # Errors
+/// A file is missing or damaged, or the files don't fit each other; the error names the tensor or field.
+pub fn load(source: Source) -> Result<QwenVl> {
+    let config = Config::read(source.folder)?;
+    QwenVl::load(source, config.common, |weights| {
+        let vision = Tower::load(weights, "model.visual", &config.vision)?;
+        let text = AttentionDecoder::load(weights, "model.language_model", &config.text)?;
+        Ok((Box::new(vision), Box::new(text)))
+    })
+}

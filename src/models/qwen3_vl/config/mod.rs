@@ -1,74 +1,48 @@
-//! The model folder's JSON files, read leniently and checked strictly.
-//!
-//! Both spellings met in the wild are understood: transformers 4.57 (`rope_scaling` with `rope_theta` beside it) and
-//! transformers 5 (`rope_parameters`). Fields may be null, repeated or missing where the reference has a default; a
-//! value that can't be right is an error that names its file and field.
+//! What a Qwen3-VL model's JSON files say.
 
-mod fields;
-mod raw;
-mod text;
 mod vision;
 
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
 
-use self::raw::{RawConfig, RawGeneration, RawPreprocessor, RawProcessor};
-pub use self::{text::TextConfig, vision::VisionConfig};
+pub use self::vision::{RawVision, VisionConfig};
 use crate::{
-    model_files::{read_json, read_json_or_default},
-    page::PixelBudget,
+    model_files::read_json,
+    models::common::{
+        config::{CommonConfig, Files, Published, RawText, TextConfig, TextDefaults},
+        positions::Sections,
+    },
+};
+
+/// What the files of this family don't say, or may leave out.
+const TEXT: TextDefaults = TextDefaults {
+    qkv_bias: false,
+    qk_norm: true,
+    sections: Sections::Interleaved,
+    mrope_section: [24, 20, 20],
+    rope_theta: 500_000.0,
+    rms_norm_eps: 1e-6,
 };
 
 /// All that the model needs to know, from the files of one folder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
+    /// What every family says.
+    pub common: CommonConfig,
     /// The decoder.
     pub text: TextConfig,
     /// The vision tower.
     pub vision: VisionConfig,
-    /// Id of the token that stands for one merged patch.
-    pub image_token_id: u32,
-    /// Any of these ends the answer.
-    pub eos_token_ids: Vec<u32>,
-    /// Channel means that pixels in 0..=1 are normalised with.
-    pub image_mean: [f32; 3],
-    /// Channel deviations that pixels in 0..=1 are normalised with.
-    pub image_std: [f32; 3],
 }
 
-/// The image processor's settings, which transformers 5 may keep inside `processor_config.json`.
-fn read_preprocessor(folder: &Path) -> Result<RawPreprocessor> {
-    if folder.join("preprocessor_config.json").exists() {
-        return read_json(folder, "preprocessor_config.json");
-    }
-    let processor: RawProcessor = read_json_or_default(folder, "processor_config.json")?;
-    Ok(processor.image_processor.unwrap_or_default())
-}
-
-/// The pixel limits of the folder's image processor, without reading anything else.
-///
-/// # Errors
-/// `config.json` or `preprocessor_config.json` can't be read or makes no sense.
-pub fn pixel_budget(folder: &Path) -> Result<PixelBudget> {
-    let factor = Config::read(folder)?.vision.factor();
-    let raw = read_preprocessor(folder)?;
-    let (min, max) = raw
-        .size
-        .map_or((None, None), |size| (size.shortest_edge, size.longest_edge));
-    // The published models' limits, for fine-tunes that leave the file out.
-    let min_pixels = min.or(raw.min_pixels).unwrap_or(65_536);
-    let max_pixels = max.or(raw.max_pixels).unwrap_or(16_777_216);
-    ensure!(
-        min_pixels <= max_pixels,
-        "preprocessor_config.json in {} allows at least {min_pixels} and at most {max_pixels} pixels",
-        folder.display()
-    );
-    Ok(PixelBudget {
-        factor: u32::try_from(factor).context("patch_size is too large")?,
-        min_pixels,
-        max_pixels,
-    })
+#[derive(Deserialize)]
+struct RawConfig {
+    text_config: RawText,
+    vision_config: RawVision,
+    image_token_id: Option<u32>,
+    tie_word_embeddings: Option<bool>,
 }
 
 impl Config {
@@ -80,47 +54,31 @@ impl Config {
         let raw: RawConfig = read_json(folder, "config.json").with_context(|| {
             format!("{} is not the folder of a Qwen3-VL model (text_config and vision_config are needed)", folder.display())
         })?;
-        let generation: RawGeneration = read_json_or_default(folder, "generation_config.json")?;
-        let preprocessor = read_preprocessor(folder)?;
-        Self::from_raw(raw, generation, &preprocessor)
+        Self::from_raw(raw, Files::read(folder)?)
             .with_context(|| format!("cannot use the model in {}", folder.display()))
     }
 
-    fn from_raw(
-        mut raw: RawConfig,
-        generation: RawGeneration,
-        preprocessor: &RawPreprocessor,
-    ) -> Result<Self> {
-        let eos = generation
-            .eos_token_id
-            .or(raw.text_config.eos_token_id.take());
-        let mut eos_token_ids: Vec<u32> = eos.map(Vec::from).unwrap_or_default();
-        eos_token_ids.sort_unstable();
-        eos_token_ids.dedup();
-        ensure!(
-            !eos_token_ids.is_empty(),
-            "eos_token_id is missing in generation_config.json and config.json"
-        );
-        let tied = raw
+    fn from_raw(mut raw: RawConfig, files: Files) -> Result<Self> {
+        let eos = raw.text_config.eos_token_id.take();
+        let inner = raw.text_config.tie_word_embeddings;
+        let tied = inner.or(raw.tie_word_embeddings).unwrap_or(false);
+        let text = raw
             .text_config
-            .tie_word_embeddings
-            .or(raw.tie_word_embeddings)
-            .unwrap_or(false);
+            .check(&TEXT, tied)
+            .context("text_config in config.json")?;
+        let vision = raw
+            .vision_config
+            .check()
+            .context("vision_config in config.json")?;
+        let published = Published {
+            patches: vision.patches,
+            min_pixels: 65_536,
+            max_pixels: 16_777_216,
+        };
         let config = Self {
-            text: raw
-                .text_config
-                .check(tied)
-                .context("text_config in config.json")?,
-            vision: raw
-                .vision_config
-                .check()
-                .context("vision_config in config.json")?,
-            image_token_id: raw
-                .image_token_id
-                .context("image_token_id is missing in config.json")?,
-            eos_token_ids,
-            image_mean: preprocessor.image_mean.unwrap_or([0.5; 3]),
-            image_std: preprocessor.image_std.unwrap_or([0.5; 3]),
+            common: CommonConfig::new(files, raw.image_token_id, eos, &text, published)?,
+            text,
+            vision,
         };
         config.check_together()?;
         Ok(config)
@@ -156,11 +114,7 @@ mod tests {
           "num_position_embeddings":2304,"deepstack_visual_indexes":[8,16,24],"patch_size":16}}"#;
 
     fn config(json: &str) -> Result<Config> {
-        Config::from_raw(
-            serde_json::from_str(json)?,
-            RawGeneration::default(),
-            &RawPreprocessor::default(),
-        )
+        Config::from_raw(serde_json::from_str(json)?, Files::default())
     }
 
     #[test]
@@ -202,11 +156,15 @@ mod tests {
     #[test]
     fn eos_token_id_may_be_a_number_or_list() {
         for (json, ids) in [("7", vec![7]), ("[9, 7, 9]", vec![7, 9])] {
-            let generation =
-                serde_json::from_str(&format!(r#"{{"eos_token_id":{json}}}"#)).unwrap();
-            let raw = serde_json::from_str(STYLE_4_57).unwrap();
-            let config = Config::from_raw(raw, generation, &RawPreprocessor::default()).unwrap();
-            assert_eq!(config.eos_token_ids, ids);
+            let folder = tempfile::tempdir().unwrap();
+            let write = |name, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+            write("config.json", STYLE_4_57);
+            write(
+                "generation_config.json",
+                &format!(r#"{{"eos_token_id":{json}}}"#),
+            );
+            let config = Config::read(folder.path()).unwrap();
+            assert_eq!(config.common.eos_token_ids, ids);
         }
     }
 

@@ -1,9 +1,12 @@
 //! `vision_config` in `config.json`.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use serde::Deserialize;
 
-use super::fields::{RawRope, check_activation, required};
+use crate::models::common::{
+    config::fields::{RawRope, check_activation, check_channels, required},
+    patches::PatchSettings,
+};
 
 /// The vision tower.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,10 +16,9 @@ pub struct VisionConfig {
     pub hidden_size: usize,
     pub intermediate_size: usize,
     pub num_heads: usize,
-    pub in_channels: usize,
-    pub patch_size: usize,
+    /// With the means and deviations of published models.
+    pub patches: PatchSettings,
     pub temporal_patch_size: usize,
-    pub spatial_merge_size: usize,
     pub out_hidden_size: usize,
     /// Side of the square table of learned positions.
     pub position_side: usize,
@@ -25,17 +27,9 @@ pub struct VisionConfig {
     pub rope_theta: f64,
 }
 
-impl VisionConfig {
-    /// Sides of a prepared page are multiples of this many pixels.
-    #[must_use]
-    pub fn factor(&self) -> usize {
-        self.patch_size * self.spatial_merge_size
-    }
-}
-
 /// As it is met in the wild.
 #[derive(Deserialize)]
-pub(super) struct RawVision {
+pub struct RawVision {
     depth: Option<usize>,
     hidden_size: Option<usize>,
     hidden_act: Option<String>,
@@ -52,7 +46,11 @@ pub(super) struct RawVision {
 }
 
 impl RawVision {
-    pub(super) fn check(self) -> Result<VisionConfig> {
+    /// Checks that this is a tower that can be computed.
+    ///
+    /// # Errors
+    /// A field is missing, or has a value that can't be right; the error names it.
+    pub fn check(self) -> Result<VisionConfig> {
         let hidden_size = required!(self.hidden_size);
         let num_heads = required!(self.num_heads);
         ensure!(
@@ -66,6 +64,7 @@ impl RawVision {
             position_side * position_side == positions,
             "num_position_embeddings {positions} is not a square"
         );
+        check_channels(self.in_channels)?;
         let depth = required!(self.depth);
         let taps = self.deepstack_visual_indexes.unwrap_or_default();
         ensure!(
@@ -77,10 +76,13 @@ impl RawVision {
             hidden_size,
             intermediate_size: required!(self.intermediate_size),
             num_heads,
-            in_channels: self.in_channels.unwrap_or(3),
-            patch_size: self.patch_size.unwrap_or(16),
+            patches: PatchSettings {
+                patch_size: self.patch_size.unwrap_or(16),
+                merge_size: self.spatial_merge_size.unwrap_or(2),
+                mean: [0.5; 3],
+                std: [0.5; 3],
+            },
             temporal_patch_size: self.temporal_patch_size.unwrap_or(2),
-            spatial_merge_size: self.spatial_merge_size.unwrap_or(2),
             out_hidden_size: required!(self.out_hidden_size),
             position_side,
             deepstack_visual_indexes: taps,

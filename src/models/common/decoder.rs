@@ -1,20 +1,21 @@
-//! The Qwen3 decoder: embeddings in, hidden states or logits out.
+//! The Qwen2 and Qwen3 decoders, all of attention layers: embeddings in, hidden states or logits out.
 
 use anyhow::Result;
-use candle_core::{Result as CandleResult, Tensor};
+use candle_core::{Device, Result as CandleResult, Tensor};
 use rayon::prelude::*;
 
 use super::{
     config::TextConfig,
+    parts::{Decoder, Deepstack},
     positions::{Position, TextRope},
 };
 use crate::{
     generation::{kv_cache::KvCache, model::SequenceSlice},
     nn::{
         attention::{AttentionArgs, attend},
-        elementwise::swiglu,
         linear::Linear,
         matrix::Matrix,
+        mlp::Mlp,
         norms::RmsNorm,
         precision::Precision,
         rope::RopeTables,
@@ -22,28 +23,26 @@ use crate::{
     },
 };
 
-/// Where a page's image tokens lie in a prompt, and what the decoder adds there.
-pub struct Deepstack<'a> {
-    /// Index of the first image token.
-    pub start: usize,
-    /// Feature i, `(image tokens, hidden)`, is added after layer i.
-    pub features: &'a [Tensor],
-}
-
 /// The decoder.
-pub struct TextModel {
+pub struct AttentionDecoder {
     /// `(vocab, hidden)`.
     embeddings: Matrix,
     layers: Vec<Layer>,
     norm: RmsNorm,
     lm_head: Linear,
     rope: TextRope,
+    kv_heads: usize,
+    head_dim: usize,
+    precision: Precision,
+    device: Device,
 }
 
-impl TextModel {
-    /// Takes the tensors under `model.language_model.`, and `lm_head.weight` unless it is tied to the embeddings.
-    pub fn load(weights: &Weights, config: &TextConfig) -> Result<Self> {
-        let prefix = "model.language_model";
+impl AttentionDecoder {
+    /// Takes the tensors under `prefix`, and `lm_head.weight` unless it is tied to the embeddings.
+    ///
+    /// # Errors
+    /// A tensor is missing, or has another shape than `config` says.
+    pub fn load(weights: &Weights, prefix: &str, config: &TextConfig) -> Result<Self> {
         let (vocab, hidden) = (config.vocab_size, config.hidden_size);
         let embeddings = weights.matrix(
             &[(format!("{prefix}.embed_tokens.weight"), vocab)],
@@ -69,26 +68,32 @@ impl TextModel {
                 config.rms_norm_eps,
             )?,
             lm_head,
-            rope: TextRope::new(config),
+            rope: TextRope::new(
+                config.rope_theta,
+                config.head_dim,
+                config.mrope_section,
+                config.sections,
+            ),
+            kv_heads: config.num_key_value_heads,
+            head_dim: config.head_dim,
+            precision: weights.precision(),
+            device: weights.device().clone(),
         })
     }
+}
 
-    /// The embeddings of `tokens`, `(tokens)` u32 on the model's device: `(tokens, hidden)`.
-    pub fn embed(&self, tokens: &Tensor) -> CandleResult<Tensor> {
+impl Decoder for AttentionDecoder {
+    fn embed(&self, tokens: &Tensor) -> CandleResult<Tensor> {
         self.embeddings.rows(tokens)
     }
 
-    /// Runs all layers over new tokens of one sequence and leaves their keys and values in `cache`.
-    ///
-    /// `x` is `(tokens, hidden)`, `positions` one for each of them. Returns `(tokens, hidden)`, not yet normalised;
-    /// `each_layer` sees what every layer hands on.
-    pub fn forward(
+    fn forward(
         &self,
         x: &Tensor,
         positions: &[Position],
         deepstack: Option<&Deepstack>,
         cache: &mut KvCache,
-        mut each_layer: impl FnMut(&Tensor),
+        each_layer: &mut dyn FnMut(&Tensor),
     ) -> CandleResult<Tensor> {
         let rope = self.rope.tables(positions, x.device(), x.dtype())?;
         let mut slices = [SequenceSlice {
@@ -111,9 +116,7 @@ impl TextModel {
         Ok(x)
     }
 
-    /// As [`forward`](Self::forward), for the next tokens of several sequences: those of the first slice, those of the
-    /// second, and so on, with `positions` for each. Each weight is read once for all of them.
-    pub fn forward_together(
+    fn forward_together(
         &self,
         x: &Tensor,
         positions: &[Position],
@@ -130,9 +133,14 @@ impl TextModel {
         Ok(x)
     }
 
-    /// The logits that follow `hidden` of shape `(tokens, hidden)`: `(tokens, vocab)`.
-    pub fn logits(&self, hidden: &Tensor) -> CandleResult<Tensor> {
+    fn logits(&self, hidden: &Tensor) -> CandleResult<Tensor> {
         self.lm_head.forward(&self.norm.forward(hidden)?)
+    }
+
+    fn new_cache(&self) -> KvCache {
+        let (kv_heads, head_dim) = (self.kv_heads, self.head_dim);
+        let dtype = self.precision.cache(&self.device, kv_heads * head_dim);
+        KvCache::new(self.layers.len(), kv_heads, head_dim, &self.device, dtype)
     }
 }
 
@@ -155,9 +163,7 @@ struct Layer {
     input_norm: RmsNorm,
     attention: Attention,
     post_attention_norm: RmsNorm,
-    /// Gate and up projection, side by side.
-    gate_up: Linear,
-    down: Linear,
+    mlp: Mlp,
 }
 
 impl Layer {
@@ -167,7 +173,6 @@ impl Layer {
             config.intermediate_size,
             config.rms_norm_eps,
         );
-        let mlp = |part: &str| format!("{name}.mlp.{part}_proj");
         Ok(Self {
             input_norm: RmsNorm::load(weights, &format!("{name}.input_layernorm"), hidden, eps)?,
             attention: Attention::load(weights, &format!("{name}.self_attn"), config)?,
@@ -177,14 +182,7 @@ impl Layer {
                 hidden,
                 eps,
             )?,
-            gate_up: Linear::load_fused(
-                weights,
-                &[(&mlp("gate"), inner), (&mlp("up"), inner)],
-                hidden,
-                false,
-                weights.precision(),
-            )?,
-            down: Linear::load(weights, &mlp("down"), inner, hidden, false)?,
+            mlp: Mlp::load_gated(weights, &format!("{name}.mlp"), hidden, inner, false)?,
         })
     }
 
@@ -199,8 +197,7 @@ impl Layer {
             .attention
             .forward(&self.input_norm.forward(x)?, rope, layer, slices)?)?;
         let normed = self.post_attention_norm.forward(&x)?;
-        let inner = swiglu(&self.gate_up.forward(&normed)?)?;
-        x + self.down.forward(&inner)?
+        x + self.mlp.forward(&normed)?
     }
 }
 
@@ -208,8 +205,8 @@ struct Attention {
     /// Queries, keys and values, side by side.
     qkv: Linear,
     out: Linear,
-    q_norm: RmsNorm,
-    k_norm: RmsNorm,
+    /// Of queries and of keys, each head by itself.
+    norms: Option<(RmsNorm, RmsNorm)>,
     heads: usize,
     kv_heads: usize,
     head_dim: usize,
@@ -218,7 +215,7 @@ struct Attention {
 
 impl Attention {
     fn load(weights: &Weights, name: &str, config: &TextConfig) -> Result<Self> {
-        let (hidden, head_dim, bias) = (config.hidden_size, config.head_dim, config.attention_bias);
+        let (hidden, head_dim) = (config.hidden_size, config.head_dim);
         let (q_size, kv_size) = (
             config.num_attention_heads * head_dim,
             config.num_key_value_heads * head_dim,
@@ -241,12 +238,15 @@ impl Attention {
                     (&part("v"), kv_size),
                 ],
                 hidden,
-                bias,
+                config.qkv_bias,
                 weights.precision().of_attention(),
             )?,
-            out: Linear::load(weights, &part("o"), q_size, hidden, bias)?,
-            q_norm: norm("q_norm")?,
-            k_norm: norm("k_norm")?,
+            out: Linear::load(weights, &part("o"), q_size, hidden, config.out_bias)?,
+            norms: if config.qk_norm {
+                Some((norm("q_norm")?, norm("k_norm")?))
+            } else {
+                None
+            },
             heads: config.num_attention_heads,
             kv_heads: config.num_key_value_heads,
             head_dim,
@@ -267,8 +267,10 @@ impl Attention {
             self.head_dim,
         ))?;
         let part = |start, heads| qkv.narrow(1, start, heads)?.contiguous();
-        let q = self.q_norm.forward(&part(0, self.heads)?)?;
-        let k = self.k_norm.forward(&part(self.heads, self.kv_heads)?)?;
+        let (mut q, mut k) = (part(0, self.heads)?, part(self.heads, self.kv_heads)?);
+        if let Some((q_norm, k_norm)) = &self.norms {
+            (q, k) = (q_norm.forward(&q)?, k_norm.forward(&k)?);
+        }
         let v = part(self.heads + self.kv_heads, self.kv_heads)?.transpose(0, 1)?;
         let q = rope.rotate(&q.transpose(0, 1)?)?;
         let k = rope.rotate(&k.transpose(0, 1)?)?;

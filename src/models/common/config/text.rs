@@ -1,11 +1,12 @@
-//! `text_config` in `config.json`.
+//! What a decoder of attention layers is said to be, in `text_config` of `config.json` or at its root.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use serde::Deserialize;
 
 use super::fields::{OneOrMany, RawRope, check_activation, required};
+use crate::models::common::positions::Sections;
 
-/// The Qwen3 decoder.
+/// The Qwen2 or Qwen3 decoder.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)]
 pub struct TextConfig {
@@ -18,16 +19,39 @@ pub struct TextConfig {
     pub head_dim: usize,
     pub max_position_embeddings: usize,
     pub rms_norm_eps: f64,
-    pub attention_bias: bool,
+    /// Whether queries, keys and values have a bias.
+    pub qkv_bias: bool,
+    /// Whether the output of attention has one.
+    pub out_bias: bool,
+    /// Whether each head's queries and keys are normalised.
+    pub qk_norm: bool,
     pub rope_theta: f64,
     /// How many of the `head_dim / 2` frequencies belong to time, height and width.
     pub mrope_section: [usize; 3],
+    /// Which of them these are.
+    pub sections: Sections,
     pub tie_word_embeddings: bool,
+}
+
+/// What the families' decoders differ in that their files don't say.
+pub struct TextDefaults {
+    /// Whether queries, keys and values always have a bias, and the output of attention never.
+    pub qkv_bias: bool,
+    /// Whether each head's queries and keys are normalised.
+    pub qk_norm: bool,
+    /// Which frequencies belong to which axis.
+    pub sections: Sections,
+    /// How many they are, where the files are silent.
+    pub mrope_section: [usize; 3],
+    /// Where the files are silent.
+    pub rope_theta: f64,
+    /// Where the files are silent.
+    pub rms_norm_eps: f64,
 }
 
 /// As it is met in the wild.
 #[derive(Deserialize)]
-pub(super) struct RawText {
+pub struct RawText {
     vocab_size: Option<usize>,
     hidden_size: Option<usize>,
     intermediate_size: Option<usize>,
@@ -39,15 +63,22 @@ pub(super) struct RawText {
     max_position_embeddings: Option<usize>,
     rms_norm_eps: Option<f64>,
     attention_bias: Option<bool>,
+    use_sliding_window: Option<bool>,
     rope_theta: Option<f64>,
     rope_scaling: Option<RawRope>,
     rope_parameters: Option<RawRope>,
-    pub(super) tie_word_embeddings: Option<bool>,
-    pub(super) eos_token_id: Option<OneOrMany>,
+    /// Whether the embeddings are the head too.
+    pub tie_word_embeddings: Option<bool>,
+    /// What ends an answer.
+    pub eos_token_id: Option<OneOrMany>,
 }
 
 impl RawText {
-    pub(super) fn check(self, tie_word_embeddings: bool) -> Result<TextConfig> {
+    /// Checks that this is a decoder that can be computed.
+    ///
+    /// # Errors
+    /// A field is missing, or has a value that can't be right; the error names it.
+    pub fn check(self, defaults: &TextDefaults, tie_word_embeddings: bool) -> Result<TextConfig> {
         let heads = required!(self.num_attention_heads);
         let hidden_size = required!(self.hidden_size);
         let kv_heads = self.num_key_value_heads.unwrap_or(heads);
@@ -61,20 +92,21 @@ impl RawText {
             "head_dim {head_dim} is not even"
         );
         check_activation(self.hidden_act.as_deref(), "silu")?;
+        ensure!(
+            self.use_sliding_window != Some(true),
+            "use_sliding_window is not supported"
+        );
         let rope = self
             .rope_parameters
             .or(self.rope_scaling)
             .unwrap_or_default();
-        let rope_type = rope.rope_type.as_deref().unwrap_or("default");
-        ensure!(
-            rope_type == "default",
-            "rope_type {rope_type} is not supported, only default"
-        );
-        let mrope_section = rope.mrope_section.unwrap_or([24, 20, 20]);
+        rope.check_type()?;
+        let mrope_section = rope.mrope_section.unwrap_or(defaults.mrope_section);
         ensure!(
             mrope_section.iter().sum::<usize>() == head_dim / 2,
             "mrope_section {mrope_section:?} does not add up to half of head_dim {head_dim}"
         );
+        let bias = self.attention_bias.unwrap_or(false);
         Ok(TextConfig {
             vocab_size: required!(self.vocab_size),
             hidden_size,
@@ -84,10 +116,16 @@ impl RawText {
             num_key_value_heads: kv_heads,
             head_dim,
             max_position_embeddings: required!(self.max_position_embeddings),
-            rms_norm_eps: self.rms_norm_eps.unwrap_or(1e-6),
-            attention_bias: self.attention_bias.unwrap_or(false),
-            rope_theta: rope.rope_theta.or(self.rope_theta).unwrap_or(500_000.0),
+            rms_norm_eps: self.rms_norm_eps.unwrap_or(defaults.rms_norm_eps),
+            qkv_bias: defaults.qkv_bias || bias,
+            out_bias: !defaults.qkv_bias && bias,
+            qk_norm: defaults.qk_norm,
+            rope_theta: rope
+                .rope_theta
+                .or(self.rope_theta)
+                .unwrap_or(defaults.rope_theta),
             mrope_section,
+            sections: defaults.sections,
             tie_word_embeddings,
         })
     }

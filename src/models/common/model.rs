@@ -7,11 +7,10 @@ use candle_core::{Device, Tensor};
 use image::RgbImage;
 
 use super::{
-    config::Config,
+    config::CommonConfig,
+    parts::{Decoder, Deepstack, VisionTower},
     patches::patchify,
     positions::{Position, prompt_positions},
-    text::{Deepstack, TextModel},
-    vision::VisionTower,
 };
 use crate::{
     generation::{
@@ -26,53 +25,68 @@ use crate::{
 const IMAGE_TOKEN: &str = "<|image_pad|>";
 
 /// A model that is ready to read.
-pub struct Qwen3Vl {
-    /// What the folder's JSON files say.
-    pub config: Config,
+pub struct QwenVl {
+    /// What the folder's JSON files say, as far as every family says it.
+    pub config: CommonConfig,
     /// Makes prompts and decodes answers.
     pub tokenizer: ChatTokenizer,
     /// Pixels to embeddings.
-    pub vision: VisionTower,
+    pub vision: Box<dyn VisionTower>,
     /// Embeddings to logits.
-    pub text: TextModel,
+    pub text: Box<dyn Decoder>,
     device: Device,
     precision: Precision,
 }
 
-impl Qwen3Vl {
-    /// Loads the model in `folder`, in the published layout, to `device`, in `precision`. Quantized weights are taken from
-    /// `quantized`, and kept there if they are not yet.
+/// Where a model's files are, and where and as what it is to be kept in memory.
+pub struct Source<'a> {
+    /// In the published layout.
+    pub folder: &'a Path,
+    /// Where it runs.
+    pub device: &'a Device,
+    /// What the weights are kept in.
+    pub precision: Precision,
+    /// Quantized weights are taken from here, and kept there if they are not yet.
+    pub quantized: Option<QuantizedFile>,
+}
+
+impl QwenVl {
+    /// Loads the model in `source`, whose tower and decoder `parts` takes from the weights.
     ///
     /// # Errors
     /// A file is missing or damaged, or the files don't fit each other; the error names the tensor or field.
     pub fn load(
-        folder: &Path,
-        device: &Device,
-        precision: Precision,
-        quantized: Option<QuantizedFile>,
+        source: Source,
+        config: CommonConfig,
+        parts: impl FnOnce(&Weights) -> Result<(Box<dyn VisionTower>, Box<dyn Decoder>)>,
     ) -> Result<Self> {
-        let config = Config::read(folder)?;
+        let Source {
+            folder,
+            device,
+            precision,
+            quantized,
+        } = source;
         let tokens = ModelTokens {
             image_token: IMAGE_TOKEN,
             image_token_id: config.image_token_id,
-            vocab_size: config.text.vocab_size,
+            vocab_size: config.vocab_size,
         };
         let tokenizer = ChatTokenizer::open(folder, tokens)?;
         let weights = Weights::open(folder, device, precision, quantized)?;
-        let model = Self {
-            vision: VisionTower::load(&weights, &config.vision)?,
-            text: TextModel::load(&weights, &config.text)?,
+        let (vision, text) = parts(&weights)?;
+        weights.keep_quantized();
+        Ok(Self {
             config,
             tokenizer,
+            vision,
+            text,
             device: device.clone(),
             precision,
-        };
-        weights.keep_quantized();
-        Ok(model)
+        })
     }
 }
 
-impl VisionLanguageModel for Qwen3Vl {
+impl VisionLanguageModel for QwenVl {
     fn prefill(
         &self,
         page: &RgbImage,
@@ -81,10 +95,11 @@ impl VisionLanguageModel for Qwen3Vl {
         cache: &mut KvCache,
     ) -> Result<Prefilled> {
         let activations = self.precision.activations();
-        let (patches, grid) = patchify(page, &self.config, &self.device, activations)?;
-        let merged = grid.merged(self.config.vision.spatial_merge_size);
+        let patch_settings = &self.config.patches;
+        let (patches, grid) = patchify(page, patch_settings, &self.device, activations)?;
+        let merged = grid.merged(patch_settings.merge_size);
         let tokens = prompt.tokens(merged.len());
-        let context = self.config.text.max_position_embeddings;
+        let context = self.config.max_position_embeddings;
         ensure!(
             tokens.len() < context,
             "the page and its prompt are {} tokens, but the model holds {context}; lower --max-pixels",
@@ -118,7 +133,7 @@ impl VisionLanguageModel for Qwen3Vl {
             &positions.tokens,
             Some(&deepstack),
             cache,
-            |_| (),
+            &mut |_| (),
         )?;
         // Only the last token's logits are wanted; for all of them the product would cost as much as several layers.
         let logits = self.text.logits(&hidden.narrow(0, tokens.len() - 1, 1)?)?;
@@ -150,11 +165,7 @@ impl VisionLanguageModel for Qwen3Vl {
     }
 
     fn new_cache(&self) -> KvCache {
-        let config = &self.config.text;
-        let (kv_heads, head_dim) = (config.num_key_value_heads, config.head_dim);
-        let dtype = self.precision.cache(&self.device, kv_heads * head_dim);
-        let layers = config.num_hidden_layers;
-        KvCache::new(layers, kv_heads, head_dim, &self.device, dtype)
+        self.text.new_cache()
     }
 
     fn device(&self) -> &Device {

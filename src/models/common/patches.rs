@@ -4,7 +4,26 @@ use anyhow::{Result, ensure};
 use candle_core::{DType, Device, Tensor};
 use image::RgbImage;
 
-use super::config::Config;
+/// How pixels become patches.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PatchSettings {
+    /// Side of a patch in pixels.
+    pub patch_size: usize,
+    /// Side of a block of patches that becomes one image token.
+    pub merge_size: usize,
+    /// Channel means that pixels in 0..=1 are normalised with.
+    pub mean: [f32; 3],
+    /// Channel deviations that pixels in 0..=1 are normalised with.
+    pub std: [f32; 3],
+}
+
+impl PatchSettings {
+    /// Sides of a prepared page are multiples of this many pixels.
+    #[must_use]
+    pub fn factor(&self) -> usize {
+        self.patch_size * self.merge_size
+    }
+}
 
 /// The patches of one page, before merging.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,8 +39,8 @@ impl Grid {
     ///
     /// # Errors
     /// A side is not a positive multiple of the patch size times the merge size.
-    pub fn of(width: u32, height: u32, config: &Config) -> Result<Self> {
-        let (width, height, factor) = (width as usize, height as usize, config.vision.factor());
+    pub fn of(width: u32, height: u32, settings: &PatchSettings) -> Result<Self> {
+        let (width, height, factor) = (width as usize, height as usize, settings.factor());
         ensure!(
             width > 0
                 && height > 0
@@ -30,8 +49,8 @@ impl Grid {
             "a page of {width}×{height} pixels is not a multiple of {factor} on both sides"
         );
         Ok(Self {
-            rows: height / config.vision.patch_size,
-            cols: width / config.vision.patch_size,
+            rows: height / settings.patch_size,
+            cols: width / settings.patch_size,
         })
     }
 
@@ -73,32 +92,28 @@ impl Grid {
 /// The rows that the patch embedding multiplies: shape `(patches, channels · patch²)`, normalised.
 ///
 /// The reference's rows are twice as wide, since it repeats a still image as two frames; see
-/// [`VisionTower`](super::vision::VisionTower) for how the weight is folded instead.
+/// [`patch_embed`](super::tower::patch_embed) for how the weight is folded instead.
 ///
 /// # Errors
 /// The image does not fit the patch grid.
 pub fn patchify(
     image: &RgbImage,
-    config: &Config,
+    settings: &PatchSettings,
     device: &Device,
     dtype: DType,
 ) -> Result<(Tensor, Grid)> {
-    let grid = Grid::of(image.width(), image.height(), config)?;
-    let rows = patch_rows(image, grid, config);
-    let tensor = Tensor::from_vec(
-        rows,
-        (grid.len(), 3 * config.vision.patch_size.pow(2)),
-        device,
-    )?;
+    let grid = Grid::of(image.width(), image.height(), settings)?;
+    let rows = patch_rows(image, grid, settings);
+    let tensor = Tensor::from_vec(rows, (grid.len(), 3 * settings.patch_size.pow(2)), device)?;
     Ok((tensor.to_dtype(dtype)?, grid))
 }
 
-fn patch_rows(image: &RgbImage, grid: Grid, config: &Config) -> Vec<f32> {
-    let patch = config.vision.patch_size;
-    let table = normalised_levels(config);
+fn patch_rows(image: &RgbImage, grid: Grid, settings: &PatchSettings) -> Vec<f32> {
+    let patch = settings.patch_size;
+    let table = normalised_levels(settings);
     let (pixels, stride) = (image.as_raw(), image.width() as usize * 3);
     let mut rows = Vec::with_capacity(pixels.len());
-    for (row, col) in grid.merge_order(config.vision.spatial_merge_size) {
+    for (row, col) in grid.merge_order(settings.merge_size) {
         for (channel, levels) in table.iter().enumerate() {
             for y in row * patch..(row + 1) * patch {
                 let start = y * stride + col * patch * 3;
@@ -116,11 +131,11 @@ fn patch_rows(image: &RgbImage, grid: Grid, config: &Config) -> Vec<f32> {
 }
 
 /// What each of the 256 levels becomes, per channel: `(level / 255 − mean) / std`.
-fn normalised_levels(config: &Config) -> [[f32; 256]; 3] {
+fn normalised_levels(settings: &PatchSettings) -> [[f32; 256]; 3] {
     std::array::from_fn(|channel| {
         let (mean, std) = (
-            config.image_mean[channel] * 255.0,
-            config.image_std[channel] * 255.0,
+            settings.mean[channel] * 255.0,
+            settings.std[channel] * 255.0,
         );
         std::array::from_fn(|level| (level as f32 - mean) / std)
     })
@@ -128,8 +143,6 @@ fn normalised_levels(config: &Config) -> [[f32; 256]; 3] {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -175,14 +188,13 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(16))]
         #[test]
         fn patches_reassemble_to_the_page(cols in 1_u32..5, rows in 1_u32..5, seed: u32) {
-            let reader = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/reader");
-            let config = Config::read(&reader).unwrap();
+            let settings = PatchSettings { patch_size: 16, merge_size: 2, mean: [0.5; 3], std: [0.5; 3] };
             let level = |n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8;
             let page = RgbImage::from_fn(cols * 32, rows * 32, |x, y| {
                 let n = seed ^ (y * 1_000 + x);
                 image::Rgb([level(n), level(n + 7), level(n + 13)])
             });
-            let (patches, _) = patchify(&page, &config, &Device::Cpu, DType::F32).unwrap();
+            let (patches, _) = patchify(&page, &settings, &Device::Cpu, DType::F32).unwrap();
             let again = unpatchify(&patches.to_vec2().unwrap(), 32 * cols as usize, 32 * rows as usize);
             prop_assert!(again == page);
         }

@@ -1,16 +1,13 @@
-//! Positions of both halves of the model.
+//! Positions of both halves of a model.
 //!
-//! The rules are those of transformers 5.23, `modeling_qwen3_vl.py`: interleaved M-RoPE in the decoder
-//! (`get_rope_index`, `recomposition_frequencies`), axial RoPE and a stretched table of learned positions in the vision
-//! tower (`get_vision_interpolation_indices_and_weights`).
+//! The rules are those of transformers 5.23: M-RoPE in the decoder (`get_rope_index`, `recomposition_frequencies`), axial
+//! RoPE and a stretched table of learned positions in the vision tower (`get_vision_position_ids`,
+//! `get_vision_interpolation_indices_and_weights`).
 
 use anyhow::{Result, ensure};
 use candle_core::{DType, Device, Result as CandleResult, Tensor};
 
-use super::{
-    config::{TextConfig, VisionConfig},
-    patches::Grid,
-};
+use super::patches::Grid;
 use crate::nn::rope::{RopeTables, inv_freq};
 
 /// Time, height and width position of one token.
@@ -72,7 +69,17 @@ pub fn prompt_positions(
     })
 }
 
-/// The decoder's interleaved M-RoPE.
+/// Which of a decoder's frequencies belong to time, height and width, where these are T, H and W of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sections {
+    /// The first T belong to time, the next H to height, the last W to width: Qwen2-VL and Qwen2.5-VL.
+    Chunked,
+    /// Frequency `i` belongs to height if `i % 3 == 1` and `i < 3·H`, to width if `i % 3 == 2` and `i < 3·W`, else to time:
+    /// Qwen3-VL and later.
+    Interleaved,
+}
+
+/// The decoder's M-RoPE.
 pub struct TextRope {
     inv_freq: Vec<f32>,
     /// For each frequency, which of time, height and width turns it.
@@ -80,23 +87,30 @@ pub struct TextRope {
 }
 
 impl TextRope {
-    /// Frequency `i` belongs to height if `i % 3 == 1` and `i < 3·H`, to width if `i % 3 == 2` and `i < 3·W`, else to time.
+    /// With frequencies for `rotary_dim` dimensions of a head, split among the axes by `section`.
     #[must_use]
-    pub fn new(config: &TextConfig) -> Self {
-        let half = config.head_dim / 2;
-        let [_, height, width] = config.mrope_section;
-        let axis = |i: usize| match i % 3 {
-            1 if i < 3 * height => 1,
-            2 if i < 3 * width => 2,
-            _ => 0,
+    pub fn new(theta: f64, rotary_dim: usize, section: [usize; 3], sections: Sections) -> Self {
+        let [time, height, width] = section;
+        let axis = |i: usize| match sections {
+            Sections::Chunked if i < time => 0,
+            Sections::Chunked if i < time + height => 1,
+            Sections::Chunked => 2,
+            Sections::Interleaved => match i % 3 {
+                1 if i < 3 * height => 1,
+                2 if i < 3 * width => 2,
+                _ => 0,
+            },
         };
         Self {
-            inv_freq: inv_freq(config.rope_theta, config.head_dim),
-            axes: (0..half).map(axis).collect(),
+            inv_freq: inv_freq(theta, rotary_dim),
+            axes: (0..rotary_dim / 2).map(axis).collect(),
         }
     }
 
-    /// Tables of shape `(positions, head_dim / 2)`.
+    /// Tables of shape `(positions, rotary_dim / 2)`.
+    ///
+    /// # Errors
+    /// The device fails.
     pub fn tables(
         &self,
         positions: &[Position],
@@ -113,20 +127,18 @@ impl TextRope {
     }
 }
 
-/// The vision tower's axial RoPE: the first half of the frequencies turns with the row, the second with the column.
-pub fn vision_tables(
-    grid: Grid,
-    config: &VisionConfig,
-    device: &Device,
-    dtype: DType,
-) -> CandleResult<RopeTables> {
-    let half = config.hidden_size / config.num_heads / 2;
-    let inv_freq = inv_freq(config.rope_theta, half);
-    let turn = |position: usize| inv_freq.iter().map(move |freq| position as f32 * freq);
-    let angles = grid
-        .merge_order(config.spatial_merge_size)
-        .flat_map(|(row, col)| turn(row).chain(turn(col)));
-    RopeTables::new(angles, half, device, dtype)
+/// Angles of the vision tower's axial RoPE for the patches at `places`, `head_dim / 2` for each: the first half of the
+/// frequencies turns with the row, the second with the column.
+pub fn axial_angles(
+    places: impl Iterator<Item = (usize, usize)>,
+    theta: f64,
+    head_dim: usize,
+) -> impl Iterator<Item = f32> {
+    let inv_freq = inv_freq(theta, head_dim / 2);
+    places.flat_map(move |(row, col)| {
+        let turn = |position: usize| inv_freq.iter().map(move |freq| position as f32 * freq);
+        turn(row).chain(turn(col)).collect::<Vec<_>>()
+    })
 }
 
 /// The learned positions of `grid`, in merge order: `table` of shape `(side², hidden)` stretched bilinearly so that

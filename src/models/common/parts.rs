@@ -1,0 +1,77 @@
+//! What a model is made of, as the [whole](super::model) sees it.
+
+use candle_core::{Result as CandleResult, Tensor};
+
+use super::{patches::Grid, positions::Position};
+use crate::generation::{kv_cache::KvCache, model::SequenceSlice};
+
+/// Pixels to embeddings.
+pub trait VisionTower: Send + Sync {
+    /// `patches` as [`patchify`](super::patches::patchify) makes them, `(patches, channels · patch²)`.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn forward(&self, patches: &Tensor, grid: Grid) -> CandleResult<VisionOutput>;
+}
+
+/// What the decoder gets to see of a page.
+pub struct VisionOutput {
+    /// `(image tokens, decoder hidden)`: stands in the place of the image tokens' embeddings.
+    pub embeddings: Tensor,
+    /// `(image tokens, decoder hidden)` each: feature i is added to the image positions after decoder layer i.
+    pub deepstack: Vec<Tensor>,
+}
+
+/// Where a page's image tokens lie in a prompt, and what the decoder adds there.
+pub struct Deepstack<'a> {
+    /// Index of the first image token.
+    pub start: usize,
+    /// Feature i, `(image tokens, hidden)`, is added after layer i.
+    pub features: &'a [Tensor],
+}
+
+/// Embeddings to logits.
+pub trait Decoder: Send + Sync {
+    /// The embeddings of `tokens`, `(tokens)` u32 on the model's device: `(tokens, hidden)`.
+    ///
+    /// # Errors
+    /// The device fails, or there is no such token.
+    fn embed(&self, tokens: &Tensor) -> CandleResult<Tensor>;
+
+    /// Runs all layers over new tokens of one sequence and leaves what later ones need of them in `cache`.
+    ///
+    /// `x` is `(tokens, hidden)`, `positions` one for each of them. Returns `(tokens, hidden)`, not yet normalised;
+    /// `each_layer` sees what every layer hands on.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn forward(
+        &self,
+        x: &Tensor,
+        positions: &[Position],
+        deepstack: Option<&Deepstack>,
+        cache: &mut KvCache,
+        each_layer: &mut dyn FnMut(&Tensor),
+    ) -> CandleResult<Tensor>;
+
+    /// As [`forward`](Self::forward), for the next tokens of several sequences: those of the first slice, those of the
+    /// second, and so on, with `positions` for each. Each weight is read once for all of them.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn forward_together(
+        &self,
+        x: &Tensor,
+        positions: &[Position],
+        slices: &mut [SequenceSlice],
+    ) -> CandleResult<Tensor>;
+
+    /// The logits that follow `hidden` of shape `(tokens, hidden)`: `(tokens, vocab)`.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn logits(&self, hidden: &Tensor) -> CandleResult<Tensor>;
+
+    /// A cache for one sequence.
+    fn new_cache(&self) -> KvCache;
+}

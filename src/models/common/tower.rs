@@ -1,0 +1,227 @@
+//! What vision towers are made of: the patch embedding, blocks, and what joins patches to an embedding of the decoder's.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Result;
+use candle_core::{Result as CandleResult, Tensor};
+
+use super::patches::{Grid, PatchSettings};
+use crate::nn::{
+    attention::{AttentionArgs, attend},
+    linear::Linear,
+    matrix::Matrix,
+    mlp::Mlp,
+    norms::Norm,
+    precision::Precision,
+    rope::RopeTables,
+    weights::Weights,
+};
+
+/// What depends on a page's size alone, of the latest page: most pages of a run have one size.
+pub struct Latest<T>(Mutex<Option<(Grid, Arc<T>)>>);
+
+impl<T> Default for Latest<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Latest<T> {
+    /// That of `grid`, which `make` makes unless the latest page had the same.
+    ///
+    /// # Errors
+    /// `make` fails.
+    pub fn get_or(
+        &self,
+        grid: Grid,
+        make: impl FnOnce() -> CandleResult<T>,
+    ) -> CandleResult<Arc<T>> {
+        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, found)) = latest.as_ref().filter(|(of, _)| *of == grid) {
+            return Ok(Arc::clone(found));
+        }
+        let made = Arc::new(make()?);
+        *latest = Some((grid, Arc::clone(&made)));
+        Ok(made)
+    }
+}
+
+/// Colours of a pixel.
+const CHANNELS: usize = 3;
+
+/// The patch embedding as a linear layer over one frame. The published weight is a 3-D convolution over `frames` equal
+/// frames, so its slices along time are added up: the same sums, half the work.
+///
+/// # Errors
+/// A tensor is missing, or has another shape.
+pub fn patch_embed(
+    weights: &Weights,
+    name: &str,
+    hidden: usize,
+    frames: usize,
+    patches: &PatchSettings,
+    bias: bool,
+) -> Result<Linear> {
+    let side = patches.patch_size;
+    let shape = [hidden, CHANNELS, frames, side, side];
+    let folded = weights.get(&format!("{name}.weight"), &shape)?.sum(2)?;
+    let weight = folded.reshape((hidden, CHANNELS * side * side))?;
+    let bias = if bias {
+        Some(weights.get(&format!("{name}.bias"), &[hidden])?)
+    } else {
+        None
+    };
+    Ok(Linear::new(Matrix::dense(&weight)?, bias))
+}
+
+/// Windows of one size that follow each other, row after row of patches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowRun {
+    /// How many windows.
+    pub windows: usize,
+    /// Patches in each.
+    pub patches: usize,
+}
+
+/// A layer of a vision tower.
+pub struct VisionBlock {
+    /// Before attention.
+    pub norm1: Norm,
+    /// Between patches.
+    pub attention: VisionAttention,
+    /// Before the feed-forward layer.
+    pub norm2: Norm,
+    /// Of each patch.
+    pub mlp: Mlp,
+}
+
+impl VisionBlock {
+    /// `x` is `(patches, hidden)`. With `windows`, whose runs together are all rows, a patch sees its window alone.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        rope: &RopeTables,
+        windows: Option<&[WindowRun]>,
+    ) -> CandleResult<Tensor> {
+        let x = (x + self
+            .attention
+            .forward(&self.norm1.forward(x)?, rope, windows)?)?;
+        let inner = self.mlp.forward(&self.norm2.forward(&x)?)?;
+        x + inner
+    }
+}
+
+/// Attention between the patches of a page.
+pub struct VisionAttention {
+    /// Queries, keys and values, side by side.
+    qkv: Linear,
+    proj: Linear,
+    heads: usize,
+    precision: Precision,
+}
+
+impl VisionAttention {
+    /// Takes `{name}.qkv` and `{name}.proj`, both with bias.
+    ///
+    /// # Errors
+    /// A tensor is missing, or has another shape.
+    pub fn load(weights: &Weights, name: &str, hidden: usize, heads: usize) -> Result<Self> {
+        Ok(Self {
+            qkv: Linear::load(weights, &format!("{name}.qkv"), hidden, 3 * hidden, true)?,
+            proj: Linear::load(weights, &format!("{name}.proj"), hidden, hidden, true)?,
+            heads,
+            precision: weights.precision(),
+        })
+    }
+
+    fn forward(
+        &self,
+        x: &Tensor,
+        rope: &RopeTables,
+        windows: Option<&[WindowRun]>,
+    ) -> CandleResult<Tensor> {
+        let (patches, hidden) = x.dims2()?;
+        let qkv = self
+            .qkv
+            .forward(x)?
+            .reshape((patches, 3, self.heads, hidden / self.heads))?;
+        let part = |i| qkv.narrow(1, i, 1)?.squeeze(1)?.transpose(0, 1);
+        let (q, k, v) = (part(0)?, part(1)?, part(2)?);
+        let args = AttentionArgs {
+            causal: false,
+            rope: Some(rope),
+            precision: self.precision,
+        };
+        let seen = match windows {
+            None => attend(&q, &k, &v, args)?,
+            Some(runs) => {
+                let args = AttentionArgs { rope: None, ..args };
+                attend_in_windows(&rope.rotate(&q)?, &rope.rotate(&k)?, &v, runs, args)?
+            }
+        };
+        self.proj.forward(&seen)
+    }
+}
+
+/// From `q`, `k` and `v`, `(heads, patches, head_dim)`, each window by itself. Windows of one size are to [`attend`] what
+/// heads are. Returns `(patches, heads · head_dim)`.
+fn attend_in_windows(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    runs: &[WindowRun],
+    args: AttentionArgs,
+) -> CandleResult<Tensor> {
+    let (heads, _, head_dim) = q.dims3()?;
+    let mut done = Vec::with_capacity(runs.len());
+    let mut start = 0;
+    for &WindowRun { windows, patches } in runs {
+        let rows = windows * patches;
+        let split = |x: &Tensor| {
+            x.narrow(1, start, rows)?
+                .reshape((heads, windows, patches, head_dim))?
+                .transpose(0, 1)?
+                .reshape((windows * heads, patches, head_dim))
+        };
+        let seen = attend(&split(q)?, &split(k)?, &split(v)?, args)?
+            .reshape((patches, windows, heads * head_dim))?
+            .transpose(0, 1)?
+            .reshape((rows, heads * head_dim))?;
+        done.push(seen);
+        start += rows;
+    }
+    Tensor::cat(&done, 0)
+}
+
+/// Joins the `merge²` patches of a block into one embedding of the decoder's width.
+pub struct Merger {
+    /// Of each patch, or of the joined row.
+    pub norm: Norm,
+    /// Whether patches are joined before they are normalised.
+    pub joins_first: bool,
+    /// From the joined row to one as wide.
+    pub fc1: Linear,
+    /// From there to the decoder's width.
+    pub fc2: Linear,
+    /// Width of a joined row.
+    pub merged: usize,
+}
+
+impl Merger {
+    /// `(patches, hidden)` → `(patches / merge², decoder hidden)`.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn forward(&self, x: &Tensor) -> CandleResult<Tensor> {
+        let joined = if self.joins_first {
+            self.norm.forward(&x.reshape(((), self.merged))?)?
+        } else {
+            self.norm.forward(x)?.reshape(((), self.merged))?
+        };
+        // The exact GELU here, where blocks take an approximation of it.
+        self.fc2.forward(&self.fc1.forward(&joined)?.gelu_erf()?)
+    }
+}
