@@ -5,6 +5,8 @@
 
 pub mod common;
 pub mod identity;
+pub mod qwen2_5_vl;
+pub mod qwen2_vl;
 pub mod qwen3_vl;
 pub mod spec;
 
@@ -57,6 +59,8 @@ pub fn load_parts(
         quantized,
     };
     match Family::of(folder)? {
+        Family::Qwen2Vl => qwen2_vl::load(source),
+        Family::Qwen25Vl => qwen2_5_vl::load(source),
         Family::Qwen3Vl => qwen3_vl::load(source),
     }
 }
@@ -81,8 +85,14 @@ pub fn load_on(
 /// The files of the folder that say so can't be read or make no sense.
 pub fn config(folder: &Path) -> Result<CommonConfig> {
     match Family::of(folder)? {
+        Family::Qwen2Vl => qwen2_config::<qwen2_vl::config::VisionConfig>(folder),
+        Family::Qwen25Vl => qwen2_config::<qwen2_5_vl::config::VisionConfig>(folder),
         Family::Qwen3Vl => qwen3_vl::config::Config::read(folder).map(|config| config.common),
     }
+}
+
+fn qwen2_config<V: qwen2_vl::config::ReadVision>(folder: &Path) -> Result<CommonConfig> {
+    qwen2_vl::config::Config::<V>::read(folder).map(|config| config.common)
 }
 
 /// The pixel limits of the model in `folder`.

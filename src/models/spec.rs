@@ -25,13 +25,27 @@ pub struct ModelSpec {
 /// Models of one architecture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
+    /// Qwen2-VL.
+    Qwen2Vl,
+    /// Qwen2.5-VL.
+    Qwen25Vl,
     /// Qwen3-VL, without experts.
     Qwen3Vl,
 }
 
 impl Family {
     /// By `model_type`.
-    const READ: [(&str, Self); 1] = [("qwen3_vl", Self::Qwen3Vl)];
+    const READ: [(&str, Self); 3] = [
+        ("qwen2_vl", Self::Qwen2Vl),
+        ("qwen2_5_vl", Self::Qwen25Vl),
+        ("qwen3_vl", Self::Qwen3Vl),
+    ];
+    /// By the name in `architectures`, for configurations whose `model_type` got lost.
+    const ARCHITECTURES: [(&str, Self); 3] = [
+        ("Qwen2VLForConditionalGeneration", Self::Qwen2Vl),
+        ("Qwen2_5_VLForConditionalGeneration", Self::Qwen25Vl),
+        ("Qwen3VLForConditionalGeneration", Self::Qwen3Vl),
+    ];
 
     /// That of the model in `folder`.
     ///
@@ -44,9 +58,7 @@ impl Family {
 }
 
 /// What people call families that are not read.
-const NOT_READ: [(&str, &str); 12] = [
-    ("qwen2_vl", "Qwen2-VL"),
-    ("qwen2_5_vl", "Qwen2.5-VL"),
+const NOT_READ: [(&str, &str); 10] = [
     ("qwen3_vl_moe", "Qwen3-VL mixture-of-experts"),
     ("qwen3_5", "Qwen3.5"),
     ("qwen3_5_moe", "Qwen3.5 mixture-of-experts"),
@@ -87,13 +99,16 @@ impl ModelSpec {
 fn family(config: &Value, name: &str) -> Result<Family> {
     let refused = |what: &str| Error::msg(format!("{name} {what}; {SERVER}, or use {PUBLISHED}"));
     let architectures = strings(&config["architectures"]);
-    let family = match config["model_type"].as_str() {
-        Some(model_type) => match find(&Family::READ, model_type) {
+    let family = match (
+        config["model_type"].as_str(),
+        by_shape(config, &architectures),
+    ) {
+        (Some(model_type), _) => match find(&Family::READ, model_type) {
             Some(family) => family,
             None => return Err(refused(&describe_family(config, model_type))),
         },
-        None if looks_like_qwen3_vl(config, &architectures) => Family::Qwen3Vl,
-        None => {
+        (None, Some(family)) => family,
+        (None, None) => {
             let known_by = match architectures.first() {
                 Some(architecture) => format!("its architecture is {architecture}"),
                 None => "its config.json has neither model_type nor architectures".to_owned(),
@@ -142,14 +157,17 @@ fn describe_family(config: &Value, model_type: &str) -> String {
 }
 
 /// For configurations whose `model_type` got lost.
-fn looks_like_qwen3_vl(config: &Value, architectures: &[&str]) -> bool {
+fn by_shape(config: &Value, architectures: &[&str]) -> Option<Family> {
     let (text, vision) = (&config["text_config"], &config["vision_config"]);
-    architectures.contains(&"Qwen3VLForConditionalGeneration")
-        || text["model_type"] == "qwen3_vl_text"
-        || (text.is_object()
-            && vision.is_object()
-            && vision["deepstack_visual_indexes"].is_array()
-            && architectures.is_empty())
+    let named = architectures
+        .iter()
+        .find_map(|name| find(&Family::ARCHITECTURES, name));
+    let text_type = text["model_type"].as_str().unwrap_or_default();
+    let named = named.or_else(|| find(&Family::READ, text_type.strip_suffix("_text")?));
+    let seems_qwen3_vl = architectures.is_empty()
+        && text.is_object()
+        && vision["deepstack_visual_indexes"].is_array();
+    named.or(seems_qwen3_vl.then_some(Family::Qwen3Vl))
 }
 
 fn quantization(config: &Value, name: &str) -> Result<Quantization> {
@@ -295,7 +313,12 @@ fn published_name(name: &str) -> Option<String> {
         parts.pop();
     }
     match parts[..] {
-        ["Qwen3", "VL", .., "Instruct" | "Thinking"] => Some(format!("Qwen/{}", parts.join("-"))),
+        [
+            "Qwen2" | "Qwen2.5" | "Qwen3",
+            "VL",
+            ..,
+            "Instruct" | "Thinking",
+        ] => Some(format!("Qwen/{}", parts.join("-"))),
         _ => None,
     }
 }

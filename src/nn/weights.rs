@@ -137,6 +137,12 @@ impl Weights {
         Ok(tensor.to_dtype(dtype)?.to_device(device)?)
     }
 
+    /// Whether there is a tensor of this name.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
     fn find(&self, name: &str) -> Option<(&MappedTensors, &Place)> {
         let mut files = self.files.iter();
         files.find_map(|file| Some((file, file.place(name)?)))

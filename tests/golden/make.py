@@ -20,6 +20,9 @@ tiny              `tiny-tied/`, `tiny-untied/`: random Qwen3-VL models with all 
                   `hidden.L` for L >= 1, the output of the L-th decoder layer (1-based) with `deepstack.(L-1)`
                   already added to the image places where there is one, before the final norm; `logits`
                   (tokens, vocabulary), of every position; `generated` i64 (32), greedy, not stopped by eos.
+tiny_qwen2        `tiny-qwen2_5_vl-*/`, `tiny-qwen2_vl-*/`: the same of Qwen2.5-VL and Qwen2-VL, without `deepstack.K`,
+                  with `patches` of one frame (patches, 3 · side²) and of the last case, and with `logits` of the
+                  last 8 positions.
 smart_resize      `smart_resize.json`: rows of height, width, factor, min_pixels, max_pixels, resulting height and
                   width; null, null where the reference refuses.
 resize            `resize/*.png`, RGB u8, and `resize.json`: PIL's bicubic of each source at other sizes.
@@ -387,8 +390,16 @@ def reader_texts():
 
 # --- the command line ----------------------------------------------------------------------------------------------
 
+
+def tiny_qwen2():
+    import tiny_qwen2 as family  # which takes what is shared from here
+
+    family.write_all()
+
+
 STEPS = {
     "tiny": tiny,
+    "tiny_qwen2": tiny_qwen2,
     "smart_resize": smart_resize_table,
     "resize": resize,
     "positions": positions,

@@ -4,7 +4,7 @@ Not run by itself: `make.py` beside it does.
 """
 
 import torch
-from transformers import PreTrainedTokenizerFast, Qwen3VLForConditionalGeneration
+from transformers import AutoModelForImageTextToText, PreTrainedTokenizerFast
 from transformers.models.qwen2_vl.image_processing_qwen2_vl import Qwen2VLImageProcessor
 
 
@@ -12,7 +12,7 @@ class Reference:
     """In f32 arithmetic, with eager attention."""
 
     def __init__(self, folder):
-        self.model = Qwen3VLForConditionalGeneration.from_pretrained(
+        self.model = AutoModelForImageTextToText.from_pretrained(
             folder, dtype=torch.float32, attn_implementation="eager"
         ).eval()
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)

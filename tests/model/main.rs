@@ -32,8 +32,15 @@ use omnidocs::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
-/// The two tiny random models, which between them have every trait of the published ones.
-const TINY_MODELS: [&str; 2] = ["tiny-tied", "tiny-untied"];
+/// Two tiny random models of each family, which between them have every trait of the published ones.
+const TINY_MODELS: [&str; 6] = [
+    "tiny-tied",
+    "tiny-untied",
+    "tiny-qwen2_5_vl-tied",
+    "tiny-qwen2_5_vl-untied",
+    "tiny-qwen2_vl-tied",
+    "tiny-qwen2_vl-untied",
+];
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -61,16 +61,21 @@ impl Case {
         &self.tensors[&format!("{}.{name}", self.name.rsplit(' ').next().unwrap())]
     }
 
+    fn find(&self, name: &str) -> Option<&Tensor> {
+        let case = self.name.rsplit(' ').next().unwrap();
+        self.tensors.get(&format!("{case}.{name}"))
+    }
+
     fn ints(&self, name: &str) -> Vec<u32> {
         let values: Vec<i64> = self.get(name).flatten_all().unwrap().to_vec1().unwrap();
         values.into_iter().map(|value| value as u32).collect()
     }
 
-    /// How many layers the decoder has.
-    fn layers(&self) -> usize {
-        let key = |i| format!("{}.hidden.{i}", self.name.rsplit(' ').next().unwrap());
-        (1..)
-            .take_while(|&i| self.tensors.contains_key(&key(i)))
+    /// How many tensors are called `{name}.{i}`, counted from `first`.
+    fn count(&self, name: &str, first: usize) -> usize {
+        let case = self.name.rsplit(' ').next().unwrap();
+        (first..)
+            .take_while(|i| self.tensors.contains_key(&format!("{case}.{name}.{i}")))
             .count()
     }
 
@@ -158,15 +163,21 @@ fn patches_equal_the_reference_and_both_of_its_frames() {
             case.ints("grid_thw"),
             [1, grid.rows as u32, grid.cols as u32]
         );
-        let reference = case
-            .get("patches")
-            .reshape((grid.len(), 3, 2, 256))
+        let side = model.config.patches.patch_size;
+        // Of each model at least one case has them.
+        let Some(reference) = case.find("patches") else {
+            return;
+        };
+        // Some goldens hold one of the frames alone.
+        let frames = reference.dim(1).unwrap() / (3 * side * side);
+        let reference = reference
+            .reshape((grid.len(), 3, frames, side * side))
             .unwrap();
-        for frame in 0..2 {
+        for frame in 0..frames {
             let frame = reference
                 .i((.., .., frame, ..))
                 .unwrap()
-                .reshape((grid.len(), 768))
+                .reshape((grid.len(), 3 * side * side))
                 .unwrap();
             let difference = max_difference(&frame, &patches);
             assert!(difference < 1e-6, "{}: {difference}", case.name);
@@ -210,7 +221,9 @@ fn vision_output_and_each_deepstack_feature_equal_the_reference() {
         .unwrap();
         let vision = model.vision.forward(&patches, grid).unwrap();
         case.assert_close("vision", &vision.embeddings);
-        assert_eq!(vision.deepstack.len(), 2);
+        let taps = case.count("deepstack", 0);
+        assert_eq!(vision.deepstack.len(), taps);
+        assert_eq!(taps > 0, !case.name.contains("qwen"), "{}", case.name);
         for (i, feature) in vision.deepstack.iter().enumerate() {
             case.assert_close(&format!("deepstack.{i}"), feature);
         }
@@ -240,10 +253,13 @@ fn hidden_states_of_every_layer_and_logits_equal_the_reference() {
                 },
             )
             .unwrap();
-        assert_eq!(layers.len(), case.layers());
+        assert_eq!(layers.len(), case.count("hidden", 1));
         for (i, layer) in layers.iter().enumerate() {
             case.assert_close(&format!("hidden.{}", i + 1), layer);
         }
+        // Some goldens hold the logits of the last positions alone.
+        let kept = case.get("logits").dim(0).unwrap();
+        let last = last.i(positions.len() - kept..).unwrap();
         case.assert_close("logits", &model.text.logits(&last).unwrap());
     });
 }

@@ -198,19 +198,45 @@ fn attend_in_windows(
 
 /// Joins the `merge²` patches of a block into one embedding of the decoder's width.
 pub struct Merger {
-    /// Of each patch, or of the joined row.
-    pub norm: Norm,
-    /// Whether patches are joined before they are normalised.
-    pub joins_first: bool,
-    /// From the joined row to one as wide.
-    pub fc1: Linear,
-    /// From there to the decoder's width.
-    pub fc2: Linear,
-    /// Width of a joined row.
-    pub merged: usize,
+    norm: Norm,
+    fc1: Linear,
+    fc2: Linear,
+    merged: usize,
+    joins_first: bool,
 }
 
 impl Merger {
+    /// Takes the two layers called `names`, to a row as wide as a joined one of `merged`, and to the decoder's `output`.
+    /// Each patch is normalised by `norm`.
+    ///
+    /// # Errors
+    /// A tensor is missing, or has another shape.
+    pub fn load(
+        weights: &Weights,
+        names: [String; 2],
+        norm: Norm,
+        merged: usize,
+        output: usize,
+    ) -> Result<Self> {
+        let [fc1, fc2] = names;
+        Ok(Self {
+            norm,
+            fc1: Linear::load(weights, &fc1, merged, merged, true)?,
+            fc2: Linear::load(weights, &fc2, merged, output, true)?,
+            merged,
+            joins_first: false,
+        })
+    }
+
+    /// The same, but that the joined row is normalised.
+    #[must_use]
+    pub fn joining_first(self) -> Self {
+        Self {
+            joins_first: true,
+            ..self
+        }
+    }
+
     /// `(patches, hidden)` → `(patches / merge², decoder hidden)`.
     ///
     /// # Errors

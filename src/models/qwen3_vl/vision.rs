@@ -141,13 +141,12 @@ fn merger(
     } else {
         config.hidden_size
     };
-    let norm = LayerNorm::load(weights, &format!("{name}.norm"), normed)?;
-    let (fc1, fc2) = (format!("{name}.linear_fc1"), format!("{name}.linear_fc2"));
-    Ok(Merger {
-        norm: Norm::Layer(norm),
-        joins_first,
-        fc1: Linear::load(weights, &fc1, merged, merged, true)?,
-        fc2: Linear::load(weights, &fc2, merged, config.out_hidden_size, true)?,
-        merged,
+    let norm = Norm::Layer(LayerNorm::load(weights, &format!("{name}.norm"), normed)?);
+    let names = ["linear_fc1", "linear_fc2"].map(|part| format!("{name}.{part}"));
+    let merger = Merger::load(weights, names, norm, merged, config.out_hidden_size)?;
+    Ok(if joins_first {
+        merger.joining_first()
+    } else {
+        merger
     })
 }

@@ -1,0 +1,32 @@
+//! Qwen2-VL: a tower of plain blocks, and the Qwen2 decoder.
+//!
+//! Written from the reference implementation, `models/qwen2_vl` of transformers 5.23, and held to its output by
+//! `tests/model/parity.rs`.
+
+pub mod config;
+mod vision;
+
+use anyhow::Result;
+
+use self::{
+    config::{Config, TensorNames, VisionConfig},
+    vision::Tower,
+};
+use super::common::{
+    decoder::AttentionDecoder,
+    model::{QwenVl, Source},
+};
+
+/// Loads a model of this family.
+///
+/// # Errors
+/// A file is missing or damaged, or the files don't fit each other; the error names the tensor or field.
+pub fn load(source: Source) -> Result<QwenVl> {
+    let config = Config::<VisionConfig>::read(source.folder)?;
+    QwenVl::load(source, config.common, |weights| {
+        let names = TensorNames::of(weights);
+        let vision = Tower::load(weights, names.vision, &config.vision)?;
+        let text = AttentionDecoder::load(weights, names.text, &config.text)?;
+        Ok((Box::new(vision), Box::new(text)))
+    })
+}
