@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use image::RgbImage;
 
 use crate::{
+    answer::Reading,
     cancel::Cancel,
     engine::{
         Engine, SingleReader,
@@ -14,7 +15,7 @@ use crate::{
     },
     generation::sampler::Sampling,
     hub::{self, FetchProgress},
-    models,
+    models::{self, preset},
     nn::device::Hardware,
     options::{self, DTypeChoice, DeviceChoice, OutputFormat},
     page::{Document, PageId, PageRef, PixelBudget, Preparation, PreparedPage, Source},
@@ -125,12 +126,15 @@ impl Reader {
     pub fn open_with(name: &str, options: &ReaderOptions) -> Result<Self> {
         let hardware = Hardware::open(&options.device, options.dtype)?;
         let first = hardware.first().context("no device is available")?;
+        let name = preset::resolve(name);
         let folder = hub::model_folder(name, FetchProgress::Off, &Cancel::default())?;
         let limits = models::pixel_budget(&folder)?;
         let identity = models::identity::identity(&folder, |_| ())?;
         let prompt = options.prompt.as_deref();
         let task = Task {
             prompt: prompt.unwrap_or(options.format.default_prompt()).to_owned(),
+            text_first: false,
+            reading: Reading::Plain,
             output_format: options.format,
             sampling: Sampling {
                 max_new_tokens: options.max_new_tokens,

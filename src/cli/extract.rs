@@ -192,10 +192,11 @@ pub struct ModelArgs {
     )]
     pub tesseract_lang: String,
 
-    /// Qwen3-VL model: a Hugging Face id or a folder [default: 8B on CUDA, 2B on a CPU]
+    /// Qwen-VL model: a Hugging Face id, a short name or a folder [default: 8B on CUDA, 2B on a CPU]
     ///
-    /// An id like Qwen/Qwen3-VL-4B-Instruct, or Qwen/Qwen3-VL-4B-Instruct@REVISION, is downloaded once and cached. A folder
-    /// holds config.json, tokenizer.json and *.safetensors. The default is Qwen/Qwen3-VL-8B-Instruct on CUDA and
+    /// An id like Qwen/Qwen3-VL-4B-Instruct, or Qwen/Qwen3-VL-4B-Instruct@REVISION, is downloaded once and cached. Short
+    /// names are those that omnidocs models lists; these models come with their own prompt and settings, which options
+    /// replace. A folder holds config.json, tokenizer.json and *.safetensors. The default is Qwen/Qwen3-VL-8B-Instruct on CUDA and
     /// Qwen/Qwen3-VL-2B-Instruct on a CPU. With --engine server: the server's name for its model [default: its only one].
     #[arg(long, value_name = "ID|DIR", env = "OMNIDOCS_MODEL")]
     pub model: Option<String>,
@@ -243,19 +244,18 @@ pub struct ModelArgs {
     #[arg(long, value_enum, value_name = "FROM", env = "OMNIDOCS_DRAFT", default_value_t = DraftChoice::Auto)]
     pub draft: DraftChoice,
 
-    /// Maximum length of one page's answer, in tokens
-    #[arg(long, value_name = "N", env = "OMNIDOCS_MAX_NEW_TOKENS", default_value_t = options::MAX_NEW_TOKENS)]
-    pub max_new_tokens: usize,
+    /// Maximum length of one page's answer, in tokens [default: the model's preset, else 4096]
+    #[arg(long, value_name = "N", env = "OMNIDOCS_MAX_NEW_TOKENS")]
+    pub max_new_tokens: Option<usize>,
 
-    /// Sampling temperature; 0 is greedy decoding
+    /// Sampling temperature; 0 is greedy decoding [default: the model's preset, else 0]
     #[arg(
         long,
         value_name = "T",
         env = "OMNIDOCS_TEMPERATURE",
-        default_value_t = 0.0,
         allow_negative_numbers = true
     )]
-    pub temperature: f64,
+    pub temperature: Option<f64>,
 
     /// Sampling seed
     #[arg(

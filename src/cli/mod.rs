@@ -26,7 +26,7 @@ use crate::{launch, nn::instructions, prepare::worker_pool::SUBCOMMAND};
 
 /// Turns folders of PDFs and page images into one JSON line per page
 ///
-/// A Qwen3-VL model reads the pages inside this program: no server, no Python, nothing else to install.
+/// A Qwen-VL model reads the pages inside this program: no server, no Python, nothing else to install.
 #[derive(Debug, Parser)]
 #[command(
     name = "omnidocs",
@@ -103,6 +103,13 @@ pub enum Command {
     /// One file per document, in the format of its records. A page that failed has a placeholder; exit code 3. Files are
     /// replaced atomically; unchanged ones are left alone.
     Export(Export),
+
+    /// List the document models that are known by name
+    ///
+    /// With the short name for --model, the size, the memory that the weights take for each --dtype, the licence, what is
+    /// published of the quality and by whom, and whether the model is in the cache. Any other model of the families
+    /// Qwen2-VL, Qwen2.5-VL and Qwen3-VL runs too; these come with their own prompt, page size and settings.
+    Models,
 
     /// Print a shell's completions
     ///

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::engine_task::task;
 use crate::{
     cancel::Cancel,
     config::Settings,
@@ -18,13 +19,19 @@ use crate::{
         tesseract::TesseractEngine,
         text_layer::TextLayer,
     },
-    generation::sampler::Sampling,
     hub::{self, FetchProgress, SmallFiles, Unreachable},
     journal::{OutputSettings, Target},
     launch, limits,
-    models::{self, identity::identity, spec::ModelSpec},
+    models::{
+        self,
+        identity::identity,
+        preset::{self, Preset},
+        spec::ModelSpec,
+    },
     nn::{self, device::Hardware},
-    options::{CPU_MODEL, CUDA_MODEL, DraftChoice, EngineChoice, ProgressChoice, Verbosity},
+    options::{
+        CPU_MODEL, CUDA_MODEL, DraftChoice, EngineChoice, MAX_PIXELS, ProgressChoice, Verbosity,
+    },
     page::{Needs, PixelBudget},
     progress::RunInfo,
     tesseract::Tesseract,
@@ -69,6 +76,14 @@ impl EngineSpecs {
         match &self.fallback {
             Some(fallback) if !self.first.needs().pixels => fallback.limits(),
             _ => self.first.limits(),
+        }
+    }
+
+    /// The most pixels of a page, where the options don't say.
+    pub(super) fn max_pixels(&self) -> u64 {
+        match &self.fallback {
+            Some(fallback) if !self.first.needs().pixels => fallback.max_pixels(),
+            _ => self.first.max_pixels(),
         }
     }
 
@@ -147,7 +162,8 @@ struct QwenSpec {
     hardware: Vec<Hardware>,
     /// `None` in a dry run that can't reach the configuration files.
     limits: Option<PixelBudget>,
-    drafts: bool,
+    preset: Option<&'static Preset>,
+    task: Task,
     draft: Option<Tesseract>,
 }
 
@@ -181,7 +197,7 @@ impl EngineSpec {
             Self::TextLayer => TextLayer::NEEDS,
             Self::Tesseract(_) => TesseractEngine::NEEDS,
             Self::Server { .. } => ServerEngine::NEEDS,
-            Self::Qwen(qwen) => QwenEngine::needs_of(qwen.drafts),
+            Self::Qwen(qwen) => QwenEngine::needs_of(qwen.task.drafts),
         }
     }
 
@@ -190,6 +206,15 @@ impl EngineSpec {
             Self::Qwen(qwen) => qwen.limits.unwrap_or(PUBLISHED),
             _ => PUBLISHED,
         }
+    }
+
+    fn max_pixels(&self) -> u64 {
+        let preset = match self {
+            Self::Qwen(qwen) => qwen.preset,
+            _ => None,
+        };
+        let of_preset = preset.and_then(|preset| preset.size.max_pixels());
+        of_preset.unwrap_or(MAX_PIXELS)
     }
 
     fn draft(&self) -> Option<&Tesseract> {
@@ -203,7 +228,7 @@ impl EngineSpec {
         let mut named = OutputSettings::new();
         let mut set = |name: &str, value: Value| named.insert(name.to_owned(), value);
         set("engine", self.name().into());
-        set("format", json!(settings.format));
+        set("format", json!(self.task(settings).output_format));
         if self.needs().pixels {
             set("min_pixels", budget.min_pixels.into());
             set("max_pixels", budget.max_pixels.into());
@@ -226,11 +251,25 @@ impl EngineSpec {
             }
         };
         set("model", model.as_str().into());
-        set("prompt", settings.prompt.as_str().into());
-        set("max_new_tokens", settings.max_new_tokens.into());
-        set("temperature", settings.temperature.into());
-        set("seed", settings.seed.into());
+        let Task {
+            prompt, sampling, ..
+        } = self.task(settings);
+        set("prompt", prompt.into());
+        set("max_new_tokens", sampling.max_new_tokens.into());
+        set("temperature", sampling.temperature.into());
+        set("seed", sampling.seed.into());
         named
+    }
+
+    /// What a model is asked.
+    fn task(&self, settings: &Settings) -> Task {
+        match self {
+            Self::Qwen(qwen) => qwen.task.clone(),
+            _ => Task {
+                drafts: false,
+                ..task(settings, None)
+            },
+        }
     }
 
     /// The engine's name in records.
@@ -271,23 +310,20 @@ impl EngineSpec {
             Self::TextLayer => Ok(one_slot(TextLayer::default(), policy)),
             Self::Tesseract(tesseract) => Ok(one_slot(TesseractEngine::new(tesseract), policy)),
             Self::Server { server, model } => {
-                let task = task(settings, false);
+                let task = Task {
+                    drafts: false,
+                    ..task(settings, None)
+                };
                 let engine = ServerEngine::new(&server, model, task, policy, cancel)?;
                 Ok(Box::new(engine))
             }
-            Self::Qwen(qwen) => qwen.load(settings, policy),
+            Self::Qwen(qwen) => qwen.load(policy),
         }
     }
 }
 
 impl QwenSpec {
     fn new(settings: &Settings, cancel: &Cancel) -> Result<Self> {
-        // Sampled answers are not guessed, so no text need be read for them.
-        let drafts = settings.draft != DraftChoice::Off && settings.temperature == 0.0;
-        let draft = (drafts && settings.draft == DraftChoice::Tesseract)
-            .then(|| find_tesseract("--draft", settings))
-            .transpose()?
-            .map(Tesseract::on_one_core);
         let hardware = Hardware::open(&settings.device, settings.dtype)?;
         let first = hardware.first().context("no device is available")?;
         let default = if first.is_cuda() {
@@ -295,9 +331,15 @@ impl QwenSpec {
         } else {
             CPU_MODEL
         };
-        let name = settings.model.clone();
-        let name = name.unwrap_or_else(|| default.to_owned());
+        let name = preset::resolve(settings.model.as_deref().unwrap_or(default)).to_owned();
         let small_files = small_files(settings, &name, cancel)?;
+        let folder = small_files.as_ref().map(SmallFiles::folder);
+        let preset = Preset::of(&name, folder);
+        let task = task(settings, preset);
+        let draft = (task.drafts && settings.draft == DraftChoice::Tesseract)
+            .then(|| find_tesseract("--draft", settings))
+            .transpose()?
+            .map(Tesseract::on_one_core);
         let limits = small_files.as_ref().map(|files| {
             ModelSpec::read(files.folder(), &name)?;
             models::pixel_budget(files.folder())
@@ -315,7 +357,8 @@ impl QwenSpec {
             files: files.transpose()?,
             name,
             hardware,
-            drafts,
+            preset,
+            task,
             draft,
         })
     }
@@ -326,8 +369,8 @@ impl QwenSpec {
     }
 
     /// Loads the model onto each device.
-    fn load(self, settings: &Settings, policy: Policy) -> Result<Box<dyn Engine>> {
-        let task = task(settings, self.drafts);
+    fn load(self, policy: Policy) -> Result<Box<dyn Engine>> {
+        let task = self.task;
         let files = self.files.context("a dry run loads no engine")?;
         let (folder, hardware) = (&files.folder, &self.hardware);
         let readers = QwenEngine::load_all(&self.name, folder, &files.identity, hardware, &task)?;
@@ -360,20 +403,6 @@ fn small_files(settings: &Settings, name: &str, cancel: &Cancel) -> Result<Optio
 fn find_tesseract(flag: &str, settings: &Settings) -> Result<Tesseract> {
     let tesseract = Tesseract::find(flag, &settings.tesseract_lang)?;
     Ok(tesseract.tied_to(launch::this_program()?))
-}
-
-fn task(settings: &Settings, drafts: bool) -> Task {
-    Task {
-        prompt: settings.prompt.clone(),
-        output_format: settings.format,
-        sampling: Sampling {
-            max_new_tokens: settings.max_new_tokens,
-            temperature: settings.temperature,
-            seed: settings.seed,
-        },
-        drafts,
-        batch_size: settings.batch_size,
-    }
 }
 
 fn one_slot(reader: impl SingleReader + 'static, policy: Policy) -> Box<dyn Engine> {

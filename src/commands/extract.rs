@@ -48,7 +48,7 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
     settings.output.check()?;
 
     let engines = EngineSpecs::new(&settings, &cancel)?;
-    let budget = settings.pixel_budget(&engines.limits())?;
+    let budget = settings.pixel_budget_within(&engines.limits(), engines.max_pixels())?;
     let mut output_settings = engines.output_settings(&settings, budget);
     if !settings.shard().is_whole() {
         let shard = settings.shard().to_string();

@@ -3,10 +3,12 @@
 mod completions;
 mod dry_run;
 mod engine_spec;
+mod engine_task;
 mod export;
 mod extract;
 mod man;
 mod merge;
+mod models;
 mod show;
 mod status;
 
@@ -33,6 +35,7 @@ pub fn run(cli: Cli) -> Result<Exit> {
         Command::Export(typed) => export::run(&typed),
         Command::Completions { shell } => completions::run(shell),
         Command::Man(typed) => man::run(&typed),
+        Command::Models => models::run(),
         Command::PrepareWorker => worker::serve().map(|()| Exit::Ok),
         Command::RunWithParent(typed) => run_with_parent(&typed),
     }

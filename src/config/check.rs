@@ -13,8 +13,8 @@ const MAX_BATCH_SIZE: usize = 256;
 const MAX_PIXELS: u64 = 1 << 28;
 
 pub(super) fn model(model: &cli::ModelArgs) -> Result<(), UsageError> {
-    let cli::ModelArgs { temperature, .. } = model;
-    if model.max_new_tokens == 0 {
+    let temperature = model.temperature.unwrap_or(0.0);
+    if model.max_new_tokens == Some(0) {
         return usage_error("--max-new-tokens 0 allows no answer; use 1 or more");
     }
     if !(1..=MAX_BATCH_SIZE).contains(&model.batch_size) {
@@ -43,7 +43,7 @@ pub(super) fn model(model: &cli::ModelArgs) -> Result<(), UsageError> {
             model.tesseract_lang
         ));
     }
-    if !(temperature.is_finite() && *temperature >= 0.0) {
+    if !(temperature.is_finite() && temperature >= 0.0) {
         return usage_error(format!(
             "--temperature {temperature} is out of range; use 0 or more, like 0.7"
         ));

@@ -8,4 +8,7 @@ mod server;
 mod settings;
 mod usage;
 
-pub use self::{scheduler::Assigned, settings::Settings};
+pub use self::{
+    scheduler::Assigned,
+    settings::{Given, Settings},
+};

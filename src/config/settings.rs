@@ -44,6 +44,8 @@ pub struct Settings {
     pub output: Target,
     pub format: OutputFormat,
     pub prompt: String,
+    /// Which of the settings that a model's preset has were given.
+    pub given: Given,
     pub engine: EngineChoice,
     pub fallback: Option<EngineChoice>,
     /// `None` unless given; always present for [`EngineChoice::Server`].
@@ -77,6 +79,15 @@ pub struct Settings {
     pub page_timeout: Duration,
     pub progress: ProgressChoice,
     pub verbosity: Verbosity,
+}
+
+/// Which settings were given, so that a model's preset does not replace them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Given {
+    pub prompt: bool,
+    pub max_new_tokens: bool,
+    pub temperature: bool,
 }
 
 impl Settings {
@@ -134,6 +145,11 @@ impl Settings {
             },
             pages: input.pages,
             passwords: passwords(input.password, input.password_file.as_deref())?,
+            given: Given {
+                prompt: output.prompt.is_some() || output.prompt_file.is_some(),
+                max_new_tokens: model.max_new_tokens.is_some(),
+                temperature: model.temperature.is_some(),
+            },
             prompt: prompt::prompt(output.format, output.prompt, output.prompt_file.as_deref())?,
             output: target(output.output, shard.as_ref())?,
             format: output.format,
@@ -144,8 +160,8 @@ impl Settings {
             model: model.model,
             device: model.device,
             dtype: model.dtype,
-            max_new_tokens: model.max_new_tokens,
-            temperature: model.temperature,
+            max_new_tokens: model.max_new_tokens.unwrap_or(options::MAX_NEW_TOKENS),
+            temperature: model.temperature.unwrap_or(0.0),
             seed: model.seed,
             draft: model.draft,
             batch_size: model.batch_size,
@@ -183,6 +199,15 @@ impl Settings {
     /// The model's upper limit is capped at [`options::MAX_PIXELS`]; what the user asks for replaces the model's limit, and the
     /// other limit gives way to it.
     pub fn pixel_budget(&self, model: &PixelBudget) -> Result<PixelBudget, UsageError> {
+        self.pixel_budget_within(model, options::MAX_PIXELS)
+    }
+
+    /// As [`pixel_budget`](Self::pixel_budget), with another cap.
+    pub fn pixel_budget_within(
+        &self,
+        model: &PixelBudget,
+        cap: u64,
+    ) -> Result<PixelBudget, UsageError> {
         let smallest = u64::from(model.factor) * u64::from(model.factor);
         if let Some(max) = self.max_pixels.filter(|&max| max < smallest) {
             let side = model.factor;
@@ -190,12 +215,9 @@ impl Settings {
                 "--max-pixels {max} is too small for this model; use {smallest} ({side} × {side}) or more"
             ));
         }
-        let max = self.max_pixels.unwrap_or_else(|| {
-            model
-                .max_pixels
-                .min(options::MAX_PIXELS)
-                .max(self.min_pixels.unwrap_or(0))
-        });
+        let max = self
+            .max_pixels
+            .unwrap_or_else(|| model.max_pixels.min(cap).max(self.min_pixels.unwrap_or(0)));
         let min = self.min_pixels.unwrap_or(model.min_pixels.min(max));
         Ok(PixelBudget {
             factor: model.factor,

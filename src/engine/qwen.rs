@@ -1,15 +1,16 @@
-//! The in-process engine: one Qwen3-VL on one device, a page or several at a time.
+//! The in-process engine: one Qwen-VL model on one device, a page or several at a time.
 
-use std::{mem, path::Path, thread};
+use std::{mem, path::Path, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use image::RgbImage;
+use image::{RgbImage, imageops};
 
 use super::{Attempt, BatchReader, PageResult};
 use crate::{
-    answer,
+    answer::{self, Answer, Reading, Turn},
     error::{ErrorKind, PageError, Stage},
     generation::{
+        chat_template::Question,
         generator::{GenerateOptions, Generator},
         sampler::Sampling,
         sequence::{Ending, Generated, OutOfTime, Sequence},
@@ -27,8 +28,12 @@ use crate::{
 /// The prompt and sampling for the model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
-    /// The instruction that goes with each page.
+    /// The instruction that goes with each page; empty for the page alone.
     pub prompt: String,
+    /// Whether it comes before the page.
+    pub text_first: bool,
+    /// How the answer is read.
+    pub reading: Reading,
     /// What it asks for.
     pub output_format: OutputFormat,
     /// How the answer is written.
@@ -39,17 +44,28 @@ pub struct Task {
     pub batch_size: usize,
 }
 
+/// A page that is being read.
+struct Held {
+    id: PageId,
+    sequence: Sequence,
+    /// What to read once more if the answer says that the page must be turned.
+    again: Option<(PreparedPage, Attempt)>,
+    /// Prefill and decoding of the answer that said so.
+    before: (Duration, Duration),
+}
+
 /// A model in this process.
 pub struct QwenEngine {
     info: EngineInfo,
     generator: Generator,
     prompt: Prompt,
+    reading: Reading,
     sampling: Sampling,
     drafts: bool,
     /// Pages decoded together.
     slots: usize,
     /// Pages in flight.
-    held: Vec<(PageId, Sequence)>,
+    held: Vec<Held>,
     /// Why the device is lost.
     lost: Option<String>,
 }
@@ -119,7 +135,10 @@ impl QwenEngine {
             .and_then(Generator::new)
             .map_err(too_large)
             .with_context(|| format!("cannot load the model {name}"))?;
-        let prompt = generator.tokenizer().prompt(&task.prompt)?;
+        let prompt = generator.tokenizer().prompt_as(Question {
+            instruction: &task.prompt,
+            text_first: task.text_first,
+        })?;
         tracing::debug!(model = name, ?hardware, "model loaded");
         Ok(Self {
             info: EngineInfo {
@@ -131,6 +150,7 @@ impl QwenEngine {
             },
             generator,
             prompt,
+            reading: task.reading,
             sampling: task.sampling,
             drafts: task.drafts,
             slots: task.batch_size,
@@ -145,6 +165,7 @@ impl QwenEngine {
             info: self.info.clone(),
             generator: self.generator.share(),
             prompt: self.prompt.clone(),
+            reading: self.reading,
             sampling: self.sampling,
             drafts: self.drafts,
             slots: self.slots,
@@ -176,24 +197,60 @@ impl QwenEngine {
         Ok((image, sampling, options))
     }
 
-    fn answer(&self, generated: &Generated) -> Result<PageAnswer> {
+    /// The answer for a page; none if it is being read once more.
+    fn conclude(
+        &mut self,
+        generated: &Generated,
+        again: Option<(PreparedPage, Attempt)>,
+        before: (Duration, Duration),
+    ) -> Result<Option<PageAnswer>> {
+        let text = self.generator.tokenizer().decode(&generated.tokens)?;
+        let Answer { content, turn } = answer::read_as(text, self.info.output_format, self.reading);
+        let took = (before.0 + generated.prefill, before.1 + generated.decode);
+        if let (Some(turn), Some((page, attempt))) = (turn, again) {
+            let turned = PreparedPage {
+                pixels: page.pixels.map(|pixels| Arc::new(turned(&pixels, turn))),
+                ..page
+            };
+            let sequence = self.begin_sequence(&turned, attempt)?;
+            self.held.push(Held {
+                id: page.id,
+                sequence,
+                again: None,
+                before: took,
+            });
+            return Ok(None);
+        }
+        Ok(Some(self.answer(content, generated, took)))
+    }
+
+    fn begin_sequence(&mut self, page: &PreparedPage, attempt: Attempt) -> Result<Sequence> {
+        let (image, sampling, options) = self.question(page, attempt)?;
+        self.generator.begin(image, &self.prompt, sampling, options)
+    }
+
+    fn answer(
+        &self,
+        content: String,
+        generated: &Generated,
+        (prefill, decode): (Duration, Duration),
+    ) -> PageAnswer {
         let finish = match generated.ending {
             Ending::Stop => FinishReason::Stop,
             Ending::Length => FinishReason::Length,
             Ending::Repetition => FinishReason::Repetition,
         };
-        let text = self.generator.tokenizer().decode(&generated.tokens)?;
-        Ok(PageAnswer {
-            content: answer::read(text, self.info.output_format).content,
+        PageAnswer {
+            content,
             finish_reason: Some(finish),
             prompt_tokens: Some(generated.prompt_tokens),
             image_tokens: Some(generated.image_tokens),
             completion_tokens: Some(generated.tokens.len()),
             forward_passes: Some(generated.forward_passes),
             draft_accepted: Some(generated.draft_accepted),
-            prefill: generated.prefill,
-            decode: generated.decode,
-        })
+            prefill,
+            decode,
+        }
     }
 
     /// The page error for an error that may also be fatal.
@@ -220,33 +277,43 @@ impl BatchReader for QwenEngine {
     }
 
     fn begin(&mut self, page: &PreparedPage, attempt: Attempt) -> Result<(), PageError> {
-        let begun = self
-            .question(page, attempt)
-            .and_then(|(image, sampling, options)| {
-                self.generator.begin(image, &self.prompt, sampling, options)
-            });
+        let begun = self.begin_sequence(page, attempt);
         let sequence = begun.map_err(|error| self.failed(&error))?;
-        self.held.push((page.id, sequence));
+        let says_turn = self.reading == Reading::FrontMatter;
+        self.held.push(Held {
+            id: page.id,
+            sequence,
+            again: says_turn.then(|| (page.clone(), attempt)),
+            before: (Duration::ZERO, Duration::ZERO),
+        });
         Ok(())
     }
 
     fn step(&mut self) -> Result<Vec<(PageId, PageResult)>, PageError> {
-        let (mut going, mut done) = (Vec::new(), Vec::new());
-        for (id, sequence) in mem::take(&mut self.held) {
-            if let Some(ending) = sequence.ending() {
-                let generated = self.generator.finish(sequence, ending);
-                let answer = self.answer(&generated);
-                done.push((id, answer.map_err(|error| self.failed(&error))));
-            } else if let Err(error) = sequence.check() {
+        let mut done = Vec::new();
+        let mut has_ended = false;
+        for held in mem::take(&mut self.held) {
+            let id = held.id;
+            if let Some(ending) = held.sequence.ending() {
+                has_ended = true;
+                let generated = self.generator.finish(held.sequence, ending);
+                let concluded = self.conclude(&generated, held.again, held.before);
+                let concluded = concluded.map_err(|error| self.failed(&error)).transpose();
+                done.extend(concluded.map(|answer| (id, answer)));
+            } else if let Err(error) = held.sequence.check() {
+                has_ended = true;
                 done.push((id, Err(self.failed(&error))));
             } else {
-                going.push((id, sequence));
+                self.held.push(held);
             }
         }
-        self.held = going;
-        // Room is filled before the others go on.
-        if done.is_empty() {
-            let mut sequences: Vec<_> = self.held.iter_mut().map(|held| &mut held.1).collect();
+        // Room is filled before the others go on, and what has begun again may have ended already.
+        if !has_ended {
+            let mut sequences: Vec<_> = self
+                .held
+                .iter_mut()
+                .map(|held| &mut held.sequence)
+                .collect();
             let advanced = self.generator.advance(&mut sequences);
             advanced.map_err(|error| self.failed(&error))?;
         }
@@ -263,6 +330,15 @@ impl BatchReader for QwenEngine {
             "the GPU failed: {error}. Run the same command again to resume; if it ends \
              here again, `nvidia-smi` and the system's log (look for Xid) may say why"
         ))
+    }
+}
+
+fn turned(page: &RgbImage, turn: Turn) -> RgbImage {
+    // These turn clockwise.
+    match turn {
+        Turn::Quarter => imageops::rotate270(page),
+        Turn::Half => imageops::rotate180(page),
+        Turn::ThreeQuarters => imageops::rotate90(page),
     }
 }
 

@@ -16,6 +16,15 @@ const DEFAULT: &str = "\
 {%- endfor %}{{- '<|im_end|>\n' }}{%- endfor %}\
 {%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}";
 
+/// What is asked about an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Question<'a> {
+    /// In words; empty to show the image alone.
+    pub instruction: &'a str,
+    /// Whether the words come before the image.
+    pub text_first: bool,
+}
+
 /// A Jinja template that renders messages as a prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChatTemplate(String);
@@ -44,6 +53,21 @@ impl ChatTemplate {
     /// # Errors
     /// The template is broken, or refuses.
     pub fn render(&self, instruction: &str) -> Result<String> {
+        self.render_as(Question {
+            instruction,
+            text_first: false,
+        })
+    }
+
+    /// As [`render`](Self::render), in either order. Without an instruction the image is all that there is.
+    ///
+    /// # Errors
+    /// As [`render`](Self::render).
+    pub fn render_as(&self, question: Question) -> Result<String> {
+        let Question {
+            instruction,
+            text_first,
+        } = question;
         let mut environment = Environment::new();
         // As transformers sets its templates up.
         environment.set_syntax(
@@ -65,7 +89,12 @@ impl ChatTemplate {
         );
         let image = Value::from_pairs([("type", "image")]);
         let text = Value::from_pairs([("type", "text"), ("text", instruction)]);
-        let messages = vec![context! { role => "user", content => vec![image, text] }];
+        let content = match (instruction, text_first) {
+            ("", _) => vec![image],
+            (_, true) => vec![text, image],
+            (_, false) => vec![image, text],
+        };
+        let messages = vec![context! { role => "user", content }];
         let rendered = environment.render_str(
             &self.0,
             context! { messages, add_generation_prompt => true, enable_thinking => false },

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, ensure};
 use tokenizers::Tokenizer;
 
-use super::chat_template::ChatTemplate;
+use super::chat_template::{ChatTemplate, Question};
 
 /// The tokenizer and the chat template of a model folder.
 pub struct ChatTokenizer {
@@ -77,7 +77,18 @@ impl ChatTokenizer {
     /// # Errors
     /// The folder's template fails, or does not leave exactly one place for the image.
     pub fn prompt(&self, instruction: &str) -> Result<Prompt> {
-        let text = self.template.render(instruction)?;
+        self.prompt_as(Question {
+            instruction,
+            text_first: false,
+        })
+    }
+
+    /// As [`prompt`](Self::prompt), in either order.
+    ///
+    /// # Errors
+    /// As [`prompt`](Self::prompt).
+    pub fn prompt_as(&self, question: Question) -> Result<Prompt> {
+        let text = self.template.render_as(question)?;
         let tokens = self.encode(&text)?;
         let mut parts = tokens.split(|&id| id == self.image_token_id);
         match (parts.next(), parts.next(), parts.next()) {

@@ -64,6 +64,16 @@ pub fn model_folder(model: &str, progress: FetchProgress, cancel: &Cancel) -> Re
     small_files(model, progress, cancel)?.fetch_weights()
 }
 
+/// Whether all files of `owner/name[@revision]` are in the hub's cache.
+#[must_use]
+pub fn is_cached(model: &str) -> bool {
+    let whole = || -> Result<()> {
+        let folder = Hub::from_env()?.cached(&ModelName::parse(model)?)?;
+        Hub::check_whole(&folder)
+    };
+    whole().is_ok()
+}
+
 /// The small files of `model`, enough to refuse it before its weights are fetched. Otherwise as [`model_folder`].
 ///
 /// # Errors

@@ -18,6 +18,6 @@ mod transfer;
 
 pub use self::{
     failure::Unreachable,
-    folder::{SmallFiles, model_folder, small_files},
+    folder::{SmallFiles, is_cached, model_folder, small_files},
     progress::FetchProgress,
 };

@@ -5,6 +5,7 @@
 
 pub mod common;
 pub mod identity;
+pub mod preset;
 pub mod qwen2_5_vl;
 pub mod qwen2_vl;
 pub mod qwen3_vl;

@@ -3,7 +3,11 @@
 use anyhow::Result;
 use candle_core::{Result as CandleResult, Tensor};
 
-use super::{matrix::Matrix, precision::Precision, weights::Weights};
+use super::{
+    matrix::Matrix,
+    precision::Precision,
+    weights::{Padding, Weights},
+};
 
 /// `y = x·Wᵀ + b` over the last dimension.
 pub struct Linear {
@@ -32,6 +36,18 @@ impl Linear {
         bias: bool,
         precision: Precision,
     ) -> Result<Self> {
+        Self::load_padded(weights, parts, input, bias, precision, Padding::default())
+    }
+
+    /// As [`load_fused`](Self::load_fused), with zeros added to each part.
+    pub fn load_padded(
+        weights: &Weights,
+        parts: &[(&str, usize)],
+        input: usize,
+        bias: bool,
+        precision: Precision,
+        padding: Padding,
+    ) -> Result<Self> {
         let named = |what: &str| -> Vec<(String, usize)> {
             let name = |&(name, output): &(&str, usize)| (format!("{name}.{what}"), output);
             parts.iter().map(name).collect()
@@ -39,14 +55,17 @@ impl Linear {
         let bias = if bias {
             let parts: Vec<Tensor> = named("bias")
                 .iter()
-                .map(|(name, output)| weights.get(name, &[*output]))
+                .map(|(name, output)| {
+                    let bias = weights.get(name, &[*output])?;
+                    Ok(bias.pad_with_zeros(0, 0, padding.outputs)?)
+                })
                 .collect::<Result<_>>()?;
             Some(Tensor::cat(&parts, 0)?)
         } else {
             None
         };
         Ok(Self {
-            weight: weights.matrix(&named("weight"), input, precision)?,
+            weight: weights.matrix_padded(&named("weight"), input, precision, padding)?,
             bias,
         })
     }

@@ -6,7 +6,8 @@ use candle_core::{Result as CandleResult, Tensor};
 use super::{
     elementwise::{gelu_tanh, quick_gelu, swiglu},
     linear::Linear,
-    weights::Weights,
+    precision::Precision,
+    weights::{Padding, Weights},
 };
 
 /// What is done to each inner value.
@@ -70,15 +71,31 @@ impl Mlp {
         bias: bool,
     ) -> Result<Self> {
         let part = |part: &str| format!("{name}.{part}_proj");
+        let precision = weights.precision();
+        let extra = inner_padding(inner, precision);
         Ok(Self::Gated {
-            gate_up: Linear::load_fused(
+            gate_up: Linear::load_padded(
                 weights,
                 &[(&part("gate"), inner), (&part("up"), inner)],
                 hidden,
                 bias,
-                weights.precision(),
+                precision,
+                Padding {
+                    outputs: extra,
+                    inputs: 0,
+                },
             )?,
-            down: Linear::load(weights, &part("down"), inner, hidden, bias)?,
+            down: Linear::load_padded(
+                weights,
+                &[(&part("down"), hidden)],
+                inner,
+                bias,
+                precision,
+                Padding {
+                    outputs: 0,
+                    inputs: extra,
+                },
+            )?,
         })
     }
 
@@ -100,6 +117,48 @@ impl Mlp {
                 })
             }
             Self::Gated { gate_up, down } => down.forward(&swiglu(&gate_up.forward(x)?)?),
+        }
+    }
+}
+
+/// How much wider a gated layer's inside becomes if its weights are quantized and its width is none of whole blocks, as
+/// 3,420 in Qwen2.5-VL's tower: to a width for the packed kernels if that is at most an eighth more, else to the next block. A gate
+/// of 0 lets nothing through.
+fn inner_padding(inner: usize, precision: Precision) -> usize {
+    const BLOCK: usize = 32;
+    const PACKED: usize = 256;
+
+    match precision {
+        Precision::Quantized(_) if !inner.is_multiple_of(BLOCK) => {
+            let packed = inner.next_multiple_of(PACKED);
+            let wanted = if packed - inner <= inner / 8 {
+                packed
+            } else {
+                inner.next_multiple_of(BLOCK)
+            };
+            wanted - inner
+        }
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::DType;
+
+    use super::*;
+
+    #[test]
+    fn odd_inner_widths_are_padded_for_quantized_weights_alone() {
+        for (inner, precision, padding) in [
+            (3420, Precision::Q8_0, 164),
+            (3420, Precision::Q4_K, 164),
+            (3420, DType::F32.into(), 0),
+            (3072, Precision::Q8_0, 0),
+            (3104, Precision::Q8_0, 0),
+            (30, Precision::Q8_0, 2),
+        ] {
+            assert_eq!(inner_padding(inner, precision), padding, "{inner}");
         }
     }
 }

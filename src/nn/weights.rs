@@ -27,6 +27,15 @@ pub struct Weights {
     quantized: Option<QuantizedFile>,
 }
 
+/// Zeros that make a matrix fit blocks and vectors: they change no result of layers around an activation that keeps 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Padding {
+    /// Rows added below each part.
+    pub outputs: usize,
+    /// Columns added to the right.
+    pub inputs: usize,
+}
+
 impl Weights {
     /// Maps `model.safetensors`, or the files that `model.safetensors.index.json` names.
     ///
@@ -80,25 +89,43 @@ impl Weights {
         input: usize,
         precision: Precision,
     ) -> Result<Matrix> {
+        self.matrix_padded(parts, input, precision, Padding::default())
+    }
+
+    /// As [`matrix`](Self::matrix), with zeros added to each part.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn matrix_padded(
+        &self,
+        parts: &[(String, usize)],
+        input: usize,
+        precision: Precision,
+        padding: Padding,
+    ) -> Result<Matrix> {
         let stacked = |dtype, device: &Device| -> Result<Tensor> {
-            let loaded: Vec<Tensor> = parts
-                .iter()
-                .map(|(name, output)| self.load(name, &[*output, input], dtype, device))
-                .collect::<Result<_>>()?;
+            let load = |(name, output): &(String, usize)| {
+                let part = self.load(name, &[*output, input], dtype, device)?;
+                let part = part.pad_with_zeros(0, 0, padding.outputs)?;
+                anyhow::Ok(part.pad_with_zeros(1, 0, padding.inputs)?)
+            };
+            let loaded: Vec<Tensor> = parts.iter().map(load).collect::<Result<_>>()?;
             Ok(Tensor::cat(&loaded, 0)?)
         };
-        let Some(blocks) = precision.blocks(input) else {
+        let input_padded = input + padding.inputs;
+        let Some(blocks) = precision.blocks(input_padded) else {
             let weight = stacked(precision.activations(), &self.device)?;
             return Ok(Matrix::dense(&weight)?);
         };
         let names: Vec<&str> = parts.iter().map(|(name, _)| name.as_str()).collect();
-        let (name, output) = (names.join("+"), parts.iter().map(|part| part.1).sum());
+        let name = names.join("+");
+        let output = parts.iter().map(|part| part.1 + padding.outputs).sum();
         let make = || -> Result<QTensor> {
             let dense = stacked(DType::F32, &Device::Cpu)?;
             Ok(matrix::quantize(&dense, blocks, &self.device)?)
         };
         match &self.quantized {
-            Some(file) => file.get_or(&name, (output, input), blocks, &self.device, make),
+            Some(file) => file.get_or(&name, (output, input_padded), blocks, &self.device, make),
             None => Matrix::quantized(make()?),
         }
     }

@@ -10,6 +10,7 @@ mod fuzz;
 mod not_finite;
 mod parity;
 mod positions;
+mod published;
 mod quantized;
 mod spec;
 mod together;

@@ -36,8 +36,8 @@ fn config_with(field: &str, value: Value) -> Value {
 fn other_families_are_refused_by_name() {
     for (config, words) in [
         (
-            json!({"model_type": "qwen2_5_vl", "vision_config": {}}),
-            "org/it is a Qwen2.5-VL model (model_type qwen2_5_vl), which omnidocs cannot run; serve it with vLLM \
+            json!({"model_type": "qwen2_5_omni", "vision_config": {}}),
+            "org/it is a Qwen2.5-Omni model (model_type qwen2_5_omni), which omnidocs cannot run; serve it with vLLM \
              and use --engine server",
         ),
         (
@@ -82,6 +82,36 @@ fn family_is_detected_without_model_type() {
         config_with("num_experts", json!(0)),
     ] {
         assert_eq!(read("org/it", &config, None), Ok(spec), "{config}");
+    }
+}
+
+#[test]
+fn each_family_is_detected_by_its_type_or_architecture() {
+    for (model_type, architecture, family) in [
+        (
+            "qwen2_vl",
+            "Qwen2VLForConditionalGeneration",
+            Family::Qwen2Vl,
+        ),
+        (
+            "qwen2_5_vl",
+            "Qwen2_5_VLForConditionalGeneration",
+            Family::Qwen25Vl,
+        ),
+        (
+            "qwen3_vl",
+            "Qwen3VLForConditionalGeneration",
+            Family::Qwen3Vl,
+        ),
+    ] {
+        for config in [
+            json!({"model_type": model_type}),
+            json!({"architectures": [architecture]}),
+            json!({"text_config": {"model_type": format!("{model_type}_text")}}),
+        ] {
+            let spec = read("org/it", &config, None).unwrap();
+            assert_eq!(spec.family, family, "{config}");
+        }
     }
 }
 
