@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Times one page with omnidocs and with PyTorch `transformers`, on the same random weights of the 2B model's shape.
+"""Times one page with omnidocs and with PyTorch `transformers`, on the same random weights of a published model's shape:
+Qwen3-VL-2B's, or with --family qwen2_5_vl Qwen2.5-VL-3B's.
 
     pip install torch torchvision transformers
     cargo build --release
-    python3 benches/peers.py [--rounds 3] [--tokens 128] [--folder DIR]
+    python3 benches/peers.py [--rounds 3] [--tokens 128] [--folder DIR] [--family qwen2_5_vl]
 
 The page has one megapixel, the answer 128 tokens. Programs take turns, so that a machine whose speed drifts treats them
 alike; what is printed are medians, and ratios to `transformers` at its faster number type. Loading is not counted. Then
@@ -34,7 +35,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 READER = ROOT / "examples/reader"
-SIDE = 1024
+SIDES = {"qwen3_vl": 1024, "qwen2_5_vl": 1036}  # of the page, in pixels, and what their patches make of it
+PATCHES = {"qwen3_vl": 16, "qwen2_5_vl": 14}
 # 120 tokens or so, as transformers gets.
 PROMPT = (
     "Extract all text from this document image and return it in clean Markdown format. Preserve the document structure "
@@ -43,14 +45,9 @@ PROMPT = (
 )
 
 
-def make_model(folder):
-    """The published 2B shape with random weights; the tokenizer is the reader's, whose ids it can hold."""
-    import torch
+def qwen3_vl_2b():
     from transformers import AutoConfig, Qwen3VLForConditionalGeneration
 
-    if (folder / "model.safetensors").exists():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
     config = AutoConfig.from_pretrained(READER)
     text, vision = config.text_config, config.vision_config
     for name, value in dict(
@@ -64,23 +61,56 @@ def make_model(folder):
         deepstack_visual_indexes=[5, 11, 17], num_position_embeddings=2304,
     ).items():
         setattr(vision, name, value)
+    return Qwen3VLForConditionalGeneration(config)
+
+
+def qwen2_5_vl_3b():
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    reader = json.loads((READER / "config.json").read_text())
+    special = {key: reader[key] for key in reader if key.endswith("_token_id")}
+    config = Qwen2_5_VLConfig(
+        **special,
+        tie_word_embeddings=True,
+        text_config=dict(
+            hidden_size=2048, intermediate_size=11008, num_hidden_layers=36, num_attention_heads=16,
+            num_key_value_heads=2, vocab_size=151936, max_position_embeddings=128000, rms_norm_eps=1e-6,
+            rope_parameters=dict(rope_type="default", rope_theta=1e6, mrope_section=[16, 24, 24]),
+            tie_word_embeddings=True, eos_token_id=reader["text_config"]["eos_token_id"],
+        ),
+        vision_config=dict(
+            depth=32, hidden_size=1280, intermediate_size=3420, num_heads=16, out_hidden_size=2048, patch_size=14,
+            window_size=112, fullatt_block_indexes=[7, 15, 23, 31],
+        ),
+    )  # fmt: skip
+    return Qwen2_5_VLForConditionalGeneration(config)
+
+
+def make_model(folder, family):
+    """The published shape with random weights; the tokenizer is the reader's, whose ids it can hold."""
+    import torch
+
+    if (folder / "model.safetensors").exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
-    model = Qwen3VLForConditionalGeneration(config).to(torch.bfloat16)
+    model = (qwen3_vl_2b if family == "qwen3_vl" else qwen2_5_vl_3b)().to(torch.bfloat16)
     model.save_pretrained(folder, max_shard_size="100GB")
     for name in ["tokenizer.json", "tokenizer_config.json", "generation_config.json"]:
         shutil.copy(READER / name, folder)
     processor = json.loads((READER / "preprocessor_config.json").read_text())
     processor["size"] = {"shortest_edge": 65536, "longest_edge": 16777216}
+    processor["patch_size"] = PATCHES[family]
     (folder / "preprocessor_config.json").write_text(json.dumps(processor))
 
 
-def make_pages(folder, count):
+def make_pages(folder, count, side):
     """Pages of bars."""
     from PIL import Image, ImageDraw
 
     pages = []
     for number in range(count):
-        page = Image.new("RGB", (SIDE, SIDE), "white")
+        page = Image.new("RGB", (side, side), "white")
         draw = ImageDraw.Draw(page)
         for line in range(40):
             draw.rectangle([60, 30 + 24 * line, 400 + (line * 97 + number) % 500, 44 + 24 * line], fill="black")
@@ -128,7 +158,8 @@ def bandwidth():
 def decoding(model, pages, tokens):
     """Prints what decoding at q8_0 makes of the machine, one page and four pages at a time."""
     config = json.loads((model / "config.json").read_text())["text_config"]
-    hidden, inner, heads = config["hidden_size"], config["intermediate_size"], config["head_dim"]
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    heads = config.get("head_dim") or hidden // config["num_attention_heads"]
     attention = hidden * heads * 2 * (config["num_attention_heads"] + config["num_key_value_heads"])
     layers = config["num_hidden_layers"] * (attention + 3 * hidden * inner)
     # Blocks of 32 bytes have a scale of two.
@@ -159,20 +190,23 @@ def llama(program, gguf, mmproj, page, tokens):
         return float(re.search(pattern, told)[1])
 
     image_tokens = figure(r"n_tokens_batch = (\d+)")
-    assert image_tokens == (SIDE // 32) ** 2, f"llama.cpp made {image_tokens:.0f} tokens of the page"
+    assert image_tokens == (SIDES["qwen3_vl"] // 32) ** 2, f"llama.cpp made {image_tokens:.0f} tokens of the page"
     assert figure(r": +eval time = .* / +(\d+) runs") == tokens - 1, "llama.cpp ended its answer early"
     # The time of the prompt includes the vision tower's, as it comes between two of the prompt's parts.
     return figure(r"prompt eval time = +([0-9.]+) ms") / 1000, figure(r": +eval time = +([0-9.]+) ms") / 1000
 
 
-def transformers_here(model, dtype, tokens):
-    """The same in this process; prints the two figures."""
+def transformers_here(model, dtype, tokens, family):
+    """The same in this process; prints the two figures, and the most memory that it took, in bytes."""
+    import resource
+
     import torch
-    from transformers import Qwen3VLForConditionalGeneration
+    from transformers import AutoModelForImageTextToText
 
     dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[dtype]
-    model = Qwen3VLForConditionalGeneration.from_pretrained(model, dtype=dtype).eval()
-    side = SIDE // 16
+    model = AutoModelForImageTextToText.from_pretrained(model, dtype=dtype).eval()
+    patch = PATCHES[family]
+    side = SIDES[family] // patch
     image_tokens = side * side // 4
     config = model.config
     ids = torch.tensor(
@@ -183,7 +217,7 @@ def transformers_here(model, dtype, tokens):
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
         mm_token_type_ids=(ids == config.image_token_id).long(),
-        pixel_values=torch.rand(side * side, 3 * 2 * 16 * 16).to(dtype) * 2 - 1,
+        pixel_values=torch.rand(side * side, 3 * 2 * patch * patch).to(dtype) * 2 - 1,
         image_grid_thw=torch.tensor([[1, side, side]]),
         do_sample=False,
     )
@@ -195,12 +229,18 @@ def transformers_here(model, dtype, tokens):
 
     with torch.inference_mode():
         prefill = seconds(1)
-        print(json.dumps([prefill, seconds(tokens) - prefill]))
+        figures = [prefill, seconds(tokens) - prefill]
+    print(json.dumps([*figures, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
 
 
-def transformers(model, dtype, tokens):
-    command = [sys.executable, __file__, "--here", dtype, "--folder", model.parent, "--tokens", str(tokens)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+def transformers(model, dtype, tokens, family):
+    command = [
+        sys.executable, __file__, "--here", dtype, "--folder", model.parent, "--tokens", str(tokens), "--family", family,
+    ]  # fmt: skip
+    ran = subprocess.run(command, check=True, capture_output=True, text=True)
+    prefill, decode, memory = json.loads(ran.stdout.splitlines()[-1])
+    print(f"transformers {dtype} takes {memory / 1e9:.2f} GB of memory at most", file=sys.stderr)
+    return prefill, decode
 
 
 def main():
@@ -210,15 +250,16 @@ def main():
     parser.add_argument("--folder", type=Path, help="keep the random model here")
     parser.add_argument("--programs", nargs="+", default=["omnidocs q8_0", "transformers bf16", "transformers f32"])
     parser.add_argument("--llama", nargs=3, metavar=("PROGRAM", "MODEL", "MMPROJ"), help="llama-mtmd-cli and its GGUF files")
+    parser.add_argument("--family", choices=SIDES, default="qwen3_vl")
     parser.add_argument("--here", help=argparse.SUPPRESS)
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp())
     model = folder / "model"
     if options.here:
-        return transformers_here(model, options.here, options.tokens)
+        return transformers_here(model, options.here, options.tokens, options.family)
 
-    make_model(model)
-    pages = make_pages(folder, 4)
+    make_model(model, options.family)
+    pages = make_pages(folder, 4, SIDES[options.family])
     if options.llama:
         options.programs.append("llama.cpp Q8_0")
     figures = {program: [] for program in options.programs}
@@ -230,7 +271,7 @@ def main():
             elif name == "llama.cpp":
                 figures[program].append(llama(*options.llama, pages[1], options.tokens))
             else:
-                figures[program].append(transformers(model, dtype, options.tokens))
+                figures[program].append(transformers(model, dtype, options.tokens, options.family))
             print(program, [round(figure, 2) for figure in figures[program][-1]], file=sys.stderr)
     medians = {
         program: [statistics.median(part) for part in zip(*runs)] for program, runs in figures.items()

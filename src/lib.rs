@@ -55,7 +55,7 @@
 //! | several devices, and which gets the next page | `engine::pool` |
 //! | the installed Tesseract, as an engine and for drafts | `tesseract`, `engine::tesseract` |
 //! | retries, smaller pages and fallbacks after a failure | `engine::recovery`, `engine::scheduler`, `engine::fallback`, `backoff` |
-//! | models, one folder per family | `models` |
+//! | models, one folder per family; known models | `models`, `models::preset` |
 //! | a model's logits → an answer's tokens | `generation` |
 //! | layers, kernels, weights and devices | `nn` |
 //! | an answer's text → a page's content | `answer` |

@@ -3,21 +3,22 @@
 //! The rules are those of `olmocr/train/dataloader.py` and `olmocr/pipeline.py` (allenai/olmocr, v0.4): a page that does not
 //! lie right is turned counterclockwise by `rotation_correction` degrees, as Pillow's `ROTATE_90` turns, and read again.
 
-use super::{Answer, Turn};
+/// A turn, counterclockwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Turn {
+    Quarter,
+    Half,
+    ThreeQuarters,
+}
 
 const FENCE: &str = "---";
 
-/// The content below the front matter. An answer without one is its content.
-pub(super) fn read(text: String) -> Answer {
+/// The content below the front matter, and how that says that the page must be turned. An answer without one is its content.
+pub(super) fn read(text: String) -> (String, Option<Turn>) {
     match split(&text) {
-        Some((matter, content)) => Answer {
-            content: content.trim().to_owned(),
-            turn: turn(matter),
-        },
-        None => Answer {
-            content: text,
-            turn: None,
-        },
+        Some((matter, content)) => (content.trim().to_owned(), turn(matter)),
+        None => (text, None),
     }
 }
 
@@ -68,17 +69,17 @@ mod tests {
 
     #[test]
     fn front_matter_is_taken_off_the_content() {
-        let answer = read(matter("True", "0") + "# Title\n\n---\n\nkey: value\n");
-        assert_eq!(answer.content, "# Title\n\n---\n\nkey: value");
-        assert_eq!(answer.turn, None);
-        assert_eq!(read(matter("True", "0")).content, "");
+        let (content, turn) = read(matter("True", "0") + "# Title\n\n---\n\nkey: value\n");
+        assert_eq!(content, "# Title\n\n---\n\nkey: value");
+        assert_eq!(turn, None);
+        assert_eq!(read(matter("True", "0")).0, "");
         for text in [
             "# Title",
             "---\nA rule, and more.\n---\ntext",
             "---\nopen: yes",
             "",
         ] {
-            assert_eq!(read(text.to_owned()).content, text);
+            assert_eq!(read(text.to_owned()).0, text);
         }
     }
 
@@ -92,7 +93,7 @@ mod tests {
             ("False", "45", None),
             ("True", "90", None),
         ] {
-            assert_eq!(read(matter(valid, correction) + "text").turn, turn);
+            assert_eq!(read(matter(valid, correction) + "text").1, turn);
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod front_matter;
 
+pub use self::front_matter::Turn;
 use crate::options::OutputFormat;
 
 /// How a model writes its answers.
@@ -27,15 +28,6 @@ pub struct Answer {
     pub turn: Option<Turn>,
 }
 
-/// A turn, counterclockwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Turn {
-    Quarter,
-    Half,
-    ThreeQuarters,
-}
-
 /// Reads what an engine wrote in `format`.
 #[must_use]
 pub fn read(text: String, format: OutputFormat) -> Answer {
@@ -46,15 +38,13 @@ pub fn read(text: String, format: OutputFormat) -> Answer {
 #[must_use]
 pub fn read_as(text: String, format: OutputFormat, reading: Reading) -> Answer {
     let text = without_thinking(text);
-    match (format, reading) {
+    let (content, turn) = match (format, reading) {
         (OutputFormat::Markdown | OutputFormat::Html | OutputFormat::Text, Reading::Plain) => {
-            Answer {
-                content: text,
-                turn: None,
-            }
+            (text, None)
         }
         (_, Reading::FrontMatter) => front_matter::read(text),
-    }
+    };
+    Answer { content, turn }
 }
 
 /// The text without a block of reasoning at its beginning, and what separates them. A block that never ends is all of it.

@@ -221,7 +221,7 @@ impl QwenEngine {
             });
             return Ok(None);
         }
-        Ok(Some(self.answer(content, generated, took)))
+        Ok(Some(Self::answer(content, generated, took)))
     }
 
     fn begin_sequence(&mut self, page: &PreparedPage, attempt: Attempt) -> Result<Sequence> {
@@ -230,7 +230,6 @@ impl QwenEngine {
     }
 
     fn answer(
-        &self,
         content: String,
         generated: &Generated,
         (prefill, decode): (Duration, Duration),
@@ -362,4 +361,28 @@ fn page_error(error: &anyhow::Error) -> PageError {
         ErrorKind::Engine
     };
     PageError::new(kind, Stage::Engine, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_turned_counterclockwise() {
+        // Wider than high; the pixel at the right of the top goes to the left of it.
+        let mut page = RgbImage::new(3, 2);
+        page.get_pixel_mut(2, 0)[0] = 255;
+        let place = |page: &RgbImage| {
+            let found = page.enumerate_pixels().find(|(_, _, pixel)| pixel[0] > 0);
+            let (x, y, _) = found.unwrap();
+            (x, y, page.dimensions())
+        };
+        for (turn, wanted) in [
+            (Turn::Quarter, (0, 0, (2, 3))),
+            (Turn::Half, (0, 1, (3, 2))),
+            (Turn::ThreeQuarters, (1, 2, (2, 3))),
+        ] {
+            assert_eq!(place(&turned(&page, turn)), wanted, "{turn:?}");
+        }
+    }
 }

@@ -211,11 +211,12 @@ impl Preset {
     pub fn of(name: &str, folder: Option<&Path>) -> Option<&'static Self> {
         #[derive(Deserialize, Default)]
         struct Origin {
-            _name_or_path: Option<String>,
+            #[serde(rename = "_name_or_path")]
+            name: Option<String>,
         }
         by_id(name).or_else(|| {
             let origin: Origin = read_json_or_default(folder?, "config.json").ok()?;
-            by_id(&origin._name_or_path?)
+            by_id(&origin.name?)
         })
     }
 

@@ -26,6 +26,7 @@ mod limits;
 #[cfg(unix)]
 mod many_kills;
 mod merge;
+mod models;
 mod network;
 mod options;
 mod output;

@@ -74,7 +74,7 @@ impl Case {
     /// How many tensors are called `{name}.{i}`, counted from `first`.
     fn count(&self, name: &str, first: usize) -> usize {
         let case = self.name.rsplit(' ').next().unwrap();
-        (first..)
+        (first..99)
             .take_while(|i| self.tensors.contains_key(&format!("{case}.{name}.{i}")))
             .count()
     }

@@ -238,10 +238,10 @@ impl Attention {
                     (&part("v"), kv_size),
                 ],
                 hidden,
-                config.qkv_bias,
+                config.biases.qkv,
                 weights.precision().of_attention(),
             )?,
-            out: Linear::load(weights, &part("o"), q_size, hidden, config.out_bias)?,
+            out: Linear::load(weights, &part("o"), q_size, hidden, config.biases.out)?,
             norms: if config.qk_norm {
                 Some((norm("q_norm")?, norm("k_norm")?))
             } else {

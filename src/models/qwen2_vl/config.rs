@@ -122,7 +122,7 @@ pub(in crate::models) fn clip_patches(patch_size: usize, merge_size: usize) -> P
         patch_size,
         merge_size,
         mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
-        std: [0.268_629_54, 0.261_302_58, 0.275_777_11],
+        std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
     }
 }
 

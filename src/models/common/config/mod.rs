@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use self::fields::OneOrMany;
 pub use self::{
     files::Files,
-    text::{RawText, TextConfig, TextDefaults},
+    text::{Biases, RawText, TextConfig, TextDefaults},
 };
 use super::patches::PatchSettings;
 use crate::page::PixelBudget;
@@ -36,6 +36,7 @@ pub struct CommonConfig {
 }
 
 /// What holds where a folder's files are silent: what the published models of the family have.
+#[derive(Debug, Clone, Copy)]
 pub struct Published {
     /// How pixels become the vision tower's input.
     pub patches: PatchSettings,

@@ -19,10 +19,8 @@ pub struct TextConfig {
     pub head_dim: usize,
     pub max_position_embeddings: usize,
     pub rms_norm_eps: f64,
-    /// Whether queries, keys and values have a bias.
-    pub qkv_bias: bool,
-    /// Whether the output of attention has one.
-    pub out_bias: bool,
+    /// Which layers of attention have a bias.
+    pub biases: Biases,
     /// Whether each head's queries and keys are normalised.
     pub qk_norm: bool,
     pub rope_theta: f64,
@@ -31,6 +29,15 @@ pub struct TextConfig {
     /// Which of them these are.
     pub sections: Sections,
     pub tie_word_embeddings: bool,
+}
+
+/// Which layers of attention have a bias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Biases {
+    /// Queries, keys and values.
+    pub qkv: bool,
+    /// The output.
+    pub out: bool,
 }
 
 /// What the families' decoders differ in that their files don't say.
@@ -117,8 +124,10 @@ impl RawText {
             head_dim,
             max_position_embeddings: required!(self.max_position_embeddings),
             rms_norm_eps: self.rms_norm_eps.unwrap_or(defaults.rms_norm_eps),
-            qkv_bias: defaults.qkv_bias || bias,
-            out_bias: !defaults.qkv_bias && bias,
+            biases: Biases {
+                qkv: defaults.qkv_bias || bias,
+                out: !defaults.qkv_bias && bias,
+            },
             qk_norm: defaults.qk_norm,
             rope_theta: rope
                 .rope_theta
