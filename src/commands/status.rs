@@ -36,7 +36,10 @@ pub fn run(typed: &cli::Status) -> Result<Exit> {
             if typed.print0 {
                 let paths = listed.into_iter().map(|page| page.path_bytes);
                 let paths: BTreeSet<_> = paths.collect();
-                paths.into_iter().flat_map(|path| [path, vec![0]].concat()).collect()
+                paths
+                    .into_iter()
+                    .flat_map(|path| [path, vec![0]].concat())
+                    .collect()
             } else {
                 let lines = listed.iter().map(|page| format!("{page}\n"));
                 lines.collect::<String>().into_bytes()
@@ -49,7 +52,9 @@ pub fn run(typed: &cli::Status) -> Result<Exit> {
             } else {
                 let shown = terminal::stdout_width();
                 let lines = status.lines();
-                lines.render(shown, terminal::stdout_has_colours()).into_bytes()
+                lines
+                    .render(shown, terminal::stdout_has_colours())
+                    .into_bytes()
             }
         }
     };

@@ -9,9 +9,7 @@ pub fn advice(kind: ErrorKind) -> &'static str {
         ErrorKind::Unreadable => {
             "repair the file (a PDF for example with qpdf in.pdf out.pdf), then run the same command again"
         }
-        ErrorKind::Encrypted => {
-            "add --retry failed, and the password with --password-file"
-        }
+        ErrorKind::Encrypted => "add --retry failed, and the password with --password-file",
         ErrorKind::Unsupported => {
             "convert the file to PDF, PNG or TIFF; with --engine text-layer, add --fallback and --retry failed"
         }

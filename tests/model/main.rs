@@ -2,6 +2,7 @@
 
 mod ahead;
 mod drafts;
+mod families;
 #[path = "../common/fuzz.rs"]
 mod feeding;
 mod folder;

@@ -77,7 +77,10 @@ impl Rows {
     }
 
     /// The number of `selected` pages (all if `None`) that each document has at any of its paths.
-    pub(in crate::journal) fn pages(&self, selected: Option<&PageSelection>) -> HashMap<[u8; 16], u32> {
+    pub(in crate::journal) fn pages(
+        &self,
+        selected: Option<&PageSelection>,
+    ) -> HashMap<[u8; 16], u32> {
         let mut pages = HashMap::new();
         for row in &self.records {
             if self.copied_from(row).is_none() {
