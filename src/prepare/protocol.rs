@@ -424,7 +424,7 @@ mod tests {
         let error = PageError::new(Kind::Unreadable, Stage::Prepare, "no page");
         let answers = [
             Answered::Page(page()),
-            Answered::PageCount(3),
+            Answered::PageCount(PageCount::all(3)),
             Answered::Failed(error),
         ];
         let mut valid: Vec<_> = answers.iter().map(|answer| sent(7, answer)).collect();
@@ -437,7 +437,8 @@ mod tests {
                     assert_eq!(page.pixels.is_some(), pixels);
                 }
             }
-            let _ = frames::read::<Request>(&mut &bytes[..], MAX_PATH);
+            let _ =
+                frames::read::<Request>(&mut &bytes[..], crate::prepare::request_bytes::MAX_PATH);
         });
     }
 
