@@ -19,6 +19,8 @@ const MAX_GAP: f32 = 1.5;
 const MAX_STEP: f32 = 0.5;
 /// Text that runs in no quarter's direction within this angle, in radians, is read last.
 const MAX_SLOPE: f32 = 0.35;
+/// Where more than one character in so many is a guess, none is believed.
+const MAX_GUESSED: usize = 5;
 /// What is as bright in all channels is as good as white.
 const WHITE: u8 = 240;
 /// PDFium's sign for a hyphen at a line's end.
@@ -52,8 +54,13 @@ impl PageLayer {
             .any(|image| image.area() >= SCAN * frame.shown.area());
         let is_scan = is_scan && runs.letters < MIN_LETTERS_OF_SCAN;
         let is_white = runs.is_white;
+        let is_guessed = runs.unmapped * MAX_GUESSED > runs.marks;
+        let mut text = runs.text();
+        if is_guessed {
+            text = text.replace(|c: char| !c.is_whitespace(), "\u{FFFD}");
+        }
         Some(Self {
-            text: runs.text(),
+            text,
             is_scan,
             is_white,
         })
@@ -81,6 +88,9 @@ struct Runs {
     current: Piece,
     /// Number of letters and digits.
     letters: usize,
+    /// Characters other than spaces, and those of them of which PDFium only guesses what they are.
+    marks: usize,
+    unmapped: usize,
     /// Whether nothing visible has another colour than white.
     is_white: bool,
     /// Whether the rest of a word comes, which a hyphen at a line's end has cut.
@@ -112,10 +122,13 @@ impl Runs {
             self.is_mid_word = self.last.is_some();
             return;
         }
-        let (Some((x, y)), Some(rect)) = (char.origin(), char.loose_box()) else {
-            return;
-        };
-        let Some(object) = char.object() else {
+        let character = char::from_u32(unicode);
+        let place = (char.origin(), char.loose_box(), char.object());
+        let (Some((x, y)), Some(rect), Some(object)) = place else {
+            // A space may be nowhere.
+            if character.is_some_and(char::is_whitespace) && self.last.is_some() {
+                self.units.push(0x20);
+            }
             return;
         };
         let (middle_x, middle_y) = (
@@ -137,7 +150,6 @@ impl Runs {
             baseline,
             is_invisible,
         };
-        let character = char::from_u32(unicode);
         if character.is_some_and(|c| c.is_control() && c != '\t') {
             return;
         }
@@ -168,8 +180,11 @@ impl Runs {
             && char
                 .fill()
                 .is_some_and(|[colour @ .., _]| colour.iter().all(|&c| c >= WHITE));
+        if character.is_none_or(|c| !c.is_whitespace()) {
+            self.marks += 1;
+            self.unmapped += usize::from(char.is_unmapped());
+        }
         match character {
-            _ if char.is_unmapped() => self.units.push(0xFFFD),
             Some(character) => self
                 .units
                 .extend_from_slice(character.encode_utf16(&mut [0; 2])),

@@ -194,12 +194,11 @@ impl<'p> Object<'p> {
         }
     }
 
-    /// Whether a text is only there to be found: neither filled nor stroked.
+    /// Whether a text is only there to be found: neither filled nor stroked, nor a window onto what is drawn next.
     #[must_use]
     pub fn is_invisible_text(&self) -> bool {
         // SAFETY: the handle is open.
-        let mode = unsafe { self.bindings.FPDFTextObj_GetTextRenderMode(self.handle) };
-        matches!(mode, 3 | 7)
+        unsafe { self.bindings.FPDFTextObj_GetTextRenderMode(self.handle) == 3 }
     }
 
     /// Whether the font of a text is part of the file.
