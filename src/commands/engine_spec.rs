@@ -324,6 +324,10 @@ impl EngineSpec {
 
 impl QwenSpec {
     fn new(settings: &Settings, cancel: &Cancel) -> Result<Self> {
+        let draft = (settings.draft == DraftChoice::Tesseract && settings.temperature == 0.0)
+            .then(|| find_tesseract("--draft", settings))
+            .transpose()?
+            .map(Tesseract::on_one_core);
         let hardware = Hardware::open(&settings.device, settings.dtype)?;
         let first = hardware.first().context("no device is available")?;
         let default = if first.is_cuda() {
@@ -336,10 +340,6 @@ impl QwenSpec {
         let folder = small_files.as_ref().map(SmallFiles::folder);
         let preset = Preset::of(&name, folder);
         let task = task(settings, preset);
-        let draft = (task.drafts && settings.draft == DraftChoice::Tesseract)
-            .then(|| find_tesseract("--draft", settings))
-            .transpose()?
-            .map(Tesseract::on_one_core);
         let limits = small_files.as_ref().map(|files| {
             ModelSpec::read(files.folder(), &name)?;
             models::pixel_budget(files.folder())
@@ -358,8 +358,9 @@ impl QwenSpec {
             name,
             hardware,
             preset,
+            // A preset may have its answers sampled, which are not drafted.
+            draft: draft.filter(|_| task.drafts),
             task,
-            draft,
         })
     }
 

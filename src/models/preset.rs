@@ -84,7 +84,7 @@ const GENERAL: Preset = Preset {
     temperature: None,
     quality: None,
     good_at: "general documents",
-    source: "github.com/QwenLM/Qwen3-VL",
+    source: "huggingface.co/Qwen/Qwen3-VL-8B-Instruct",
 };
 
 /// All presets.

@@ -92,9 +92,9 @@ fn refused(room: &Room, name: &str, words: &[&str]) {
 #[test]
 fn other_family_is_refused_before_download() {
     let room = with_reader();
-    configure(&room, |config| config["model_type"] = "qwen2_5_vl".into());
+    configure(&room, |config| config["model_type"] = "qwen2_5_omni".into());
     let words = [
-        "org/ocr is a Qwen2.5-VL model (model_type qwen2_5_vl), which omnidocs cannot run",
+        "org/ocr is a Qwen2.5-Omni model (model_type qwen2_5_omni), which omnidocs cannot run",
         "serve it with vLLM and use --engine server",
     ];
     refused(&room, "org/ocr", &words);
