@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use super::alloc::zeroed;
 
 /// Values per task.
-const PIECE: usize = 1 << 14;
+pub(super) const PIECE: usize = 1 << 14;
 
 /// Softmax over the last dimension of scores that nothing else refers to, `(…, rows, keys)`.
 ///
@@ -63,7 +63,7 @@ pub fn swiglu(x: &Tensor) -> Result<Tensor> {
 }
 
 /// Whether `tensor` is f32, contiguous and on a CPU.
-fn is_plain(x: &Tensor) -> bool {
+pub(super) fn is_plain(x: &Tensor) -> bool {
     x.device().is_cpu() && x.dtype() == DType::F32 && x.is_contiguous()
 }
 
@@ -81,7 +81,7 @@ fn causal_mask(rows: usize, keys: usize, device: &Device) -> Result<Tensor> {
 /// `exp`, within 2 units of the last place from −87 to 88, and the value at that end beyond: 2ⁿ by the exponent's bits,
 /// the rest by its Taylor polynomial. Written so that the compiler vectorises it.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(super) fn exp(x: f32) -> f32 {
     /// Adding this rounds to whole numbers, which then are the low bits.
     const ROUND: f32 = 12_582_912.0;
     /// ln 2 in two parts, so that the multiples of the first are exact.
@@ -104,7 +104,7 @@ fn exp(x: f32) -> f32 {
 }
 
 #[inline(always)]
-fn sigmoid(x: f32) -> f32 {
+pub(super) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
@@ -116,7 +116,10 @@ pub(super) fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a
     }
 }
 
-fn values_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
+pub(super) fn values_mut<'a>(
+    storage: &'a mut CpuStorage,
+    layout: &Layout,
+) -> Result<&'a mut [f32]> {
     match (storage, layout.contiguous_offsets()) {
         (CpuStorage::F32(values), Some((start, end))) => Ok(&mut values[start..end]),
         _ => bail!("f32 in one piece is wanted here"),

@@ -6,10 +6,12 @@ mod alloc;
 pub mod attention;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+pub mod delta_net;
 pub mod device;
 pub mod elementwise;
 pub mod fault;
 pub mod fp8;
+pub mod gates;
 pub mod instructions;
 pub mod linear;
 pub mod mapped;

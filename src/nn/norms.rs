@@ -20,17 +20,30 @@ impl RmsNorm {
         })
     }
 
-    /// As [`load`](Self::load), of a weight that says how far from 1 each scale is, as Qwen3.5 keeps it.
+    /// As [`load`](Self::load), in f32 whatever the numbers of activations.
+    pub fn load_f32(weights: &Weights, name: &str, size: usize, eps: f64) -> Result<Self> {
+        Ok(Self {
+            weight: weights.get_f32(&format!("{name}.weight"), &[size])?,
+            eps: eps as f32,
+        })
+    }
+
+    /// As [`load_f32`](Self::load_f32), of a weight that says how far from 1 each scale is, as Qwen3.5 keeps it: in fewer
+    /// bits its sum with 1 would lose most of it.
     pub fn load_zero_centred(weights: &Weights, name: &str, size: usize, eps: f64) -> Result<Self> {
-        let norm = Self::load(weights, name, size, eps)?;
+        let norm = Self::load_f32(weights, name, size, eps)?;
         Ok(Self {
             weight: (norm.weight + 1.0)?,
             eps: norm.eps,
         })
     }
 
-    /// Same shape out as in.
+    /// Same shape and type out as in.
     pub fn forward(&self, x: &Tensor) -> CandleResult<Tensor> {
+        if x.dtype() != self.weight.dtype() {
+            let wide = x.to_dtype(self.weight.dtype())?;
+            return self.forward(&wide)?.to_dtype(x.dtype());
+        }
         candle_nn::ops::rms_norm(x, &self.weight, self.eps)
     }
 }

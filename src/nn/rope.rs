@@ -30,7 +30,9 @@ impl RopeTables {
         let (rotary_dim, head_dim) = (2 * self.cos.dim(D::Minus1)?, x.dim(D::Minus1)?);
         if rotary_dim < head_dim {
             let turned = self.rotate(&x.narrow(D::Minus1, 0, rotary_dim)?)?;
+            // Of parts that are not in one piece the result would not be either.
             let rest = x.narrow(D::Minus1, rotary_dim, head_dim - rotary_dim)?;
+            let rest = rest.contiguous()?;
             return Tensor::cat(&[turned, rest], D::Minus1);
         }
         candle_nn::rotary_emb::rope(&x.unsqueeze(0)?.contiguous()?, &self.cos, &self.sin)?

@@ -79,6 +79,14 @@ impl Weights {
         self.load(name, shape, self.precision.activations(), &self.device)
     }
 
+    /// As [`get`](Self::get), in f32 whatever the numbers of activations.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn get_f32(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        self.load(name, shape, DType::F32, &self.device)
+    }
+
     /// The matrices of `parts`, each `(name, out)` of shape `(out, input)`, one above the other, in `precision`.
     ///
     /// # Errors
