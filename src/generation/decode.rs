@@ -62,7 +62,7 @@ impl Generator {
                 Some(sampler) => vec![sampler.sample(&logits.get(start)?)?],
                 None => likeliest[start..start + count].to_vec(),
             };
-            sequence.take(&choices, self.model.eos_token_ids());
+            sequence.take(&choices, self.model.eos_token_ids())?;
             start += count;
         }
         Ok(())
@@ -108,7 +108,7 @@ impl Generator {
             .iter_mut()
             .filter(|sequence| sequence.pending_token().is_some());
         for (sequence, token) in waiting.zip(tokens) {
-            sequence.take(&[token], self.model.eos_token_ids());
+            sequence.take(&[token], self.model.eos_token_ids())?;
         }
         Ok(())
     }

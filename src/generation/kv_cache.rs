@@ -1,13 +1,16 @@
-//! Keys and values of the tokens so far, allocated once for a page and used again for the next.
+//! Keys and values of the tokens so far, allocated once for a page and used again for the next; and the states of layers
+//! that keep no keys and values.
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 
-/// The KV cache of one sequence.
+use super::recurrent::{RecurrentShape, RecurrentState};
+
+/// What the layers keep of one sequence.
 pub struct KvCache {
-    /// Keys and values of each layer, `(kv_heads, capacity, head_dim)`.
-    layers: Vec<(Tensor, Tensor)>,
-    /// Number of layers, once memory is allocated.
-    count: usize,
+    /// In the order of the decoder; empty until there is room.
+    layers: Vec<LayerCache>,
+    /// What they are.
+    kinds: Vec<LayerKind>,
     kv_heads: usize,
     head_dim: usize,
     len: usize,
@@ -16,19 +19,34 @@ pub struct KvCache {
     dtype: DType,
 }
 
+/// What a layer keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerKind {
+    /// Keys and values.
+    Attention,
+    /// A state.
+    Recurrent(RecurrentShape),
+}
+
+enum LayerCache {
+    /// `(kv_heads, capacity, head_dim)` each.
+    Attention(Tensor, Tensor),
+    Recurrent(Box<RecurrentState>),
+}
+
 impl KvCache {
-    /// An empty cache for `layers` layers without memory; [`reset`](Self::reset) allocates it.
+    /// An empty cache for layers of these kinds, which has no room yet; [`reset`](Self::reset) gives it some.
     #[must_use]
     pub fn new(
-        layers: usize,
+        kinds: Vec<LayerKind>,
         kv_heads: usize,
         head_dim: usize,
         device: &Device,
         dtype: DType,
     ) -> Self {
         Self {
-            layers: Vec::with_capacity(layers),
-            count: layers,
+            layers: Vec::new(),
+            kinds,
             kv_heads,
             head_dim,
             len: 0,
@@ -41,7 +59,12 @@ impl KvCache {
     /// Forgets all tokens and makes room for `capacity` of them; allocates only if it never had that much.
     pub fn reset(&mut self, capacity: usize) -> Result<()> {
         self.len = 0;
-        if capacity <= self.capacity && self.layers.len() == self.count {
+        if capacity <= self.capacity && self.layers.len() == self.kinds.len() {
+            for layer in &mut self.layers {
+                if let LayerCache::Recurrent(state) = layer {
+                    state.reset()?;
+                }
+            }
             return Ok(());
         }
         // The old tensors go first: both at once may not fit.
@@ -54,8 +77,13 @@ impl KvCache {
                 &self.device,
             )
         };
-        for _ in 0..self.count {
-            self.layers.push((room()?, room()?));
+        for kind in &self.kinds {
+            self.layers.push(match *kind {
+                LayerKind::Attention => LayerCache::Attention(room()?, room()?),
+                LayerKind::Recurrent(shape) => {
+                    LayerCache::Recurrent(Box::new(RecurrentState::new(shape, &self.device)?))
+                }
+            });
         }
         self.capacity = capacity;
         Ok(())
@@ -76,8 +104,8 @@ impl KvCache {
     /// Writes the keys and values of new tokens, `(kv_heads, tokens, head_dim)`, behind those of `layer`, and returns
     /// all of that layer, in the cache's type unless all are new. The tokens count only after [`advance`](Self::advance).
     pub fn append(&mut self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
-        let Some((keys, values)) = self.layers.get(layer) else {
-            bail!("the KV cache has no layer {layer}")
+        let Some(LayerCache::Attention(keys, values)) = self.layers.get(layer) else {
+            bail!("the cache has no keys and values of layer {layer}")
         };
         let (k, v) = (k.contiguous()?, v.contiguous()?);
         keys.slice_set(&k.to_dtype(self.dtype)?, 1, self.len)?;
@@ -89,9 +117,26 @@ impl KvCache {
         Ok((keys.narrow(1, 0, all)?, values.narrow(1, 0, all)?))
     }
 
-    /// Forgets all but the first `len` tokens.
-    pub fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
+    /// The state of `layer`. As with keys, new tokens count only after [`advance`](Self::advance).
+    pub fn recurrent(&mut self, layer: usize) -> Result<&mut RecurrentState> {
+        match self.layers.get_mut(layer) {
+            Some(LayerCache::Recurrent(state)) => Ok(state),
+            _ => bail!("the cache has no state of layer {layer}"),
+        }
+    }
+
+    /// Forgets all but the first `len` tokens, which must be some of the latest run where a layer has a state.
+    pub fn truncate(&mut self, len: usize) -> Result<()> {
+        let Some(dropped) = self.len.checked_sub(len) else {
+            return Ok(());
+        };
+        self.len = len;
+        for layer in &mut self.layers {
+            if let LayerCache::Recurrent(state) = layer {
+                state.undo(dropped)?;
+            }
+        }
+        Ok(())
     }
 
     /// Counts `tokens` that every layer has appended.
@@ -106,7 +151,7 @@ mod tests {
 
     #[test]
     fn kv_cache_returns_new_keys_and_keeps_its_dtype() {
-        let mut cache = KvCache::new(1, 2, 64, &Device::Cpu, DType::F16);
+        let mut cache = KvCache::new(vec![LayerKind::Attention], 2, 64, &Device::Cpu, DType::F16);
         cache.reset(5).unwrap();
         let shape = |tokens| (2, tokens, 64);
         let new = |tokens| Tensor::randn(0_f32, 1.0, shape(tokens), &Device::Cpu).unwrap();

@@ -10,6 +10,7 @@ pub mod kv_cache;
 pub mod model;
 mod prefill;
 pub mod readback;
+pub mod recurrent;
 pub mod repetition;
 pub mod sampler;
 pub mod sequence;

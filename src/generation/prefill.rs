@@ -43,7 +43,7 @@ impl Generator {
             let likeliest = self.argmax.likeliest(&prefilled.logits)?;
             likeliest.checked.squeeze(0)?.to_scalar()?
         };
-        sequence.take(&[choice], model.eos_token_ids());
+        sequence.take(&[choice], model.eos_token_ids())?;
         sequence.check_finite()?;
         sequence.prefilled_in(start.elapsed());
         Ok(sequence)

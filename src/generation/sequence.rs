@@ -232,27 +232,33 @@ impl Sequence {
 
     /// Goes on with what follows each token of the run: the draft is kept as far as it is what follows. `end` are the tokens
     /// that end an answer.
-    pub(super) fn take(&mut self, choices: &[u32], end: &[u32]) {
+    ///
+    /// # Errors
+    /// The device fails.
+    pub(super) fn take(&mut self, choices: &[u32], end: &[u32]) -> Result<()> {
         self.forward_passes += 1;
         self.pending_token = None;
         let agreed = self.draft.iter().zip(choices);
         let accepted = agreed.take_while(|(draft, choice)| draft == choice).count();
         let drafted = self.draft.len();
-        self.cache.truncate(self.cache.len() - (drafted - accepted));
+        let kept = self.cache.len() - (drafted - accepted);
         self.draft_accepted += accepted;
         for &token in &choices[..=accepted] {
             if token == NOT_FINITE {
                 self.finite = false;
-                return;
+                return Ok(());
             }
             self.ending = self.write(token, end);
             if self.ending.is_some() {
-                return;
+                return Ok(());
             }
         }
+        // Only now, since an answer that has ended needs no cache.
+        self.cache.truncate(kept)?;
         if let Some(drafter) = &mut self.drafter {
             drafter.learn(drafted, accepted, &self.tokens);
         }
+        Ok(())
     }
 
     fn write(&mut self, token: u32, end: &[u32]) -> Option<Ending> {

@@ -1,30 +1,25 @@
-//! The Qwen2 and Qwen3 decoders, all of attention layers: embeddings in, hidden states or logits out.
+//! Decoders of layers that mix tokens and then work on each by itself: embeddings in, hidden states or logits out.
 
 use anyhow::Result;
 use candle_core::{Device, Result as CandleResult, Tensor};
 use rayon::prelude::*;
 
 use super::{
+    attention::Attention,
     config::TextConfig,
-    parts::{Decoder, Deepstack},
+    parts::{Decoder, Deepstack, Mixer},
     positions::{Position, TextRope},
 };
 use crate::{
     generation::{kv_cache::KvCache, model::SequenceSlice},
     nn::{
-        attention::{AttentionArgs, attend},
-        linear::Linear,
-        matrix::Matrix,
-        mlp::Mlp,
-        norms::RmsNorm,
-        precision::Precision,
-        rope::RopeTables,
-        weights::Weights,
+        linear::Linear, matrix::Matrix, mlp::Mlp, norms::RmsNorm, precision::Precision,
+        rope::RopeTables, weights::Weights,
     },
 };
 
 /// The decoder.
-pub struct AttentionDecoder {
+pub struct LayeredDecoder {
     /// `(vocab, hidden)`.
     embeddings: Matrix,
     layers: Vec<Layer>,
@@ -37,12 +32,28 @@ pub struct AttentionDecoder {
     device: Device,
 }
 
-impl AttentionDecoder {
-    /// Takes the tensors under `prefix`, and `lm_head.weight` unless it is tied to the embeddings.
+impl LayeredDecoder {
+    /// Takes the tensors under `prefix`, and `lm_head.weight` unless it is tied to the embeddings. All layers attend.
     ///
     /// # Errors
     /// A tensor is missing, or has another shape than `config` says.
     pub fn load(weights: &Weights, prefix: &str, config: &TextConfig) -> Result<Self> {
+        Self::load_mixed(weights, prefix, config, |_, name| {
+            let attention = Attention::load(weights, &format!("{name}.self_attn"), config)?;
+            Ok(Box::new(attention))
+        })
+    }
+
+    /// As [`load`](Self::load), with what `mixer` makes of a layer's number and name.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_mixed(
+        weights: &Weights,
+        prefix: &str,
+        config: &TextConfig,
+        mixer: impl Fn(usize, &str) -> Result<Box<dyn Mixer>> + Sync,
+    ) -> Result<Self> {
         let (vocab, hidden) = (config.vocab_size, config.hidden_size);
         let embeddings = weights.matrix(
             &[(format!("{prefix}.embed_tokens.weight"), vocab)],
@@ -54,23 +65,21 @@ impl AttentionDecoder {
         } else {
             Linear::load(weights, "lm_head", hidden, vocab, false)?
         };
-        let layer = |i| Layer::load(weights, &format!("{prefix}.layers.{i}"), config);
+        let layer = |i| {
+            let name = format!("{prefix}.layers.{i}");
+            Layer::load(weights, &name, config, mixer(i, &name)?)
+        };
         Ok(Self {
             embeddings,
             layers: (0..config.num_hidden_layers)
                 .into_par_iter()
                 .map(layer)
                 .collect::<Result<_>>()?,
-            norm: RmsNorm::load(
-                weights,
-                &format!("{prefix}.norm"),
-                hidden,
-                config.rms_norm_eps,
-            )?,
+            norm: config.norm(weights, &format!("{prefix}.norm"), hidden)?,
             lm_head,
             rope: TextRope::new(
                 config.rope_theta,
-                config.head_dim,
+                config.rotary_dim,
                 config.mrope_section,
                 config.sections,
             ),
@@ -82,7 +91,7 @@ impl AttentionDecoder {
     }
 }
 
-impl Decoder for AttentionDecoder {
+impl Decoder for LayeredDecoder {
     fn embed(&self, tokens: &Tensor) -> CandleResult<Tensor> {
         self.embeddings.rows(tokens)
     }
@@ -140,7 +149,8 @@ impl Decoder for AttentionDecoder {
     fn new_cache(&self) -> KvCache {
         let (kv_heads, head_dim) = (self.kv_heads, self.head_dim);
         let dtype = self.precision.cache(&self.device, kv_heads * head_dim);
-        KvCache::new(self.layers.len(), kv_heads, head_dim, &self.device, dtype)
+        let kinds = self.layers.iter().map(|layer| layer.mixer.kind());
+        KvCache::new(kinds.collect(), kv_heads, head_dim, &self.device, dtype)
     }
 }
 
@@ -161,27 +171,24 @@ fn add_at(x: &Tensor, start: usize, addend: &Tensor) -> CandleResult<Tensor> {
 
 struct Layer {
     input_norm: RmsNorm,
-    attention: Attention,
+    mixer: Box<dyn Mixer>,
     post_attention_norm: RmsNorm,
     mlp: Mlp,
 }
 
 impl Layer {
-    fn load(weights: &Weights, name: &str, config: &TextConfig) -> Result<Self> {
-        let (hidden, inner, eps) = (
-            config.hidden_size,
-            config.intermediate_size,
-            config.rms_norm_eps,
-        );
+    fn load(
+        weights: &Weights,
+        name: &str,
+        config: &TextConfig,
+        mixer: Box<dyn Mixer>,
+    ) -> Result<Self> {
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let norm = |part: &str| config.norm(weights, &format!("{name}.{part}"), hidden);
         Ok(Self {
-            input_norm: RmsNorm::load(weights, &format!("{name}.input_layernorm"), hidden, eps)?,
-            attention: Attention::load(weights, &format!("{name}.self_attn"), config)?,
-            post_attention_norm: RmsNorm::load(
-                weights,
-                &format!("{name}.post_attention_layernorm"),
-                hidden,
-                eps,
-            )?,
+            input_norm: norm("input_layernorm")?,
+            mixer,
+            post_attention_norm: norm("post_attention_layernorm")?,
             mlp: Mlp::load_gated(weights, &format!("{name}.mlp"), hidden, inner, false)?,
         })
     }
@@ -194,102 +201,9 @@ impl Layer {
         slices: &mut [SequenceSlice],
     ) -> CandleResult<Tensor> {
         let x = (x + self
-            .attention
+            .mixer
             .forward(&self.input_norm.forward(x)?, rope, layer, slices)?)?;
         let normed = self.post_attention_norm.forward(&x)?;
         x + self.mlp.forward(&normed)?
-    }
-}
-
-struct Attention {
-    /// Queries, keys and values, side by side.
-    qkv: Linear,
-    out: Linear,
-    /// Of queries and of keys, each head by itself.
-    norms: Option<(RmsNorm, RmsNorm)>,
-    heads: usize,
-    kv_heads: usize,
-    head_dim: usize,
-    precision: Precision,
-}
-
-impl Attention {
-    fn load(weights: &Weights, name: &str, config: &TextConfig) -> Result<Self> {
-        let (hidden, head_dim) = (config.hidden_size, config.head_dim);
-        let (q_size, kv_size) = (
-            config.num_attention_heads * head_dim,
-            config.num_key_value_heads * head_dim,
-        );
-        let part = |part: &str| format!("{name}.{part}_proj");
-        let norm = |part| {
-            RmsNorm::load(
-                weights,
-                &format!("{name}.{part}"),
-                head_dim,
-                config.rms_norm_eps,
-            )
-        };
-        Ok(Self {
-            qkv: Linear::load_fused(
-                weights,
-                &[
-                    (&part("q"), q_size),
-                    (&part("k"), kv_size),
-                    (&part("v"), kv_size),
-                ],
-                hidden,
-                config.biases.qkv,
-                weights.precision().of_attention(),
-            )?,
-            out: Linear::load(weights, &part("o"), q_size, hidden, config.biases.out)?,
-            norms: if config.qk_norm {
-                Some((norm("q_norm")?, norm("k_norm")?))
-            } else {
-                None
-            },
-            heads: config.num_attention_heads,
-            kv_heads: config.num_key_value_heads,
-            head_dim,
-            precision: weights.precision(),
-        })
-    }
-
-    fn forward(
-        &self,
-        x: &Tensor,
-        rope: &RopeTables,
-        layer: usize,
-        slices: &mut [SequenceSlice],
-    ) -> CandleResult<Tensor> {
-        let qkv = self.qkv.forward(x)?.reshape((
-            x.dim(0)?,
-            self.heads + 2 * self.kv_heads,
-            self.head_dim,
-        ))?;
-        let part = |start, heads| qkv.narrow(1, start, heads)?.contiguous();
-        let (mut q, mut k) = (part(0, self.heads)?, part(self.heads, self.kv_heads)?);
-        if let Some((q_norm, k_norm)) = &self.norms {
-            (q, k) = (q_norm.forward(&q)?, k_norm.forward(&k)?);
-        }
-        let v = part(self.heads + self.kv_heads, self.kv_heads)?.transpose(0, 1)?;
-        let q = rope.rotate(&q.transpose(0, 1)?)?;
-        let k = rope.rotate(&k.transpose(0, 1)?)?;
-        let args = AttentionArgs {
-            causal: true,
-            rope: None,
-            precision: self.precision,
-        };
-        let mut attended = Vec::with_capacity(slices.len());
-        let mut start = 0;
-        for SequenceSlice { tokens, cache, .. } in slices {
-            let own = |x: &Tensor| x.narrow(1, start, *tokens);
-            let (k, v) = cache.append(layer, &own(&k)?, &own(&v)?)?;
-            attended.push(attend(&own(&q)?, &k, &v, args)?);
-            start += *tokens;
-        }
-        match &*attended {
-            [alone] => self.out.forward(alone),
-            together => self.out.forward(&Tensor::cat(together, 0)?),
-        }
     }
 }

@@ -4,6 +4,7 @@
 //! Sequences have no batch dimension: `(tokens, hidden)` in the decoder, `(patches, hidden)` in the vision tower,
 //! `(heads, tokens, head_dim)` in attention.
 
+pub mod attention;
 pub mod config;
 pub mod decoder;
 pub mod model;

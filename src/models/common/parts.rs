@@ -3,7 +3,13 @@
 use candle_core::{Result as CandleResult, Tensor};
 
 use super::{patches::Grid, positions::Position};
-use crate::generation::{kv_cache::KvCache, model::SequenceSlice};
+use crate::{
+    generation::{
+        kv_cache::{KvCache, LayerKind},
+        model::SequenceSlice,
+    },
+    nn::rope::RopeTables,
+};
 
 /// Pixels to embeddings.
 pub trait VisionTower: Send + Sync {
@@ -74,4 +80,23 @@ pub trait Decoder: Send + Sync {
 
     /// A cache for one sequence.
     fn new_cache(&self) -> KvCache;
+}
+
+/// What lets the tokens of a decoder's layer see each other.
+pub trait Mixer: Send + Sync {
+    /// From the tokens of all `slices`, `(tokens, hidden)`; leaves what later ones need of them in `layer` of each slice's
+    /// cache. Returns `(tokens, hidden)`.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn forward(
+        &self,
+        x: &Tensor,
+        rope: &RopeTables,
+        layer: usize,
+        slices: &mut [SequenceSlice],
+    ) -> CandleResult<Tensor>;
+
+    /// What it keeps of tokens.
+    fn kind(&self) -> LayerKind;
 }

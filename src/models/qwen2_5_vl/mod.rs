@@ -12,7 +12,7 @@ use anyhow::Result;
 use self::{config::VisionConfig, vision::Tower};
 use super::{
     common::{
-        decoder::AttentionDecoder,
+        decoder::LayeredDecoder,
         model::{QwenVl, Source},
     },
     qwen2_vl::config::{Config, TensorNames},
@@ -27,7 +27,7 @@ pub fn load(source: Source) -> Result<QwenVl> {
     QwenVl::load(source, config.common, |weights| {
         let names = TensorNames::of(weights);
         let vision = Tower::load(weights, names.vision, &config.vision)?;
-        let text = AttentionDecoder::load(weights, names.text, &config.text)?;
+        let text = LayeredDecoder::load(weights, names.text, &config.text)?;
         Ok((Box::new(vision), Box::new(text)))
     })
 }

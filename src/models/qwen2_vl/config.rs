@@ -13,7 +13,7 @@ use crate::{
     model_files::read_json,
     models::common::{
         config::{
-            CommonConfig, Files, Published, RawText, TextConfig, TextDefaults,
+            CommonConfig, Files, Published, RawText, TextConfig, TextDefaults, Traits,
             fields::{RawRope, check_activation, check_channels, required},
         },
         patches::PatchSettings,
@@ -25,9 +25,14 @@ use crate::{
 /// What the files don't say, or may leave out.
 const TEXT: TextDefaults = TextDefaults {
     qkv_bias: true,
-    qk_norm: false,
+    traits: Traits {
+        qk_norm: false,
+        zero_centred: false,
+        output_gate: false,
+    },
     sections: Sections::Chunked,
     mrope_section: [16, 24, 24],
+    partial_rotary_factor: 1.0,
     rope_theta: 1_000_000.0,
     rms_norm_eps: 1e-5,
 };

@@ -13,7 +13,7 @@ use self::{
     vision::Tower,
 };
 use super::common::{
-    decoder::AttentionDecoder,
+    decoder::LayeredDecoder,
     model::{QwenVl, Source},
 };
 
@@ -26,7 +26,7 @@ pub fn load(source: Source) -> Result<QwenVl> {
     QwenVl::load(source, config.common, |weights| {
         let names = TensorNames::of(weights);
         let vision = Tower::load(weights, names.vision, &config.vision)?;
-        let text = AttentionDecoder::load(weights, names.text, &config.text)?;
+        let text = LayeredDecoder::load(weights, names.text, &config.text)?;
         Ok((Box::new(vision), Box::new(text)))
     })
 }

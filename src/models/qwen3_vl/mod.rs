@@ -11,7 +11,7 @@ use anyhow::Result;
 
 use self::{config::Config, vision::Tower};
 use super::common::{
-    decoder::AttentionDecoder,
+    decoder::LayeredDecoder,
     model::{QwenVl, Source},
 };
 
@@ -23,7 +23,7 @@ pub fn load(source: Source) -> Result<QwenVl> {
     let config = Config::read(source.folder)?;
     QwenVl::load(source, config.common, |weights| {
         let vision = Tower::load(weights, "model.visual", &config.vision)?;
-        let text = AttentionDecoder::load(weights, "model.language_model", &config.text)?;
+        let text = LayeredDecoder::load(weights, "model.language_model", &config.text)?;
         Ok((Box::new(vision), Box::new(text)))
     })
 }

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use self::fields::OneOrMany;
 pub use self::{
     files::Files,
-    text::{Biases, RawText, TextConfig, TextDefaults},
+    text::{Biases, RawText, TextConfig, TextDefaults, Traits},
 };
 use super::patches::PatchSettings;
 use crate::page::PixelBudget;

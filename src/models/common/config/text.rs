@@ -4,7 +4,10 @@ use anyhow::{Result, ensure};
 use serde::Deserialize;
 
 use super::fields::{OneOrMany, RawRope, check_activation, required};
-use crate::models::common::positions::Sections;
+use crate::{
+    models::common::positions::Sections,
+    nn::{norms::RmsNorm, weights::Weights},
+};
 
 /// The Qwen2 or Qwen3 decoder.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,14 +24,27 @@ pub struct TextConfig {
     pub rms_norm_eps: f64,
     /// Which layers of attention have a bias.
     pub biases: Biases,
-    /// Whether each head's queries and keys are normalised.
-    pub qk_norm: bool,
+    /// What tells families apart.
+    pub traits: Traits,
     pub rope_theta: f64,
-    /// How many of the `head_dim / 2` frequencies belong to time, height and width.
+    /// How many dimensions of a head are turned, the first ones.
+    pub rotary_dim: usize,
+    /// How many of the `rotary_dim / 2` frequencies belong to time, height and width.
     pub mrope_section: [usize; 3],
     /// Which of them these are.
     pub sections: Sections,
     pub tie_word_embeddings: bool,
+}
+
+/// What tells one family's norms and attention from another's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Traits {
+    /// Whether each head's queries and keys are normalised.
+    pub qk_norm: bool,
+    /// Whether the weights of norms say how far from 1 a scale is.
+    pub zero_centred: bool,
+    /// Whether the output of attention is gated.
+    pub output_gate: bool,
 }
 
 /// Which layers of attention have a bias.
@@ -40,16 +56,32 @@ pub struct Biases {
     pub out: bool,
 }
 
+impl TextConfig {
+    /// A norm of the decoder, `{name}.weight` of shape `(size)`.
+    ///
+    /// # Errors
+    /// The weight is missing, or has another shape.
+    pub fn norm(&self, weights: &Weights, name: &str, size: usize) -> Result<RmsNorm> {
+        if self.traits.zero_centred {
+            RmsNorm::load_zero_centred(weights, name, size, self.rms_norm_eps)
+        } else {
+            RmsNorm::load(weights, name, size, self.rms_norm_eps)
+        }
+    }
+}
+
 /// What the families' decoders differ in that their files don't say.
 pub struct TextDefaults {
     /// Whether queries, keys and values always have a bias, and the output of attention never.
     pub qkv_bias: bool,
-    /// Whether each head's queries and keys are normalised.
-    pub qk_norm: bool,
+    /// What tells families apart.
+    pub traits: Traits,
     /// Which frequencies belong to which axis.
     pub sections: Sections,
     /// How many they are, where the files are silent.
     pub mrope_section: [usize; 3],
+    /// How much of a head is turned, where the files are silent.
+    pub partial_rotary_factor: f64,
     /// Where the files are silent.
     pub rope_theta: f64,
     /// Where the files are silent.
@@ -72,6 +104,7 @@ pub struct RawText {
     attention_bias: Option<bool>,
     use_sliding_window: Option<bool>,
     rope_theta: Option<f64>,
+    partial_rotary_factor: Option<f64>,
     rope_scaling: Option<RawRope>,
     rope_parameters: Option<RawRope>,
     /// Whether the embeddings are the head too.
@@ -108,10 +141,17 @@ impl RawText {
             .or(self.rope_scaling)
             .unwrap_or_default();
         rope.check_type()?;
+        let factor = rope.partial_rotary_factor.or(self.partial_rotary_factor);
+        let factor = factor.unwrap_or(defaults.partial_rotary_factor);
+        let rotary_dim = (head_dim as f64 * factor) as usize;
+        ensure!(
+            (2..=head_dim).contains(&rotary_dim) && rotary_dim.is_multiple_of(2),
+            "partial_rotary_factor {factor} makes no even part of head_dim {head_dim}"
+        );
         let mrope_section = rope.mrope_section.unwrap_or(defaults.mrope_section);
         ensure!(
-            mrope_section.iter().sum::<usize>() == head_dim / 2,
-            "mrope_section {mrope_section:?} does not add up to half of head_dim {head_dim}"
+            mrope_section.iter().sum::<usize>() == rotary_dim / 2,
+            "mrope_section {mrope_section:?} does not add up to half of {rotary_dim}, what is turned of head_dim {head_dim}"
         );
         let bias = self.attention_bias.unwrap_or(false);
         Ok(TextConfig {
@@ -128,7 +168,8 @@ impl RawText {
                 qkv: defaults.qkv_bias || bias,
                 out: !defaults.qkv_bias && bias,
             },
-            qk_norm: defaults.qk_norm,
+            traits: defaults.traits,
+            rotary_dim,
             rope_theta: rope
                 .rope_theta
                 .or(self.rope_theta)

@@ -11,7 +11,7 @@ pub use self::vision::{RawVision, VisionConfig};
 use crate::{
     model_files::read_json,
     models::common::{
-        config::{CommonConfig, Files, Published, RawText, TextConfig, TextDefaults},
+        config::{CommonConfig, Files, Published, RawText, TextConfig, TextDefaults, Traits},
         positions::Sections,
     },
 };
@@ -19,9 +19,14 @@ use crate::{
 /// What the files of this family don't say, or may leave out.
 const TEXT: TextDefaults = TextDefaults {
     qkv_bias: false,
-    qk_norm: true,
+    traits: Traits {
+        qk_norm: true,
+        zero_centred: false,
+        output_gate: false,
+    },
     sections: Sections::Interleaved,
     mrope_section: [24, 20, 20],
+    partial_rotary_factor: 1.0,
     rope_theta: 500_000.0,
     rms_norm_eps: 1e-6,
 };
