@@ -8,6 +8,7 @@ pub mod identity;
 pub mod preset;
 pub mod qwen2_5_vl;
 pub mod qwen2_vl;
+pub mod qwen3_5;
 pub mod qwen3_vl;
 pub mod spec;
 
@@ -63,6 +64,7 @@ pub fn load_parts(
         Family::Qwen2Vl => qwen2_vl::load(source),
         Family::Qwen25Vl => qwen2_5_vl::load(source),
         Family::Qwen3Vl => qwen3_vl::load(source),
+        Family::Qwen35 => qwen3_5::load(source),
     }
 }
 
@@ -89,6 +91,7 @@ pub fn config(folder: &Path) -> Result<CommonConfig> {
         Family::Qwen2Vl => qwen2_config::<qwen2_vl::config::VisionConfig>(folder),
         Family::Qwen25Vl => qwen2_config::<qwen2_5_vl::config::VisionConfig>(folder),
         Family::Qwen3Vl => qwen3_vl::config::Config::read(folder).map(|config| config.common),
+        Family::Qwen35 => qwen3_5::config::Config::read(folder).map(|config| config.common),
     }
 }
 

@@ -31,20 +31,24 @@ pub enum Family {
     Qwen25Vl,
     /// Qwen3-VL, without experts.
     Qwen3Vl,
+    /// Qwen3.5, without experts.
+    Qwen35,
 }
 
 impl Family {
     /// By `model_type`.
-    const READ: [(&str, Self); 3] = [
+    const READ: [(&str, Self); 4] = [
         ("qwen2_vl", Self::Qwen2Vl),
         ("qwen2_5_vl", Self::Qwen25Vl),
         ("qwen3_vl", Self::Qwen3Vl),
+        ("qwen3_5", Self::Qwen35),
     ];
     /// By the name in `architectures`, for configurations whose `model_type` got lost.
-    const ARCHITECTURES: [(&str, Self); 3] = [
+    const ARCHITECTURES: [(&str, Self); 4] = [
         ("Qwen2VLForConditionalGeneration", Self::Qwen2Vl),
         ("Qwen2_5_VLForConditionalGeneration", Self::Qwen25Vl),
         ("Qwen3VLForConditionalGeneration", Self::Qwen3Vl),
+        ("Qwen3_5ForConditionalGeneration", Self::Qwen35),
     ];
 
     /// That of the model in `folder`.
@@ -58,9 +62,8 @@ impl Family {
 }
 
 /// What people call families that are not read.
-const NOT_READ: [(&str, &str); 10] = [
+const NOT_READ: [(&str, &str); 9] = [
     ("qwen3_vl_moe", "Qwen3-VL mixture-of-experts"),
-    ("qwen3_5", "Qwen3.5"),
     ("qwen3_5_moe", "Qwen3.5 mixture-of-experts"),
     ("qwen2_5_omni", "Qwen2.5-Omni"),
     ("qwen3_omni_moe", "Qwen3-Omni"),
@@ -318,7 +321,8 @@ fn published_name(name: &str) -> Option<String> {
             "VL",
             ..,
             "Instruct" | "Thinking",
-        ] => Some(format!("Qwen/{}", parts.join("-"))),
+        ]
+        | ["Qwen3.5", _] => Some(format!("Qwen/{}", parts.join("-"))),
         _ => None,
     }
 }

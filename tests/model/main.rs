@@ -13,6 +13,7 @@ mod parity;
 mod positions;
 mod published;
 mod quantized;
+mod qwen3_5;
 mod spec;
 mod together;
 
@@ -35,13 +36,15 @@ use omnidocs::{
 use serde::{Deserialize, de::DeserializeOwned};
 
 /// Two tiny random models of each family, which between them have every trait of the published ones.
-const TINY_MODELS: [&str; 6] = [
+const TINY_MODELS: [&str; 8] = [
     "tiny-tied",
     "tiny-untied",
     "tiny-qwen2_5_vl-tied",
     "tiny-qwen2_5_vl-untied",
     "tiny-qwen2_vl-tied",
     "tiny-qwen2_vl-untied",
+    "tiny-qwen3_5-tied",
+    "tiny-qwen3_5-untied",
 ];
 
 fn golden(name: &str) -> PathBuf {

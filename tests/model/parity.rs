@@ -30,19 +30,19 @@ use super::{GREEDY, TINY_MODELS, golden, load, max_difference, reader, reader_ca
 /// What f32 sums in another order may differ by.
 const TOLERANCE: f32 = 1e-4;
 
-fn tiny(name: &str) -> QwenVl {
+pub fn tiny(name: &str) -> QwenVl {
     load(&golden(name)).unwrap()
 }
 
 /// One page of a tiny model with all that the reference computed for it.
-struct Case {
+pub struct Case {
     tensors: HashMap<String, Tensor>,
-    name: String,
-    prompt: String,
+    pub name: String,
+    pub prompt: String,
 }
 
 impl Case {
-    fn all(folder: &str) -> Vec<Self> {
+    pub fn all(folder: &str) -> Vec<Self> {
         let path = golden(folder).join("expected.safetensors");
         let tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
         let bytes = fs::read(&path).unwrap();
@@ -57,7 +57,7 @@ impl Case {
         prompts.into_iter().enumerate().map(case).collect()
     }
 
-    fn get(&self, name: &str) -> &Tensor {
+    pub fn get(&self, name: &str) -> &Tensor {
         &self.tensors[&format!("{}.{name}", self.name.rsplit(' ').next().unwrap())]
     }
 
@@ -66,7 +66,7 @@ impl Case {
         self.tensors.get(&format!("{case}.{name}"))
     }
 
-    fn ints(&self, name: &str) -> Vec<u32> {
+    pub fn ints(&self, name: &str) -> Vec<u32> {
         let values: Vec<i64> = self.get(name).flatten_all().unwrap().to_vec1().unwrap();
         values.into_iter().map(|value| value as u32).collect()
     }
@@ -79,7 +79,7 @@ impl Case {
             .count()
     }
 
-    fn image(&self) -> RgbImage {
+    pub fn image(&self) -> RgbImage {
         let tensor = self.get("image");
         let (height, width, _) = tensor.dims3().unwrap();
         RgbImage::from_raw(
@@ -90,7 +90,7 @@ impl Case {
         .unwrap()
     }
 
-    fn assert_close(&self, name: &str, found: &Tensor) {
+    pub fn assert_close(&self, name: &str, found: &Tensor) {
         let difference = max_difference(self.get(name), found);
         assert!(
             difference < TOLERANCE,

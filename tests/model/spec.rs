@@ -44,7 +44,10 @@ fn other_families_are_refused_by_name() {
             json!({"model_type": "qwen3_vl_moe"}),
             "is a Qwen3-VL mixture-of-experts model",
         ),
-        (json!({"model_type": "qwen3_5"}), "is a Qwen3.5 model"),
+        (
+            json!({"model_type": "qwen3_5_moe"}),
+            "is a Qwen3.5 mixture-of-experts model (model_type qwen3_5_moe), which omnidocs cannot run",
+        ),
         (json!({"model_type": "qwen3"}), "is a text model"),
         (
             json!({"model_type": "florence2", "vision_config": {}}),
@@ -103,6 +106,7 @@ fn each_family_is_detected_by_its_type_or_architecture() {
             "Qwen3VLForConditionalGeneration",
             Family::Qwen3Vl,
         ),
+        ("qwen3_5", "Qwen3_5ForConditionalGeneration", Family::Qwen35),
     ] {
         for config in [
             json!({"model_type": model_type}),
@@ -113,6 +117,54 @@ fn each_family_is_detected_by_its_type_or_architecture() {
             assert_eq!(spec.family, family, "{config}");
         }
     }
+}
+
+#[test]
+fn dense_qwen3_5_is_read_and_experts_are_refused() {
+    let spec = |quantization| {
+        Ok(ModelSpec {
+            family: Family::Qwen35,
+            quantization,
+        })
+    };
+    let config = json!({
+        "architectures": ["Qwen3_5ForConditionalGeneration"], "model_type": "qwen3_5",
+        "text_config": {"model_type": "qwen3_5_text"}, "vision_config": {"deepstack_visual_indexes": []},
+    });
+    let with = |field: &str, value: Value| {
+        let mut config = config.clone();
+        config[field] = value;
+        config
+    };
+    let read = |config: &Value| read("Qwen/Qwen3.5-4B", config, None);
+    assert_eq!(read(&config), spec(Quantization::None));
+    assert_eq!(
+        read(&with("model_type", Value::Null)),
+        spec(Quantization::None)
+    );
+    assert_eq!(
+        read(&json!({"text_config": {"model_type": "qwen3_5_text"}, "vision_config": {}})),
+        spec(Quantization::None)
+    );
+    let fp8 = json!({"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [128, 128]});
+    assert_eq!(
+        read(&with("quantization_config", fp8)),
+        spec(Quantization::Fp8Blocks)
+    );
+    let experts = with("text_config", json!({"num_experts": 256}));
+    refused(
+        "org/it",
+        &experts,
+        None,
+        &["a mixture of 256 experts", "--engine server"],
+    );
+    let four_bits = with("quantization_config", json!({"quant_method": "awq"}));
+    refused(
+        "org/Qwen3.5-4B-AWQ",
+        &four_bits,
+        None,
+        &["with AWQ", "use Qwen/Qwen3.5-4B, which --dtype"],
+    );
 }
 
 #[test]
