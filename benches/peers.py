@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Times one page with omnidocs and with PyTorch `transformers`, on the same random weights of a published model's shape:
-Qwen3-VL-2B's, or with --family qwen2_5_vl Qwen2.5-VL-3B's.
+Qwen3-VL-2B's, or with --family qwen2_5_vl Qwen2.5-VL-3B's, or qwen3_5 Qwen3.5-0.8B's.
 
     pip install torch torchvision transformers
     cargo build --release
-    python3 benches/peers.py [--rounds 3] [--tokens 128] [--folder DIR] [--family qwen2_5_vl]
+    python3 benches/peers.py [--rounds 3] [--tokens 128] [--folder DIR] [--family FAMILY]
 
 The page has one megapixel, the answer 128 tokens. Programs take turns, so that a machine whose speed drifts treats them
 alike; what is printed are medians, and ratios to `transformers` at its faster number type. Loading is not counted. Then
@@ -35,8 +35,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 READER = ROOT / "examples/reader"
-SIDES = {"qwen3_vl": 1024, "qwen2_5_vl": 1036}  # of the page, in pixels, and what their patches make of it
-PATCHES = {"qwen3_vl": 16, "qwen2_5_vl": 14}
+SIDES = {"qwen3_vl": 1024, "qwen2_5_vl": 1036, "qwen3_5": 1024}  # of the page, in pixels, and what their patches make of it
+PATCHES = {"qwen3_vl": 16, "qwen2_5_vl": 14, "qwen3_5": 16}
 # 120 tokens or so, as transformers gets.
 PROMPT = (
     "Extract all text from this document image and return it in clean Markdown format. Preserve the document structure "
@@ -86,6 +86,34 @@ def qwen2_5_vl_3b():
     return Qwen2_5_VLForConditionalGeneration(config)
 
 
+def qwen3_5_08b():
+    from transformers import Qwen3_5Config, Qwen3_5ForConditionalGeneration
+
+    reader = json.loads((READER / "config.json").read_text())
+    special = {key: reader[key] for key in reader if key.endswith("_token_id")}
+    config = Qwen3_5Config(
+        **special,
+        tie_word_embeddings=True,
+        text_config=dict(
+            hidden_size=1024, intermediate_size=3584, num_hidden_layers=24, num_attention_heads=8,
+            num_key_value_heads=2, head_dim=256, vocab_size=248320, max_position_embeddings=262144,
+            linear_num_key_heads=16, linear_num_value_heads=16, linear_key_head_dim=128, linear_value_head_dim=128,
+            rope_parameters=dict(
+                rope_type="default", rope_theta=1e7, mrope_section=[11, 11, 10], partial_rotary_factor=0.25
+            ),
+            tie_word_embeddings=True, eos_token_id=reader["text_config"]["eos_token_id"],
+        ),
+        vision_config=dict(
+            depth=12, hidden_size=768, intermediate_size=3072, num_heads=12, out_hidden_size=1024,
+            num_position_embeddings=2304,
+        ),
+    )  # fmt: skip
+    return Qwen3_5ForConditionalGeneration(config)
+
+
+FAMILIES = {"qwen3_vl": qwen3_vl_2b, "qwen2_5_vl": qwen2_5_vl_3b, "qwen3_5": qwen3_5_08b}
+
+
 def make_model(folder, family):
     """The published shape with random weights; the tokenizer is the reader's, whose ids it can hold."""
     import torch
@@ -94,7 +122,7 @@ def make_model(folder, family):
         return
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
-    model = (qwen3_vl_2b if family == "qwen3_vl" else qwen2_5_vl_3b)().to(torch.bfloat16)
+    model = FAMILIES[family]().to(torch.bfloat16)
     model.save_pretrained(folder, max_shard_size="100GB")
     for name in ["tokenizer.json", "tokenizer_config.json", "generation_config.json"]:
         shutil.copy(READER / name, folder)
@@ -161,7 +189,14 @@ def decoding(model, pages, tokens):
     hidden, inner = config["hidden_size"], config["intermediate_size"]
     heads = config.get("head_dim") or hidden // config["num_attention_heads"]
     attention = hidden * heads * 2 * (config["num_attention_heads"] + config["num_key_value_heads"])
-    layers = config["num_hidden_layers"] * (attention + 3 * hidden * inner)
+    layers = config["num_hidden_layers"] * 3 * hidden * inner
+    kinds = config.get("layer_types") or ["full_attention"] * config["num_hidden_layers"]
+    if linear := kinds.count("linear_attention"):
+        attention += hidden * heads * config["num_attention_heads"]  # the gate
+        keys = config["linear_num_key_heads"] * config["linear_key_head_dim"]
+        values = config["linear_num_value_heads"] * config["linear_value_head_dim"]
+        layers += linear * hidden * (2 * keys + 3 * values + 2 * config["linear_num_value_heads"])
+    layers += kinds.count("full_attention") * attention
     # Blocks of 32 bytes have a scale of two.
     weights = (layers + hidden * config["vocab_size"]) * 34 / 32
     before = bandwidth()
