@@ -21,6 +21,7 @@ pub enum Format {
     Bmp,
     Gif,
     Tiff,
+    Jp2,
 }
 
 /// What turns files of a format into pages.
@@ -32,6 +33,8 @@ pub enum DecoderKind {
     Tiff,
     /// The JPEG decoder.
     Jpeg,
+    /// The JPEG 2000 decoder.
+    Jpeg2000,
     /// The image library's decoder of this format.
     Image(ImageFormat),
 }
@@ -57,13 +60,16 @@ pub struct FormatInfo {
 #[derive(Debug)]
 struct UnreadableFormat {
     name: &'static str,
+    /// The extensions of its files, in lower case. They are taken from folders too: who has such files learns that they
+    /// were not read.
+    extensions: &'static [&'static str],
     /// A command that makes something readable of it.
     convert: &'static str,
     matches: fn(&[u8]) -> bool,
 }
 
 /// All formats that can be read, in the order in which messages list them and first bytes are compared.
-pub static FORMATS: [FormatInfo; 7] = [
+pub static FORMATS: [FormatInfo; 8] = [
     FormatInfo {
         format: Format::Pdf,
         name: "PDF",
@@ -115,7 +121,7 @@ pub static FORMATS: [FormatInfo; 7] = [
     FormatInfo {
         format: Format::Tiff,
         name: "TIFF",
-        extensions: &["tif", "tiff"],
+        extensions: &["tif", "tiff", "btf", "tf8"],
         mime: "image/tiff",
         decoder: DecoderKind::Tiff,
         // Version 43 is BigTIFF.
@@ -124,12 +130,24 @@ pub static FORMATS: [FormatInfo; 7] = [
                 != [false; 4]
         },
     },
+    FormatInfo {
+        format: Format::Jp2,
+        name: "JP2",
+        extensions: &["jp2", "j2k", "j2c", "jpf", "jpx", "jpc"],
+        mime: "image/jp2",
+        decoder: DecoderKind::Jpeg2000,
+        // In boxes, or bare.
+        matches: |head| {
+            head.starts_with(b"\0\0\0\x0CjP  \r\n\x87\n") || head.starts_with(b"\xFF\x4F\xFF\x51")
+        },
+    },
 ];
 
 /// Formats that scanners, telephones and archives write, and that can't be read.
-static UNREADABLE_FORMATS: [UnreadableFormat; 5] = [
+static UNREADABLE_FORMATS: [UnreadableFormat; 4] = [
     UnreadableFormat {
         name: "HEIC",
+        extensions: &["heic", "heif", "hif"],
         convert: "heif-convert in.heic out.png",
         matches: |head| {
             let brands = [b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"];
@@ -138,25 +156,21 @@ static UNREADABLE_FORMATS: [UnreadableFormat; 5] = [
     },
     UnreadableFormat {
         name: "AVIF",
+        extensions: &["avif"],
         convert: "avifdec in.avif out.png",
         matches: is_avif,
     },
     UnreadableFormat {
         name: "JPEG XL",
+        extensions: &["jxl"],
         convert: "djxl in.jxl out.png",
         matches: |head| {
             head.starts_with(b"\xFF\x0A") || head.starts_with(b"\0\0\0\x0CJXL \r\n\x87\n")
         },
     },
     UnreadableFormat {
-        name: "JPEG 2000",
-        convert: "opj_decompress -i in.jp2 -o out.png",
-        matches: |head| {
-            head.starts_with(b"\0\0\0\x0CjP  \r\n\x87\n") || head.starts_with(b"\xFF\x4F\xFF\x51")
-        },
-    },
-    UnreadableFormat {
         name: "DjVu",
+        extensions: &["djvu", "djv"],
         convert: "ddjvu -format=pdf in.djvu out.pdf",
         matches: |head| head.starts_with(b"AT&TFORM"),
     },
@@ -207,9 +221,10 @@ impl Format {
 /// Whether files with this extension, in lower case, are taken from folders.
 #[must_use]
 pub fn is_known_extension(extension: &str) -> bool {
-    FORMATS
-        .iter()
-        .any(|row| row.extensions.contains(&extension))
+    let readable = FORMATS.iter().map(|row| row.extensions);
+    let unreadable = UNREADABLE_FORMATS.iter().map(|row| row.extensions);
+    let mut all = readable.chain(unreadable);
+    all.any(|extensions| extensions.contains(&extension))
 }
 
 /// The names of all formats for a sentence: `PDF, PNG or TIFF`.
@@ -292,8 +307,8 @@ mod tests {
 
     #[test]
     fn each_format_has_one_row_and_its_record_name() {
-        use Format::{Bmp, Gif, Jpeg, Pdf, Png, Tiff, Webp};
-        for format in [Pdf, Png, Jpeg, Webp, Bmp, Gif, Tiff] {
+        use Format::{Bmp, Gif, Jp2, Jpeg, Pdf, Png, Tiff, Webp};
+        for format in [Pdf, Png, Jpeg, Webp, Bmp, Gif, Tiff, Jp2] {
             let info = format.info();
             assert_eq!(info.format, format);
             let recorded = serde_json::to_value(format).unwrap();
@@ -301,7 +316,7 @@ mod tests {
             assert!(is_known_extension(info.extensions[0]), "{format:?}");
         }
         assert!(!is_known_extension("txt"));
-        assert_eq!(alternatives(), "PDF, PNG, JPEG, WebP, BMP, GIF or TIFF");
+        assert_eq!(alternatives(), "PDF, PNG, JPEG, WebP, BMP, GIF, TIFF or JP2");
     }
 
     #[test]
@@ -348,7 +363,6 @@ mod tests {
             (b"\0\0\0\x1Cftypavif\0\0\0\0avifmif1miaf", "AVIF", "avifdec"),
             (b"\xFF\x0A\xFA\x1F", "JPEG XL", "djxl"),
             (b"\0\0\0\x0CJXL \r\n\x87\n", "JPEG XL", "djxl"),
-            (b"\0\0\0\x0CjP  \r\n\x87\n", "JPEG 2000", "opj_decompress"),
             (b"AT&TFORM\0\0\0\x20DJVU", "DjVu", "ddjvu"),
         ] {
             let error = Format::identify(head).unwrap_err();

@@ -321,6 +321,8 @@ pub enum Warning {
     DownscaledAfterOom,
     /// Text of the page is not in its pixels, since no installed font has its letters.
     MissingGlyphs,
+    /// The file is damaged, and what could be read of the page is.
+    DamagedFile,
     /// The page only says that its document can't be shown: a form of XML alone, or a portfolio of files.
     Placeholder,
 }

@@ -232,7 +232,7 @@ pub fn check_answer(
         (Reply::PageCount(count), Wanted::PageCount) => {
             let most = match request.format.info().decoder {
                 DecoderKind::Pdf | DecoderKind::Tiff => MAX_PAGES,
-                DecoderKind::Jpeg | DecoderKind::Image(_) => 1,
+                DecoderKind::Jpeg | DecoderKind::Jpeg2000 | DecoderKind::Image(_) => 1,
             };
             if count.is_possible(most) {
                 Ok(Answered::PageCount(count))

@@ -6,17 +6,17 @@ use std::{
     path::Path,
 };
 
-use image::{DynamicImage, ImageFormat, ImageReader, RgbImage, codecs::bmp::BmpDecoder};
+use image::{DynamicImage, ImageFormat, ImageReader, codecs::bmp::BmpDecoder};
 
 use super::{
-    bmp, jpeg,
-    pixels::{MAX_BYTES, check_size, finish, limits, not_decoded},
-    tiff,
+    bmp, jpeg, jpeg2000,
+    pixels::{Decoded, MAX_BYTES, check_size, finish, limits, not_decoded},
+    png, tiff,
 };
 use crate::{
     error::{PageError, Stage},
     formats::DecoderKind,
-    page::{Format, PixelBudget},
+    page::{Format, PixelBudget, Warning},
     prepare::{
         decoder::Rendered,
         failure::{not_opened, unreadable},
@@ -55,7 +55,7 @@ impl ImageFile {
         self.directories.len().max(1) as u32
     }
 
-    /// Page `number` (1-based), at the size at which the model sees it.
+    /// Page `number` (1-based), at the size at which the model sees it, and what there is to say about it.
     ///
     /// # Errors
     ///
@@ -66,26 +66,30 @@ impl ImageFile {
         path: &Path,
         number: u32,
         budget: &PixelBudget,
-    ) -> Result<Rendered, PageError> {
+    ) -> Result<(Rendered, Vec<Warning>), PageError> {
         let directory = (number as usize).checked_sub(1);
         let directory = directory.and_then(|index| self.directories.get(index));
-        let image = match (self.decoder, directory) {
-            (DecoderKind::Tiff, Some(&directory)) => tiff::page(path, directory)?,
+        let decoded = match (self.decoder, directory) {
+            (DecoderKind::Tiff, Some(&directory)) => tiff::page(path, directory, budget)?,
             (DecoderKind::Jpeg, _) => jpeg::decode(path)?,
+            (DecoderKind::Jpeg2000, _) => jpeg2000::decode(path, budget)?,
+            (DecoderKind::Image(ImageFormat::Png), _) => png::decode(path, budget)?,
             (DecoderKind::Image(ImageFormat::Bmp), _) => decode_bmp(path)?,
             (DecoderKind::Image(format), _) => decode(path, format)?,
             (DecoderKind::Tiff | DecoderKind::Pdf, _) => {
                 return Err(unreadable(Stage::Prepare, "the file has no such page"));
             }
         };
-        let original = image.dimensions();
+        let (original, is_damaged) = (decoded.size(), decoded.is_damaged);
         let (height, width) = smart_resize(original.1, original.0, budget)?;
-        let image = resize(image, width, height)?;
-        Ok(Rendered { image, original })
+        let image = resize(decoded.into_rgb(), width, height)?;
+        let warnings = is_damaged.then_some(Warning::DamagedFile);
+        let rendered = Rendered { image, original };
+        Ok((rendered, warnings.into_iter().collect()))
     }
 }
 
-fn decode(path: &Path, format: ImageFormat) -> Result<RgbImage, PageError> {
+fn decode(path: &Path, format: ImageFormat) -> Result<Decoded, PageError> {
     let file = File::open(path).map_err(|error| not_opened(&error))?;
     let mut reader = ImageReader::with_format(BufReader::new(file), format);
     reader.limits(limits());
@@ -94,7 +98,7 @@ fn decode(path: &Path, format: ImageFormat) -> Result<RgbImage, PageError> {
     finish(decoder)
 }
 
-fn decode_bmp(path: &Path) -> Result<RgbImage, PageError> {
+fn decode_bmp(path: &Path) -> Result<Decoded, PageError> {
     let file = File::open(path).map_err(|error| not_opened(&error))?;
     let mut bytes = Vec::new();
     file.take(MAX_BYTES)
@@ -106,5 +110,6 @@ fn decode_bmp(path: &Path) -> Result<RgbImage, PageError> {
         return finish(decoder);
     }
     let decoded = DynamicImage::from_decoder(decoder).map_err(not_decoded)?;
-    bmp::fill_skipped(&bytes, decoded).map_err(not_decoded)
+    let filled = bmp::fill_skipped(&bytes, decoded).map_err(not_decoded)?;
+    Ok(Decoded::whole(filled.into()))
 }

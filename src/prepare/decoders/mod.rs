@@ -1,13 +1,14 @@
 //! What turns files of one kind into pages.
 
 mod bmp;
-
+mod canvas;
+mod colors;
 pub mod image;
 mod jpeg;
-mod overlay;
+mod jpeg2000;
 pub mod pdf;
 pub mod pdfium;
 mod pixels;
+mod png;
 pub mod session;
 mod tiff;
-mod tiff_directory;

@@ -4,6 +4,7 @@ use std::io;
 
 use image::{DynamicImage, ImageDecoder, ImageError, Limits, Rgb, RgbImage, metadata::Orientation};
 
+use super::colors::blend;
 use crate::{
     error::{ErrorKind, PageError, Stage},
     prepare::failure::{not_opened, unreadable},
@@ -13,6 +14,60 @@ use crate::{
 const MAX_PIXELS: u64 = 200_000_000;
 /// Nor are those that take more memory than this, in bytes.
 pub(super) const MAX_BYTES: u64 = 1 << 30;
+
+/// What is damaged is read if at least this part of it can be had.
+pub(super) const MIN_PART: f64 = 0.05;
+
+/// A page as its file has it.
+#[derive(Debug)]
+pub(super) struct Decoded {
+    image: DynamicImage,
+    /// (width, height) in the file; that of the image may have been reduced.
+    size: (u32, u32),
+    /// Parts of it are missing or broken.
+    pub(super) is_damaged: bool,
+}
+
+impl Decoded {
+    pub(super) fn whole(image: DynamicImage) -> Self {
+        Self {
+            size: (image.width(), image.height()),
+            image,
+            is_damaged: false,
+        }
+    }
+
+    /// An image that was reduced while it was decoded.
+    pub(super) fn reduced_from(self, size: (u32, u32)) -> Self {
+        Self { size, ..self }
+    }
+
+    pub(super) fn damaged_if(self, is_damaged: bool) -> Self {
+        Self { is_damaged, ..self }
+    }
+
+    pub(super) fn turned(mut self, orientation: Orientation) -> Self {
+        use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+        self.image.apply_orientation(orientation);
+        let (width, height) = self.size;
+        if matches!(
+            orientation,
+            Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH
+        ) {
+            self.size = (height, width);
+        }
+        self
+    }
+
+    pub(super) fn size(&self) -> (u32, u32) {
+        self.size
+    }
+
+    /// 8-bit RGB on white.
+    pub(super) fn into_rgb(self) -> RgbImage {
+        over_white(self.image)
+    }
+}
 
 /// Refuses what would not be decoded safely, before memory is taken for it.
 pub(super) fn check_pixels(width: u32, height: u32) -> Result<(), PageError> {
@@ -26,9 +81,8 @@ pub(super) fn check_pixels(width: u32, height: u32) -> Result<(), PageError> {
 
 pub(super) fn too_large(width: u32, height: u32) -> PageError {
     let message = format!(
-        "the image is {width} × {height} pixels; at most {} million are decoded, so reduce it or \
-         cut it into pieces",
-        MAX_PIXELS / 1_000_000
+        "the image is {width} × {height} pixels, which take too much memory; reduce it or cut it \
+         into pieces"
     );
     PageError::new(ErrorKind::TooLarge, Stage::Prepare, message)
 }
@@ -42,12 +96,6 @@ pub(super) fn too_much_memory() -> PageError {
 pub(super) fn unsupported(what: &str) -> PageError {
     let message = format!("{what} is not supported; convert the image to an ordinary PNG");
     PageError::new(ErrorKind::Unsupported, Stage::Prepare, message)
-}
-
-/// A value with this opacity over white.
-pub(super) fn blend(value: u8, alpha: u8) -> u8 {
-    let (value, alpha) = (u32::from(value), u32::from(alpha));
-    ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8
 }
 
 pub(super) fn limits() -> Limits {
@@ -66,28 +114,27 @@ pub(super) fn check_size(decoder: &impl ImageDecoder) -> Result<(), PageError> {
     }
 }
 
-/// Decodes an image to upright RGB on white.
-pub(super) fn finish(mut decoder: impl ImageDecoder) -> Result<RgbImage, PageError> {
+/// Decodes an image, to be turned as its EXIF data say.
+pub(super) fn finish(mut decoder: impl ImageDecoder) -> Result<Decoded, PageError> {
     let orientation = orientation(&mut decoder);
-    let mut image = DynamicImage::from_decoder(decoder).map_err(not_decoded)?;
-    image.apply_orientation(orientation);
-    Ok(over_white(image))
-}
-
-/// The same for an image that is decoded already.
-pub(super) fn upright(mut decoder: impl ImageDecoder, mut image: DynamicImage) -> RgbImage {
-    image.apply_orientation(orientation(&mut decoder));
-    over_white(image)
+    let image = DynamicImage::from_decoder(decoder).map_err(not_decoded)?;
+    Ok(Decoded::whole(image).turned(orientation))
 }
 
 /// How an image is to be turned; one whose metadata is damaged is read as it lies.
 fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
-    // In a JPEG file these bytes come before the EXIF data, and libvips writes them into WebP files too.
     let exif = decoder.exif_metadata().ok().flatten().unwrap_or_default();
-    let exif = exif.strip_prefix(b"Exif\0\0").unwrap_or(&exif);
-    Orientation::from_exif_chunk(exif)
-        .or_else(|| decoder.orientation().ok())
-        .unwrap_or(Orientation::NoTransforms)
+    match exif_orientation(&exif) {
+        Orientation::NoTransforms => decoder.orientation().unwrap_or(Orientation::NoTransforms),
+        orientation => orientation,
+    }
+}
+
+/// How EXIF data turn an image.
+pub(super) fn exif_orientation(exif: &[u8]) -> Orientation {
+    // In a JPEG file these bytes come before the EXIF data, and libvips writes them into WebP files too.
+    let exif = exif.strip_prefix(b"Exif\0\0").unwrap_or(exif);
+    Orientation::from_exif_chunk(exif).unwrap_or(Orientation::NoTransforms)
 }
 
 fn over_white(image: DynamicImage) -> RgbImage {

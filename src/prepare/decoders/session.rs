@@ -113,12 +113,14 @@ impl<'a> Document<'a> {
             return Ok(DecodedPage::default());
         }
         let budget = &request.raster.budget;
-        let Rendered { image, original } = image.page(path, request.number, budget)?;
+        let (rendered, warnings) = image.page(path, request.number, budget)?;
+        let Rendered { image, original } = rendered;
         Ok(DecodedPage {
             blank: shows_enough(original, &image) && is_blank(&image),
             pixels: Some(image),
             original: Some(original),
             page_size: Some(original),
+            warnings,
             ..DecodedPage::default()
         })
     }

@@ -4,39 +4,21 @@
 use std::{
     collections::HashSet,
     io::{self, ErrorKind, Read, Seek, SeekFrom},
-    ops::Range,
 };
 
-use super::overlay::Corrections;
 use crate::prepare::decoder::MAX_PAGES;
 
-/// Tags that are looked at here.
 const NEW_SUBFILE_TYPE: u16 = 254;
-const COMPRESSION: u16 = 259;
-const PHOTOMETRIC: u16 = 262;
-const FILL_ORDER: u16 = 266;
-const STRIP_OFFSETS: u16 = 273;
-const STRIP_BYTE_COUNTS: u16 = 279;
-const PREDICTOR: u16 = 317;
-const TILE_OFFSETS: u16 = 324;
-const TILE_BYTE_COUNTS: u16 = 325;
-
 /// Bits of `NewSubfileType`: a smaller copy of another page, and a mask for one.
 const REDUCED: u64 = 1;
 const MASK: u64 = 4;
-/// `FillOrder`: the first pixel is in the lowest bit.
-const LOWEST_BIT_FIRST: u64 = 2;
-/// Values of `Compression` to which a predictor applies: LZW, Deflate by both its numbers, LZMA and ZSTD.
-const WITH_PREDICTOR: [u64; 5] = [5, 8, 32_946, 34_925, 50_000];
-/// Values of `Compression` whose bytes `FillOrder` does not turn: JPEG, old and new, and JBIG.
-const NEVER_REVERSED: [u64; 3] = [6, 7, 34_661];
 /// A directory has at most so many entries, and an entry so many values.
 const MAX_ENTRIES: u64 = 1 << 12;
 const MAX_VALUES: u64 = 1 << 22;
 
 /// The file's own way to write numbers.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Layout {
+struct Numbers {
     big_endian: bool,
     /// BigTIFF: offsets and counts have 64 bits.
     is_big: bool,
@@ -62,7 +44,7 @@ struct Entry {
 pub(super) struct Directories<R> {
     file: R,
     length: u64,
-    layout: Layout,
+    layout: Numbers,
     /// Where the first one is.
     first: u64,
 }
@@ -74,7 +56,7 @@ impl<R: Read + Seek> Directories<R> {
     /// The file is cut off, or no TIFF.
     pub(super) fn open(mut file: R) -> io::Result<Self> {
         let length = file.seek(SeekFrom::End(0))?;
-        let layout = Layout {
+        let layout = Numbers {
             big_endian: false,
             is_big: false,
         };
@@ -112,7 +94,7 @@ impl<R: Read + Seek> Directories<R> {
                 pages.push(at);
                 break;
             };
-            let kind = self.first_value(&directory, NEW_SUBFILE_TYPE).unwrap_or(0);
+            let kind = self.number(&directory, NEW_SUBFILE_TYPE).unwrap_or(0);
             if kind & (REDUCED | MASK) == 0 {
                 pages.push(at);
             }
@@ -147,79 +129,65 @@ impl<R: Read + Seek> Directories<R> {
         Ok((Directory { entries }, next))
     }
 
-    /// What a decoder must read differently to get the page of the directory at `at` as libtiff does: that directory first,
-    /// and neither a predictor nor an order of bits that does not belong to its compression. `grey` makes shades of grey
-    /// of a colour table's numbers.
-    ///
-    /// # Errors
-    /// There is no directory there.
-    pub(super) fn corrections(&mut self, at: u64, grey: bool) -> io::Result<Corrections> {
-        let (directory, _) = self.directory(at)?;
-        let layout = self.layout;
-        let mut corrections = Corrections {
-            replaced: vec![(layout.first_at(), layout.offset_bytes(at))],
-            reversed: Vec::new(),
-        };
-        let mut set = |tag, value| {
-            if let Some(entry) = directory.entry(tag) {
-                let bytes = layout.value_bytes(entry.kind, value);
-                corrections.replaced.push((entry.at, bytes));
-            }
-        };
-        let compression = self.first_value(&directory, COMPRESSION).unwrap_or(1);
-        if !WITH_PREDICTOR.contains(&compression) {
-            set(PREDICTOR, 1);
-        }
-        if grey {
-            set(PHOTOMETRIC, 1);
-        }
-        let order = self.first_value(&directory, FILL_ORDER);
-        if order == Some(LOWEST_BIT_FIRST) && !NEVER_REVERSED.contains(&compression) {
-            corrections.reversed = self.data(&directory)?;
-        }
-        Ok(corrections)
+    /// Whether numbers begin with their highest byte.
+    pub(super) fn is_big_endian(&self) -> bool {
+        self.layout.big_endian
     }
 
-    /// Where a page's samples are.
-    fn data(&mut self, directory: &Directory) -> io::Result<Vec<Range<u64>>> {
-        let mut ranges = Vec::new();
-        for (offsets, lengths) in [
-            (STRIP_OFFSETS, STRIP_BYTE_COUNTS),
-            (TILE_OFFSETS, TILE_BYTE_COUNTS),
-        ] {
-            let offsets = self.values(directory, offsets)?;
-            let lengths = self.values(directory, lengths)?;
-            let pairs = offsets.into_iter().zip(lengths);
-            ranges.extend(pairs.map(|(start, length)| start..start.saturating_add(length)));
-        }
-        ranges.sort_by_key(|range| range.start);
-        // Strips that share bytes are reversed once.
-        let mut end = 0;
-        for range in &mut ranges {
-            range.start = range.start.max(end);
-            end = end.max(range.end);
-        }
-        ranges.retain(|range| !range.is_empty());
-        Ok(ranges)
-    }
-
-    fn first_value(&mut self, directory: &Directory, tag: u16) -> Option<u64> {
+    /// The first value of a tag.
+    pub(super) fn number(&mut self, directory: &Directory, tag: u16) -> Option<u64> {
         let mut entry = directory.entry(tag)?;
         entry.count = entry.count.min(1);
         self.values_of(entry).ok()?.first().copied()
     }
 
-    fn values(&mut self, directory: &Directory, tag: u16) -> io::Result<Vec<u64>> {
-        let entry = directory.entry(tag);
-        entry.map_or(Ok(Vec::new()), |entry| self.values_of(entry))
+    /// All values of a tag; none if there are none, or not all of them are there.
+    pub(super) fn values(&mut self, directory: &Directory, tag: u16) -> Option<Vec<u64>> {
+        self.values_of(directory.entry(tag)?).ok()
+    }
+
+    /// The values of a tag as fractions, whatever kind of number they are.
+    pub(super) fn reals(&mut self, directory: &Directory, tag: u16) -> Option<Vec<f64>> {
+        let entry = directory.entry(tag)?;
+        let values = self.values_of(entry).ok()?;
+        let real = |value: u64| match entry.kind {
+            6 => f64::from(value as i8),
+            8 => f64::from(value as i16),
+            9 => f64::from(value as i32),
+            // Numerator and denominator.
+            5 => {
+                let parts = self.layout.halves(value);
+                f64::from(parts[0]) / f64::from(parts[1])
+            }
+            10 => {
+                let parts = self.layout.halves(value);
+                f64::from(parts[0] as i32) / f64::from(parts[1] as i32)
+            }
+            11 => f64::from(f32::from_bits(value as u32)),
+            12 => f64::from_bits(value),
+            17 => value as i64 as f64,
+            _ => value as f64,
+        };
+        Some(values.into_iter().map(real).collect())
+    }
+
+    /// The bytes from `at` on, at most `length` and as many as there are.
+    pub(super) fn bytes_up_to(&mut self, at: u64, length: u64) -> io::Result<Vec<u8>> {
+        let length = length.min(self.length.saturating_sub(at));
+        self.bytes(at, length)
+    }
+
+    /// Bytes of the file.
+    pub(super) fn length(&self) -> u64 {
+        self.length
     }
 
     fn values_of(&mut self, entry: Entry) -> io::Result<Vec<u64>> {
         let size = match entry.kind {
-            1 => 1,
-            3 => 2,
-            4 => 4,
-            16 => 8,
+            1 | 2 | 6 | 7 => 1,
+            3 | 8 => 2,
+            4 | 9 | 11 | 13 => 4,
+            5 | 10 | 12 | 16 | 17 | 18 => 8,
             _ => return Err(ErrorKind::InvalidData.into()),
         };
         if entry.count > MAX_VALUES {
@@ -259,7 +227,7 @@ impl Directory {
     }
 }
 
-impl Layout {
+impl Numbers {
     /// Where the offset of the first directory stands.
     fn first_at(self) -> u64 {
         if self.is_big { 8 } else { 4 }
@@ -274,52 +242,13 @@ impl Layout {
         }
     }
 
-    fn offset_bytes(self, offset: u64) -> Vec<u8> {
-        self.number_bytes(offset, if self.is_big { 8 } else { 4 })
-    }
-
-    /// A number as an entry of this kind holds it.
-    fn value_bytes(self, kind: u16, value: u64) -> Vec<u8> {
-        let size = match kind {
-            3 => 2,
-            4 => 4,
-            _ => 1,
-        };
-        self.number_bytes(value, size)
-    }
-
-    fn number_bytes(self, number: u64, size: usize) -> Vec<u8> {
+    /// The two numbers that a fraction is made of, as they stand in the file.
+    fn halves(self, value: u64) -> [u32; 2] {
+        let halves = [(value >> 32) as u32, value as u32];
         if self.big_endian {
-            number.to_be_bytes()[8 - size..].to_vec()
+            halves
         } else {
-            number.to_le_bytes()[..size].to_vec()
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Cursor;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn tiff_directory_walk_never_panics_or_loops(header in 0_usize..4, rest in prop::collection::vec(any::<u8>(), 0..400)) {
-            let header: &[u8] = [
-                &b"II*\0\x08\0\0\0"[..],
-                b"MM\0*\0\0\0\x08",
-                b"II+\0\x08\0\0\0\x10\0\0\0\0\0\0\0",
-                b"",
-            ][header];
-            let file = [header, &rest].concat();
-            if let Ok(mut directories) = Directories::open(Cursor::new(&file)) {
-                for page in directories.pages().unwrap_or_default() {
-                    let _ = directories.corrections(page, true);
-                }
-            }
+            [halves[1], halves[0]]
         }
     }
 }

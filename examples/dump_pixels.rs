@@ -1,0 +1,87 @@
+//! Writes the pages of image files as the model would see them, but at their own size: `dump_pixels FOLDER FILE…`.
+//!
+//! Each page becomes `FOLDER/<number of the file>-<page>.ppm`, and a line of JSON on the standard output says what came
+//! of it. `benches/pillow.py` compares these with what Pillow reads.
+
+use std::{env, fs, path::PathBuf};
+
+use anyhow::{Context, Result};
+use omnidocs::{
+    page::{Format, Needs, PixelBudget},
+    prepare::{
+        Raster,
+        decoder::{DecodedPage, Decoder, DocumentRequest, PageRequest},
+        in_process::InProcess,
+    },
+};
+use serde_json::json;
+
+/// Leaves a page of up to a hundred million pixels as it is.
+const AS_IT_IS: PixelBudget = PixelBudget {
+    factor: 1,
+    min_pixels: 1,
+    max_pixels: 100_000_000,
+};
+
+fn main() -> Result<()> {
+    let mut paths = env::args_os().skip(1).map(PathBuf::from);
+    let folder = paths.next().context("usage: dump_pixels FOLDER FILE…")?;
+    let decoder = InProcess::start()?;
+    for (index, path) in paths.enumerate() {
+        let mut head = fs::read(&path)?;
+        head.truncate(Format::HEAD);
+        let line = |page: u32, result: Result<DecodedPage, String>| {
+            let (warnings, blank, error) = match &result {
+                Ok(page) => (page.warnings.clone(), page.blank, None),
+                Err(error) => (Vec::new(), false, Some(error)),
+            };
+            println!(
+                "{}",
+                json!({ "file": index, "page": page, "warnings": warnings, "blank": blank, "error": error })
+            );
+        };
+        let format = match Format::identify(&head) {
+            Ok(Format::Pdf) => continue,
+            Ok(format) => format,
+            Err(error) => {
+                line(0, Err(error.to_string()));
+                continue;
+            }
+        };
+        let document = DocumentRequest {
+            id: index as u64,
+            path,
+            format,
+        };
+        let count = match decoder.page_count(&document) {
+            Ok(count) => count,
+            Err(error) => {
+                line(0, Err(error.to_string()));
+                continue;
+            }
+        };
+        for number in 1..=count {
+            let request = PageRequest {
+                number,
+                raster: Raster {
+                    dpi: 72.0,
+                    budget: AS_IT_IS,
+                },
+                needs: Needs {
+                    pixels: true,
+                    text: false,
+                },
+            };
+            let result = decoder.page(&document, request);
+            if let Ok(DecodedPage {
+                pixels: Some(pixels),
+                ..
+            }) = &result
+            {
+                pixels.save(folder.join(format!("{index}-{number}.ppm")))?;
+            }
+            line(number, result.map_err(|error| error.to_string()));
+        }
+    }
+    Ok(())
+}
