@@ -78,7 +78,10 @@ fn main() -> Result<()> {
                 ..
             }) = &result
             {
-                pixels.save(folder.join(format!("{index}-{number}.ppm")))?;
+                let (width, height) = pixels.dimensions();
+                let mut file = format!("P6\n{width} {height}\n255\n").into_bytes();
+                file.extend(pixels.as_raw());
+                fs::write(folder.join(format!("{index}-{number}.ppm")), file)?;
             }
             line(number, result.map_err(|error| error.to_string()));
         }

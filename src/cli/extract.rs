@@ -73,9 +73,9 @@ pub struct Extract {
 pub struct InputArgs {
     /// Files, and folders with everything below them
     ///
-    /// Formats: PDF, PNG, JPEG, WebP, BMP, GIF (first frame) and TIFF (every page), detected by content. Files named here
-    /// are always read. In folders, files with a known extension are read, and files without one whose first bytes match a
-    /// format. Hidden files are skipped.
+    /// Formats: PDF, PNG, JPEG, WebP, BMP, GIF (first frame), TIFF (every page) and JPEG 2000, detected by content. Files
+    /// named here are always read. In folders, files with a known extension are read, and files without one whose first
+    /// bytes match a format. Hidden files are skipped.
     #[arg(
         value_name = "INPUT",
         display_order = 0,

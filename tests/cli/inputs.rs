@@ -95,6 +95,21 @@ fn rare_extensions_are_read_from_folders() {
 }
 
 #[test]
+fn photos_of_unreadable_formats_in_folders_are_failed_records() {
+    let room = Room::new();
+    room.put("in/a.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+        .put("in/b.JXL", b"\xFF\x0A and so on")
+        .put("in/c.pdf", pdf(&["c"]));
+    let ran = room.extract("in").expect(3);
+    assert_eq!(ran.pages(), ["in/a.heic:0", "in/b.JXL:0", "in/c.pdf:1"]);
+    let records = ran.records();
+    for (record, name) in records.iter().zip(["HEIC", "JPEG XL"]) {
+        let error = record.error.as_ref().unwrap();
+        assert!(error.message.contains(name), "{error}");
+    }
+}
+
+#[test]
 fn hidden_files_are_read_when_named() {
     let room = Room::new();
     room.put(".hidden/.a.pdf", pdf(&["a"]))

@@ -6,6 +6,8 @@ mod common;
 
 mod bad_input;
 mod cases;
+mod cases_image;
+mod damaged_files;
 mod damaged_images;
 mod decoders;
 mod images;

@@ -101,10 +101,13 @@ pub(super) fn strictly(
 ) -> Option<Vec<u8>> {
     let scan = Segments::new(bytes, 0).find(|segment| segment.marker == markers::marker::SOS)?;
     let in_scan = usize::from(*scan.content.first()?);
-    // Of a picture that comes in one scan for each component it makes stripes.
-    if header.precision != 8 || !header.is_progressive() && in_scan != header.components.len() {
+    // Of a picture that comes in one scan for each component it makes stripes, and of one that comes in several ways of
+    // precision it does not say whether all are there.
+    if header.precision != 8 || header.is_progressive() || in_scan != header.components.len() {
         return None;
     }
+    // Before an end marker it makes up for what is missing, but not where there is none.
+    let bytes = without_end(bytes);
     let options = DecoderOptions::default()
         .set_strict_mode(true)
         .set_max_width(usize::MAX)
@@ -114,6 +117,13 @@ pub(super) fn strictly(
     let output = output(decoder.input_colorspace()?)?;
     decoder.set_options(options.jpeg_set_out_colorspace(output));
     decoder.decode().ok()
+}
+
+/// What comes before a file's end marker, if there is one, with nothing but padding after it.
+fn without_end(bytes: &[u8]) -> &[u8] {
+    let padding = bytes.iter().rev().take_while(|&&byte| byte == 0).count();
+    let body = bytes[..bytes.len() - padding].strip_suffix(&[0xFF, markers::marker::EOI]);
+    body.unwrap_or(bytes)
 }
 
 /// Decodes what is there.

@@ -136,20 +136,19 @@ impl<R: Read + Seek> Directories<R> {
 
     /// The first value of a tag.
     pub(super) fn number(&mut self, directory: &Directory, tag: u16) -> Option<u64> {
-        let mut entry = directory.entry(tag)?;
-        entry.count = entry.count.min(1);
-        self.values_of(entry).ok()?.first().copied()
+        let entry = directory.entry(tag)?;
+        self.values_of(entry, 1).ok()?.first().copied()
     }
 
     /// All values of a tag; none if there are none, or not all of them are there.
     pub(super) fn values(&mut self, directory: &Directory, tag: u16) -> Option<Vec<u64>> {
-        self.values_of(directory.entry(tag)?).ok()
+        self.values_of(directory.entry(tag)?, MAX_VALUES).ok()
     }
 
     /// The values of a tag as fractions, whatever kind of number they are.
     pub(super) fn reals(&mut self, directory: &Directory, tag: u16) -> Option<Vec<f64>> {
         let entry = directory.entry(tag)?;
-        let values = self.values_of(entry).ok()?;
+        let values = self.values_of(entry, MAX_VALUES).ok()?;
         let real = |value: u64| match entry.kind {
             6 => f64::from(value as i8),
             8 => f64::from(value as i16),
@@ -182,7 +181,8 @@ impl<R: Read + Seek> Directories<R> {
         self.length
     }
 
-    fn values_of(&mut self, entry: Entry) -> io::Result<Vec<u64>> {
+    /// The first values of an entry, at most `most`.
+    fn values_of(&mut self, entry: Entry, most: u64) -> io::Result<Vec<u64>> {
         let size = match entry.kind {
             1 | 2 | 6 | 7 => 1,
             3 | 8 => 2,
@@ -199,7 +199,7 @@ impl<R: Read + Seek> Directories<R> {
         } else {
             self.offset(entry.at)?
         };
-        let bytes = self.bytes(start, entry.count * size)?;
+        let bytes = self.bytes(start, entry.count.min(most) * size)?;
         let values = bytes.chunks_exact(size as usize);
         Ok(values.map(|value| self.layout.number(value)).collect())
     }

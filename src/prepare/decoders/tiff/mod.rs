@@ -12,6 +12,8 @@ mod layout;
 mod paint;
 mod predictor;
 mod samples;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fs::File,
