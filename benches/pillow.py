@@ -11,6 +11,7 @@ import argparse
 import collections
 import json
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,8 @@ import tempfile
 import numpy
 from PIL import Image, ImageOps, ImageSequence
 
-Image.MAX_IMAGE_PIXELS = None
+# Larger ones are refused, by this and by omnidocs.
+Image.MAX_IMAGE_PIXELS = 250_000_000
 PROGRAM = pathlib.Path(__file__).parent.parent / "target/release/examples/dump_pixels"
 SUFFIXES = set(
     "png jpg jpeg jpe jfif webp bmp dib gif tif tiff btf tf8 jp2 j2k j2c jpf jpx jpc".split()
@@ -30,14 +32,11 @@ LOSSY = (48, 2.0)
 
 def to_rgb(image):
     """A page on white, upright, as Pillow sees it."""
+    tags = getattr(image, "tag_v2", {})
     image = ImageOps.exif_transpose(image) or image
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        values = numpy.asarray(image).astype("float64")
-        if image.mode.startswith("I;16") or values.max() > 255:
-            values = values / 257
-        elif image.mode == "F" and values.max() <= 1:
-            values = values * 255
-        values = values.clip(0, 255).round().astype("uint8")
+    is_signed = set(tags.get(339, (1,))) == {2}
+    if image.mode in ("I", "F") or image.mode.startswith("I;16") or is_signed and image.mode == "L":
+        values = scaled(numpy.asarray(image), tags, is_signed)
         return numpy.repeat(values[..., None], 3, axis=2)
     if image.mode in ("La", "RGBa"):
         # Colours that are multiplied by their opacity already.
@@ -53,8 +52,46 @@ def to_rgb(image):
     return numpy.asarray(image.convert("RGB"))
 
 
+def scaled(values, tags, is_signed):
+    """Samples as 8 bits. Pillow gives the numbers that are in the file, and the tags say what white is."""
+    bits = tags.get(258, (16,))[0]
+    kind = values.dtype.kind
+    values = values.astype("float64")
+    if is_signed and bits < 32:
+        half = 2.0 ** (bits - 1)
+        # Pillow takes samples of 8 bits as unsigned.
+        values = numpy.where(values >= half, values - 2 * half, values)
+        low, high = -half, half - 1
+    elif kind == "f" or bits == 32:
+        highs = [high for high in (1, 255, 65535) if values.max() <= high and (high > 1 or kind == "f")]
+        low, high = (0, highs[0]) if highs and values.min() >= 0 else (values.min(), values.max())
+    else:
+        low, high = 0, 2.0**bits - 1
+        if tags and bits == 16 and 256 <= values.max() < 4096:
+            high = 2.0 ** numpy.floor(numpy.log2(values.max()) + 1) - 1
+    low, high = tags.get(280, (low,))[0] if 281 in tags and bits > 8 else low, (
+        tags.get(281, (high,))[0] if bits > 8 else high
+    )
+    return ((values - low) / max(high - low, 1e-9) * 255).clip(0, 255).round().astype("uint8")
+
+
+def give_up(*_):
+    raise TimeoutError("Pillow took too long")
+
+
 def pages_of(path):
     """Each page's pixels, or the error instead of them."""
+    signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(20)
+    try:
+        return read_pages(path)
+    except TimeoutError as error:
+        return [error]
+    finally:
+        signal.alarm(0)
+
+
+def read_pages(path):
     try:
         image = Image.open(path)
     except Exception as error:
@@ -98,6 +135,9 @@ def main():
             line = json.loads(line)
             ours[line["file"]][line["page"]] = line
         for index, path in enumerate(paths):
+            if index not in ours:
+                # Not an image by its content, or the program ended before it.
+                continue
             theirs = pages_of(path)
             if theirs is None:
                 continue

@@ -316,7 +316,10 @@ mod tests {
             assert!(is_known_extension(info.extensions[0]), "{format:?}");
         }
         assert!(!is_known_extension("txt"));
-        assert_eq!(alternatives(), "PDF, PNG, JPEG, WebP, BMP, GIF, TIFF or JP2");
+        assert_eq!(
+            alternatives(),
+            "PDF, PNG, JPEG, WebP, BMP, GIF, TIFF or JP2"
+        );
     }
 
     #[test]

@@ -24,7 +24,10 @@ pub fn is_blank(page: &RgbImage) -> bool {
     let (width, height) = (page.width() as usize, page.height() as usize);
     let distances = distances(page);
     let contrast = contrast(&distances);
-    let mut is_ink: Vec<bool> = distances.iter().map(|&distance| distance > contrast).collect();
+    let mut is_ink: Vec<bool> = distances
+        .iter()
+        .map(|&distance| distance > contrast)
+        .collect();
     let (left, top) = (margin(width, height), margin(height, width));
     let is_inside =
         |x: usize, y: usize| (left..width - left).contains(&x) && (top..height - top).contains(&y);
@@ -81,7 +84,9 @@ fn remove_shadows(is_ink: &mut [bool], width: usize, is_margin: impl Fn(usize, u
     let rows = [0, height.saturating_sub(1)];
     let columns = [0, width.saturating_sub(1)];
     let horizontal = rows.iter().flat_map(|&y| (0..width).map(move |x| (x, y)));
-    let vertical = columns.iter().flat_map(|&x| (0..height).map(move |y| (x, y)));
+    let vertical = columns
+        .iter()
+        .flat_map(|&x| (0..height).map(move |y| (x, y)));
     let mut open: Vec<_> = horizontal.chain(vertical).collect();
     while let Some((x, y)) = open.pop() {
         if x >= width || y >= height || !is_margin(x, y) || !is_ink[y * width + x] {

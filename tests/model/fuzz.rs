@@ -60,7 +60,7 @@ fn damaged_config_files_never_panic() {
 fn damaged_tokenizer_files_never_panic() {
     let tokens = ModelTokens {
         image_token: "<|image_pad|>",
-        image_token_id: Config::read(folder().path()).unwrap().image_token_id,
+        image_token_id: Config::read(folder().path()).unwrap().common.image_token_id,
         vocab_size: 1 << 20,
     };
     for name in ["tokenizer.json", "tokenizer_config.json"] {

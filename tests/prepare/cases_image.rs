@@ -58,7 +58,10 @@ fn problem_images_come_out_as_they_must() {
         ("predictor_tag_uncompressed.tif", Page),
         ("tiled_lzw_vips.tif", Page),
         ("tiled_planar.tif", Shows(896, 630)),
-        ("x.heic", Fail(ErrorKind::Unsupported, &["HEIC", "heif-convert"])),
+        (
+            "x.heic",
+            Fail(ErrorKind::Unsupported, &["HEIC", "heif-convert"]),
+        ),
         ("x.jp2", Page),
         ("ycbcr422_lzw.tif", Page),
     ];
@@ -87,7 +90,9 @@ fn problem_images_come_out_as_they_must() {
         assert_eq!(is_damaged, matches!(must, Damaged), "{name}");
         match must {
             Page => assert_means(name, &page),
-            Shows(width @ 1.., height) => assert_eq!(page.original, Some((width, height)), "{name}"),
+            Shows(width @ 1.., height) => {
+                assert_eq!(page.original, Some((width, height)), "{name}")
+            }
             _ => {}
         }
     }
@@ -107,7 +112,10 @@ fn assert_means(name: &str, page: &PreparedPage) {
         let all = rows.flat_map(|y| columns.clone().map(move |x| (x, y)));
         let sum: f64 = all.map(|(x, y)| f64::from(grey.get_pixel(x, y).0[0])).sum();
         let mean = sum / count;
-        assert!((mean - expected).abs() < TOLERANCE, "{name}: {mean} in box {column}");
+        assert!(
+            (mean - expected).abs() < TOLERANCE,
+            "{name}: {mean} in box {column}"
+        );
     }
 }
 

@@ -85,7 +85,10 @@ fn png_without_its_end_is_read_with_a_warning() {
 #[test]
 fn hardly_anything_of_an_image_is_not_read() {
     let jpeg = encode(ladder(), ImageFormat::Jpeg);
-    let start = jpeg.windows(2).position(|pair| pair == [0xFF, 0xDA]).unwrap();
+    let start = jpeg
+        .windows(2)
+        .position(|pair| pair == [0xFF, 0xDA])
+        .unwrap();
     let png = png(ladder());
     for bytes in [&jpeg[..start + 20], &png[..60]] {
         let (_, error) = error_of("start", bytes);
@@ -116,7 +119,12 @@ fn png_is_turned_by_the_text_of_imagemagick() {
 #[test]
 fn photos_in_folders_that_cannot_be_read_are_listed() {
     assert!(omnidocs::formats::is_known_extension("heic"));
-    for extension in ["jpe", "jfif", "dib", "btf", "tf8", "j2k", "jp2", "avif", "jxl"] {
-        assert!(omnidocs::formats::is_known_extension(extension), "{extension}");
+    for extension in [
+        "jpe", "jfif", "dib", "btf", "tf8", "j2k", "jp2", "avif", "jxl",
+    ] {
+        assert!(
+            omnidocs::formats::is_known_extension(extension),
+            "{extension}"
+        );
     }
 }

@@ -4,11 +4,7 @@
 use image::RgbImage;
 
 use super::pixels::{Decoded, too_much_memory};
-use crate::{
-    error::PageError,
-    page::PixelBudget,
-    prepare::resize::smart_resize,
-};
+use crate::{error::PageError, page::PixelBudget, prepare::resize::smart_resize};
 
 /// Pages of more pixels are reduced while they are decoded: a 600 dpi scan of A2 is.
 const MAX_PIXELS: u64 = 100_000_000;
@@ -49,7 +45,14 @@ impl Canvas {
             factor,
             image: RgbImage::from_pixel(kept_width, kept_height, image::Rgb([255; 3])),
             row: 0,
-            sums: vec![0; if factor == 1 { 0 } else { 3 * kept_width as usize }],
+            sums: vec![
+                0;
+                if factor == 1 {
+                    0
+                } else {
+                    3 * kept_width as usize
+                }
+            ],
         })
     }
 

@@ -7,9 +7,7 @@ use std::{
 };
 
 use image::metadata::Orientation;
-use png::{
-    BitDepth, ColorType, DecodingError, InterlaceInfo, Limits, Reader, Transformations,
-};
+use png::{BitDepth, ColorType, DecodingError, InterlaceInfo, Limits, Reader, Transformations};
 
 use super::{
     canvas::Canvas,
@@ -35,7 +33,11 @@ pub(super) fn decode(path: &Path, budget: &PixelBudget) -> Result<Decoded, PageE
     }
     // Damage may be no more than a checksum.
     let again = Attempt::make(path, budget, true)?;
-    let best = if again.part > attempt.part { again } else { attempt };
+    let best = if again.part > attempt.part {
+        again
+    } else {
+        attempt
+    };
     match best.error {
         Some(DecodingError::LimitsExceeded) => Err(too_much_memory()),
         error if best.part < MIN_PART => {
@@ -160,7 +162,9 @@ fn to_rgb(samples: &[u8], color: ColorType, depth: BitDepth, rgb: &mut [u8]) {
     let narrowed: Vec<u8>;
     let samples = if depth == BitDepth::Sixteen {
         let pairs = samples.chunks_exact(2);
-        narrowed = pairs.map(|pair| narrow(u16::from_be_bytes([pair[0], pair[1]]))).collect();
+        narrowed = pairs
+            .map(|pair| narrow(u16::from_be_bytes([pair[0], pair[1]])))
+            .collect();
         &narrowed
     } else {
         samples
@@ -182,13 +186,16 @@ fn orientation(info: &png::Info) -> Orientation {
     if let Some(exif) = &info.exif_metadata {
         return exif_orientation(exif);
     }
-    let is_exif = |keyword: &str| {
-        matches!(keyword, "Raw profile type exif" | "Raw profile type APP1")
-    };
+    let is_exif =
+        |keyword: &str| matches!(keyword, "Raw profile type exif" | "Raw profile type APP1");
     let plain = info.uncompressed_latin1_text.iter();
-    let plain = plain.filter(|chunk| is_exif(&chunk.keyword)).map(|chunk| Some(chunk.text.clone()));
+    let plain = plain
+        .filter(|chunk| is_exif(&chunk.keyword))
+        .map(|chunk| Some(chunk.text.clone()));
     let packed = info.compressed_latin1_text.iter();
-    let packed = packed.filter(|chunk| is_exif(&chunk.keyword)).map(|chunk| chunk.get_text().ok());
+    let packed = packed
+        .filter(|chunk| is_exif(&chunk.keyword))
+        .map(|chunk| chunk.get_text().ok());
     let text = plain.chain(packed).flatten().next();
     let exif = text.and_then(|text| raw_profile(&text));
     exif_orientation(&exif.unwrap_or_default())

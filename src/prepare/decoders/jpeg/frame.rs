@@ -43,7 +43,9 @@ pub(in super::super) enum Color {
     Rgb,
     YCbCr,
     /// Ink; inverted where Adobe's programs wrote it.
-    Cmyk { is_inverted: bool },
+    Cmyk {
+        is_inverted: bool,
+    },
     /// The same with the first three as lightness and colour.
     Ycck,
     Other,
@@ -184,7 +186,10 @@ impl Frame {
         let most = (usize::from(across), usize::from(down));
         let mcus_wide = width.div_ceil(8 * most.0);
         let mcus_high = height.div_ceil(8 * most.1);
-        let per_mcu: u64 = samplings.iter().map(|s| u64::from(s.0) * u64::from(s.1)).sum();
+        let per_mcu: u64 = samplings
+            .iter()
+            .map(|s| u64::from(s.0) * u64::from(s.1))
+            .sum();
         // Two bytes for a coefficient, and one for each of two later stages.
         if per_mcu * 64 * 4 * (mcus_wide * mcus_high) as u64 > MAX_BYTES * 2 {
             return Err(NoPicture::TooLarge);
@@ -221,7 +226,11 @@ impl Frame {
 
     /// As libjpeg guesses (`default_decompress_parms` of 6b).
     fn color(&self, adobe: Option<u8>, is_jfif: bool) -> Color {
-        let ids: Vec<_> = self.components.iter().map(|component| component.id).collect();
+        let ids: Vec<_> = self
+            .components
+            .iter()
+            .map(|component| component.id)
+            .collect();
         match (self.components.len(), adobe) {
             (1, _) => Color::Grey,
             (3, _) if is_jfif => Color::YCbCr,

@@ -185,7 +185,9 @@ impl Tables {
                     let (values, after) = values.split_at_checked(64 * size)?;
                     let mut table = [0; 64];
                     for (entry, value) in table.iter_mut().zip(values.chunks_exact(size)) {
-                        *entry = value.iter().fold(0, |all, &byte| all << 8 | u16::from(byte));
+                        *entry = value
+                            .iter()
+                            .fold(0, |all, &byte| all << 8 | u16::from(byte));
                     }
                     *self.quantization.get_mut(usize::from(head & 15))? = Some(table);
                     rest = after;

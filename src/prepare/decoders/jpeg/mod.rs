@@ -17,9 +17,7 @@ pub(super) use self::{
 };
 use super::{
     colors,
-    pixels::{
-        Decoded, MIN_PART, check_pixels, exif_orientation, too_much_memory, unsupported,
-    },
+    pixels::{Decoded, MIN_PART, check_pixels, exif_orientation, too_much_memory, unsupported},
 };
 use crate::{
     error::{PageError, Stage},

@@ -180,12 +180,7 @@ fn one_dimension(input: [i64; 8], shift: u32) -> [i64; 8] {
     let (even2, even3) = (z1 - input[6] * 15_137, z1 + input[2] * 6_270);
     let even0 = (input[0] + input[4]) << CONST_BITS;
     let even1 = (input[0] - input[4]) << CONST_BITS;
-    let even = [
-        even0 + even3,
-        even1 + even2,
-        even1 - even2,
-        even0 - even3,
-    ];
+    let even = [even0 + even3, even1 + even2, even1 - even2, even0 - even3];
     let [t0, t1, t2, t3] = [input[7], input[5], input[3], input[1]];
     let (z1, z2, z3, z4) = (t0 + t3, t1 + t2, t0 + t2, t1 + t3);
     let z5 = (z3 + z4) * 9_633;

@@ -35,6 +35,9 @@ pub(super) enum NoChunk {
 impl Chunk {
     /// A row, if all of it is there.
     pub(super) fn row(&self, y: u32) -> Option<&[u8]> {
+        if self.bits == 0 {
+            return None;
+        }
         let start = self.row_bytes.checked_mul(y as usize)?;
         self.bytes.get(start..start.checked_add(self.row_bytes)?)
     }
@@ -120,7 +123,9 @@ impl<'a, R: Read + Seek> Chunks<'a, R> {
             compression::OLD_JPEG | compression::JPEG | compression::JBIG
         );
         if layout.is_reversed && is_turned {
-            input.iter_mut().for_each(|byte| *byte = byte.reverse_bits());
+            input
+                .iter_mut()
+                .for_each(|byte| *byte = byte.reverse_bits());
         }
         input
     }
@@ -218,9 +223,8 @@ fn enlarge_colors(bytes: &[u8], layout: &Layout, rows: u32) -> Chunk {
 fn webp(input: &[u8], layout: &Layout) -> Chunk {
     let decoder = WebPDecoder::new(std::io::Cursor::new(input)).ok();
     let image = decoder.and_then(|decoder| DynamicImage::from_decoder(decoder).ok());
-    let fits = |image: &DynamicImage| {
-        image.width() == layout.chunk.0 && image.height() <= layout.chunk.1
-    };
+    let fits =
+        |image: &DynamicImage| image.width() == layout.chunk.0 && image.height() <= layout.chunk.1;
     let Some(image) = image.filter(fits) else {
         return Chunk::default();
     };

@@ -16,9 +16,7 @@ pub(super) fn unpack(
 ) -> Vec<u8> {
     let encoding = match compression {
         compression::CCITT_G4 => EncodingMode::Group4,
-        compression::CCITT_G3 if options & TWO_DIMENSIONAL != 0 => {
-            EncodingMode::Group3_2D { k: 4 }
-        }
+        compression::CCITT_G3 if options & TWO_DIMENSIONAL != 0 => EncodingMode::Group3_2D { k: 4 },
         _ => EncodingMode::Group3_1D,
     };
     let settings = DecodeSettings {
@@ -82,7 +80,8 @@ impl Rows {
     }
 
     fn whole(mut self) -> Vec<u8> {
-        self.bytes.truncate(self.rows.min(self.most) * self.row_bytes);
+        self.bytes
+            .truncate(self.rows.min(self.most) * self.row_bytes);
         self.bytes
     }
 }

@@ -25,10 +25,7 @@ pub(super) struct JpegParts {
 }
 
 impl JpegParts {
-    pub(super) fn read<R: Read + Seek>(
-        file: &mut Directories<R>,
-        directory: &Directory,
-    ) -> Self {
+    pub(super) fn read<R: Read + Seek>(file: &mut Directories<R>, directory: &Directory) -> Self {
         let tables = file.values(directory, tag::JPEG_TABLES).unwrap_or_default();
         let mut tables: Vec<u8> = tables.into_iter().map(|byte| byte as u8).collect();
         if tables.ends_with(&END) {
@@ -67,7 +64,9 @@ pub(super) fn decode_strip(bytes: &[u8], layout: &Layout) -> Chunk {
             Ok(picture) if picture.color != Color::Other || count == wanted => {
                 // Rows count that are there from side to side.
                 let rows = (0..picture.height as usize).take_while(|&y| {
-                    (0..picture.width as usize).step_by(8).all(|x| picture.seen.shows(x, y))
+                    (0..picture.width as usize)
+                        .step_by(8)
+                        .all(|x| picture.seen.shows(x, y))
                 });
                 let rows = rows.count();
                 (picture.samples, rows)
@@ -225,7 +224,9 @@ fn frame_header(layout: &Layout) -> Option<Vec<u8>> {
         u16::try_from(layout.width).ok()?,
         u16::try_from(layout.height).ok()?,
     );
-    let count = u8::try_from(layout.samples).ok().filter(|&count| count <= 4)?;
+    let count = u8::try_from(layout.samples)
+        .ok()
+        .filter(|&count| count <= 4)?;
     let mut header = vec![0xFF, 0xC0, 0, 8 + 3 * count, 8];
     header.extend(height.to_be_bytes());
     header.extend(width.to_be_bytes());

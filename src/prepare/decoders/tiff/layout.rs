@@ -158,7 +158,9 @@ impl Layout {
             return Err(Flaw::Damaged);
         }
         let Some(photometric) = number(tag::PHOTOMETRIC) else {
-            return Err(Flaw::Unsupported("a TIFF without a colour model".to_owned()));
+            return Err(Flaw::Unsupported(
+                "a TIFF without a colour model".to_owned(),
+            ));
         };
         let compression = number(tag::COMPRESSION).unwrap_or(1);
         let is_reversed = number(tag::FILL_ORDER) == Some(LOWEST_BIT_FIRST);

@@ -90,9 +90,9 @@ fn page_of<R: Read + Seek>(
         let decoded = decode_bytes(&jpeg.ok_or_else(|| damaged(Stage::Prepare))?)?;
         return Ok(decoded.turned(orientation));
     }
-    let bytes = layout.chunk_bytes(layout.height).saturating_mul(
-        u64::from(layout.planes()) * u64::from(layout.across),
-    );
+    let bytes = layout
+        .chunk_bytes(layout.height)
+        .saturating_mul(u64::from(layout.planes()) * u64::from(layout.across));
     if bytes > MAX_PAGE_BYTES {
         return Err(too_large(layout.width, layout.height));
     }
@@ -141,7 +141,14 @@ fn paint<R: Read + Seek>(
         }
     }
     let all = u64::from(layout.width) * u64::from(layout.height);
-    Ok((canvas, if painted == all { 1.0 } else { painted as f64 / all as f64 }))
+    Ok((
+        canvas,
+        if painted == all {
+            1.0
+        } else {
+            painted as f64 / all as f64
+        },
+    ))
 }
 
 fn damaged(stage: Stage) -> PageError {

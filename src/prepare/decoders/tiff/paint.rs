@@ -40,13 +40,17 @@ enum Alpha {
 
 /// What colours the samples are.
 enum Model {
-    Grey { is_inverted: bool },
+    Grey {
+        is_inverted: bool,
+    },
     Rgb,
     /// The channels of the colours, one after the other.
     Palette(Vec<[u8; 3]>),
     Cmyk,
     YCbCr(Option<Box<Conversion>>),
-    Lab { is_signed: bool },
+    Lab {
+        is_signed: bool,
+    },
 }
 
 /// Lightness and colour differences in another scale than JPEG's.
@@ -144,13 +148,7 @@ impl Painter {
 
     /// Paints row `y` of a band of strips or tiles, those of the first plane first. Says how many pixels are there; the
     /// others are white.
-    pub(super) fn row(
-        &mut self,
-        layout: &Layout,
-        band: &[Chunk],
-        y: u32,
-        rgb: &mut [u8],
-    ) -> usize {
+    pub(super) fn row(&mut self, layout: &Layout, band: &[Chunk], y: u32, rgb: &mut [u8]) -> usize {
         let across = layout.across as usize;
         let width = layout.chunk.0 as usize;
         let mut there = 0;
@@ -195,11 +193,27 @@ impl Painter {
             }
             let (scale, extent) = (&self.scale, &mut self.extent);
             if !layout.is_planar {
-                unpack(row, sample, chunk.big_endian, count, scale, extent, &mut self.row);
+                unpack(
+                    row,
+                    sample,
+                    chunk.big_endian,
+                    count,
+                    scale,
+                    extent,
+                    &mut self.row,
+                );
                 return true;
             }
             self.part.clear();
-            unpack(row, sample, chunk.big_endian, count, scale, extent, &mut self.part);
+            unpack(
+                row,
+                sample,
+                chunk.big_endian,
+                count,
+                scale,
+                extent,
+                &mut self.part,
+            );
             if plane == 0 {
                 self.row.resize(pixels * samples, 0);
             }
@@ -216,13 +230,12 @@ impl Painter {
         let pixels = self.row.chunks_exact(samples);
         for (rgb, pixel) in target.chunks_exact_mut(3).zip(pixels) {
             let mut color = match &self.model {
-                Model::Grey { is_inverted } => {
-                    [pixel[0] ^ if *is_inverted { 255 } else { 0 }; 3]
-                }
+                Model::Grey { is_inverted } => [pixel[0] ^ if *is_inverted { 255 } else { 0 }; 3],
                 Model::Rgb => [pixel[0], pixel[1], pixel[2]],
-                Model::Palette(colors) => {
-                    colors.get(usize::from(pixel[0])).copied().unwrap_or_default()
-                }
+                Model::Palette(colors) => colors
+                    .get(usize::from(pixel[0]))
+                    .copied()
+                    .unwrap_or_default(),
                 Model::Cmyk => cmyk([pixel[0], pixel[1], pixel[2], pixel[3]]),
                 Model::YCbCr(None) => ycbcr(pixel[0], pixel[1], pixel[2]),
                 Model::YCbCr(Some(conversion)) => conversion.rgb(pixel),
@@ -312,9 +325,8 @@ fn conversion<R: Read + Seek>(
 ) -> Option<Box<Conversion>> {
     const SHARES: [f64; 3] = [0.299, 0.587, 0.114];
     const RANGES: [f64; 6] = [0.0, 255.0, 128.0, 255.0, 128.0, 255.0];
-    let is_usual = |values: &[f64], usual: &[f64]| {
-        values.iter().zip(usual).all(|(a, b)| (a - b).abs() < 1e-3)
-    };
+    let is_usual =
+        |values: &[f64], usual: &[f64]| values.iter().zip(usual).all(|(a, b)| (a - b).abs() < 1e-3);
     let shares = file.reals(directory, tag::YCBCR_COEFFICIENTS);
     let shares = shares.filter(|shares| shares.len() == 3 && shares[1] > 0.0);
     let shares = shares.unwrap_or(SHARES.to_vec());

@@ -38,14 +38,18 @@ impl Scale {
                 low: 0.0,
                 high: 1.0,
             },
-            SampleKind::Unsigned if bits <= 8 => Self::Table(Box::new(std::array::from_fn(|value| {
-                (value.min(most as usize) * 255 / most as usize) as u8
-            }))),
-            SampleKind::Signed if bits <= 8 => Self::Table(Box::new(std::array::from_fn(|value| {
-                // With the sign turned, the least value is 0.
-                let value = (value ^ half as usize).min(most as usize);
-                (value * 255 / most as usize) as u8
-            }))),
+            SampleKind::Unsigned if bits <= 8 => {
+                Self::Table(Box::new(std::array::from_fn(|value| {
+                    (value.min(most as usize) * 255 / most as usize) as u8
+                })))
+            }
+            SampleKind::Signed if bits <= 8 => {
+                Self::Table(Box::new(std::array::from_fn(|value| {
+                    // With the sign turned, the least value is 0.
+                    let value = (value ^ half as usize).min(most as usize);
+                    (value * 255 / most as usize) as u8
+                })))
+            }
             SampleKind::Unsigned => Self::Range {
                 low: 0.0,
                 high: most,

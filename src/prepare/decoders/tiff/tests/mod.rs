@@ -40,7 +40,11 @@ fn assert_pixels(file: &[u8], what: &str, expected: impl Fn(u32, u32) -> [u8; 3]
     assert_eq!(image.dimensions(), (WIDTH, HEIGHT), "{what}");
     for (x, y, pixel) in image.enumerate_pixels() {
         let expected = expected(x, y);
-        let near = pixel.0.iter().zip(expected).all(|(&a, b)| a.abs_diff(b) <= 1);
+        let near = pixel
+            .0
+            .iter()
+            .zip(expected)
+            .all(|(&a, b)| a.abs_diff(b) <= 1);
         assert!(near, "{what}: {:?}, not {expected:?} at {x}, {y}", pixel.0);
     }
 }
@@ -63,7 +67,12 @@ fn tiff_of_any_layout_and_compression_is_read() {
     use compression::{DEFLATE, LZW, NONE, OLD_DEFLATE, PACK_BITS, ZSTD};
     let mut count = 0;
     for compression in [NONE, PACK_BITS, LZW, DEFLATE, OLD_DEFLATE, ZSTD] {
-        for (tile, rows) in [(None, 8), (None, 1), (None, u32::MAX >> 8), (Some((16, 16)), 0)] {
+        for (tile, rows) in [
+            (None, 8),
+            (None, 1),
+            (None, u32::MAX >> 8),
+            (Some((16, 16)), 0),
+        ] {
             for (photometric, samples, bits) in [
                 (photometric::BLACK_IS_ZERO, 1, 1),
                 (photometric::WHITE_IS_ZERO, 1, 1),
@@ -159,13 +168,19 @@ fn tiff_samples_are_scaled_from_their_range() {
         (16, vec![], &|grey| u64::from(grey) * 4095 / 255),
         (
             16,
-            vec![(tag::MIN_SAMPLE, SHORT, vec![1000]), (tag::MAX_SAMPLE, SHORT, vec![2020])],
+            vec![
+                (tag::MIN_SAMPLE, SHORT, vec![1000]),
+                (tag::MAX_SAMPLE, SHORT, vec![2020]),
+            ],
             &|grey| 1000 + u64::from(grey) * 4,
         ),
         (12, vec![], &|grey| u64::from(grey) * 4095 / 255),
         (
             32,
-            vec![float.clone(), (tag::S_MAX_SAMPLE, 11, vec![892.5_f32.to_bits()])],
+            vec![
+                float.clone(),
+                (tag::S_MAX_SAMPLE, 11, vec![892.5_f32.to_bits()]),
+            ],
             &as_float,
         ),
         (32, vec![float], &|grey| {
@@ -245,16 +260,35 @@ fn every_fax_compression_of_tiff_is_read() {
     // In two dimensions the later lines are as the one above: two vertical codes.
     let first = format!("001{line}");
     let later = "11".repeat(HEIGHT as usize - 1);
-    let two = format!("{end}1{line}{}", format!("{end}011").repeat(HEIGHT as usize - 1));
+    let two = format!(
+        "{end}1{line}{}",
+        format!("{end}011").repeat(HEIGHT as usize - 1)
+    );
     for (compression, options, data) in [
         (compression::CCITT_RLE, 0, repeated(&aligned(&line, 8))),
-        (compression::CCITT_RLE_WORDS, 0, repeated(&aligned(&line, 16))),
+        (
+            compression::CCITT_RLE_WORDS,
+            0,
+            repeated(&aligned(&line, 16)),
+        ),
         (compression::CCITT_G3, 0, repeated(&format!("{end}{line}"))),
-        (compression::CCITT_G3, 0, format!("{}{}", repeated(&format!("{end}{line}")), end.repeat(6))),
-        (compression::CCITT_G3, 4, format!("{}{}", "0000000000000001", repeated(&filled(&line)))),
+        (
+            compression::CCITT_G3,
+            0,
+            format!("{}{}", repeated(&format!("{end}{line}")), end.repeat(6)),
+        ),
+        (
+            compression::CCITT_G3,
+            4,
+            format!("{}{}", "0000000000000001", repeated(&filled(&line))),
+        ),
         (compression::CCITT_G3, 1, two),
         (compression::CCITT_G4, 0, format!("{first}{later}")),
-        (compression::CCITT_G4, 0, format!("{first}{later}{end}{end}")),
+        (
+            compression::CCITT_G4,
+            0,
+            format!("{first}{later}{end}{end}"),
+        ),
     ] {
         for rows in [HEIGHT, u32::MAX] {
             for order in [1, 2] {
@@ -271,7 +305,9 @@ fn every_fax_compression_of_tiff_is_read() {
                 };
                 let mut strip = pack(&bits(&data));
                 if order == 2 {
-                    strip.iter_mut().for_each(|byte| *byte = byte.reverse_bits());
+                    strip
+                        .iter_mut()
+                        .for_each(|byte| *byte = byte.reverse_bits());
                 }
                 let file = spec.file_of(&[strip]);
                 assert_pixels(&file, &format!("{compression}, {options}"), |x, _| {
@@ -308,7 +344,9 @@ fn damaged_tiff_is_read_as_far_as_it_goes() {
         let mut file = spec.file_of(&chunks);
         // With a length of 0 a strip goes on to the next one, so these begin behind the end of the file.
         let end = (file.len() as u32 + 100).to_le_bytes();
-        let offset = file.windows(4).rposition(|window| window == find_last(&chunks));
+        let offset = file
+            .windows(4)
+            .rposition(|window| window == find_last(&chunks));
         let at = offset.unwrap();
         for strip in 0..lost {
             file[at - 4 * strip..][..4].copy_from_slice(&end);
@@ -340,7 +378,12 @@ fn tiff_that_would_take_too_much_memory_is_too_large() {
     spec.tile = None;
     let mut file = spec.file(|x, y, sample| value(x, y, sample, 16));
     for side in [WIDTH, HEIGHT] {
-        let entry = [&4_u16.to_le_bytes()[..], &1_u32.to_le_bytes(), &side.to_le_bytes()].concat();
+        let entry = [
+            &4_u16.to_le_bytes()[..],
+            &1_u32.to_le_bytes(),
+            &side.to_le_bytes(),
+        ]
+        .concat();
         let at = file.windows(entry.len()).position(|bytes| bytes == entry);
         file[at.unwrap() + 6..][..4].copy_from_slice(&60_000_u32.to_le_bytes());
     }

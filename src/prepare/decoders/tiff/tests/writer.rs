@@ -83,7 +83,11 @@ impl Spec {
 
     /// A row of samples as bytes, with the predictor.
     pub(super) fn row(&self, values: &[u64]) -> Vec<u8> {
-        let stride = if self.is_planar { 1 } else { self.samples.into() };
+        let stride = if self.is_planar {
+            1
+        } else {
+            self.samples.into()
+        };
         let value = |at: usize| match self.predictor {
             2 if at >= stride => values[at].wrapping_sub(values[at - stride]),
             _ => values[at],
@@ -136,7 +140,11 @@ impl Spec {
     pub(super) fn file_of(&self, chunks: &[Vec<u8>]) -> Vec<u8> {
         let short = |value: u32| {
             let bytes = (value as u16).to_le_bytes();
-            if self.big_endian { [bytes[1], bytes[0]] } else { bytes }
+            if self.big_endian {
+                [bytes[1], bytes[0]]
+            } else {
+                bytes
+            }
         };
         let long = |value: u32| {
             if self.big_endian {
@@ -159,7 +167,11 @@ impl Spec {
         let mut tags = vec![
             (tag::WIDTH, LONG, vec![WIDTH]),
             (tag::HEIGHT, LONG, vec![HEIGHT]),
-            (tag::BITS, SHORT, vec![self.bits.into(); self.samples.into()]),
+            (
+                tag::BITS,
+                SHORT,
+                vec![self.bits.into(); self.samples.into()],
+            ),
             (tag::COMPRESSION, SHORT, vec![self.compression.into()]),
             (tag::PHOTOMETRIC, SHORT, vec![self.photometric.into()]),
             (tag::SAMPLES, SHORT, vec![self.samples.into()]),
