@@ -130,9 +130,20 @@ fn rows_of_blocks(mut pieces: Vec<Piece>) -> Vec<Row> {
     pieces.sort_by_key(|piece| piece.order);
     let mut blocks: HashMap<usize, Vec<Piece>> = HashMap::new();
     let mut firsts: Vec<Piece> = Vec::new();
-    for piece in pieces {
+    let mut pieces = pieces.into_iter().peekable();
+    while let Some(piece) = pieces.next() {
+        // What the content goes on with on the same line makes it a row, and no line of a block.
+        let is_row = pieces.peek().is_some_and(|next| {
+            let (upper, lower) = if next.baseline < piece.baseline {
+                (next, &piece)
+            } else {
+                (&piece, next)
+            };
+            upper.is_beside(lower)
+        });
         let block = firsts.last().and_then(|first| blocks.get_mut(&first.order));
-        let block = block.filter(|block| block.last().is_some_and(|last| last.is_above(&piece)));
+        let block =
+            block.filter(|block| !is_row && block.last().is_some_and(|last| last.is_above(&piece)));
         if let Some(block) = block {
             block.push(piece);
         } else {
@@ -353,6 +364,17 @@ mod tests {
         let text = in_order(pieces);
         assert_eq!(text.lines().next(), Some("00 01 02"));
         assert_eq!(text.lines().last(), Some("40 41 42"));
+    }
+
+    #[test]
+    fn cells_below_a_title_stay_on_their_row() {
+        let pieces = [
+            (0.0, 0.0, "Price list"),
+            (0.0, 14.0, "Item"),
+            (90.0, 14.0, "Price"),
+        ];
+        let pieces = pieces.map(|(left, baseline, text)| piece(left, baseline, text));
+        assert_eq!(in_order(pieces.into()), "Price list\nItem Price");
     }
 
     #[test]
