@@ -1,7 +1,7 @@
 //! How this program speaks HTTP: whose certificates it trusts, and which proxy it goes through.
 //!
 //! Certificates are those that the system trusts, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`, as OpenSSL has it; the
-//! ones that came with the program where the system has none. Proxies are chosen by curl's rules: see [`proxy`].
+//! ones that came with the program where the system has none. Proxies are chosen by curl's rules: see `http::proxy`.
 
 mod proxy;
 

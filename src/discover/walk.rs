@@ -78,15 +78,20 @@ impl<E: Fn(&Path) -> bool + Clone + Send + Sync + 'static> Walk<E> {
     /// Walks through a folder without following links to folders, which are kept for later.
     fn enter(&mut self, folder: &Path, take: &mut impl FnMut(Item)) {
         let (excluded, entered) = (self.excluded.clone(), Arc::clone(&self.entered));
+        // The walk does not ask about its start.
+        if let Ok(metadata) = fs::metadata(folder) {
+            let mut entered = entered.lock().unwrap_or_else(PoisonError::into_inner);
+            entered.insert(FolderId::of(folder, &metadata), folder.to_owned());
+        }
         let enters = move |entry: &DirEntry| {
-            let is_folder = entry.depth() == 0 || entry.file_type().is_some_and(|it| it.is_dir());
-            if !is_folder {
+            let is_folder = entry.file_type().is_some_and(|it| it.is_dir());
+            if !is_folder || entry.depth() == 0 {
                 return true;
             }
             let Ok(metadata) = fs::metadata(entry.path()) else {
                 return true;
             };
-            if entry.depth() > 0 && excluded(entry.path()) {
+            if excluded(entry.path()) {
                 return false;
             }
             let mut entered = entered.lock().unwrap_or_else(PoisonError::into_inner);
