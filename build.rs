@@ -1,5 +1,5 @@
 //! Brings PDFium into the program: finds the library for the target, checks it, and leaves it where
-//! `src/prepare/pdfium.rs` embeds it from (`$OUT_DIR/pdfium`).
+//! `src/prepare/decoders/pdfium/load.rs` embeds it from (`$OUT_DIR/pdfium`).
 //!
 //! Three sources are tried in this order: the file that `OMNIDOCS_PDFIUM` names, the Python wheel `pypdfium2`, the
 //! release archive of pdfium-binaries. Wheel and archive hold the same file of the same build, so one checksum of the
