@@ -13,6 +13,7 @@ use omnidocs::{
         decoder::{DecodedPage, Decoder, DocumentRequest, PageRequest},
         in_process::InProcess,
     },
+    secrets::Passwords,
 };
 use serde_json::json;
 
@@ -52,6 +53,7 @@ fn main() -> Result<()> {
             id: index as u64,
             path,
             format,
+            passwords: Passwords::default(),
         };
         let count = match decoder.page_count(&document) {
             Ok(count) => count,
@@ -60,7 +62,7 @@ fn main() -> Result<()> {
                 continue;
             }
         };
-        for number in 1..=count {
+        for number in 1..=count.present {
             let request = PageRequest {
                 number,
                 raster: Raster {
@@ -71,6 +73,7 @@ fn main() -> Result<()> {
                     pixels: true,
                     text: false,
                 },
+                text_first: false,
             };
             let result = decoder.page(&document, request);
             if let Ok(DecodedPage {

@@ -91,7 +91,7 @@ fn problem_images_come_out_as_they_must() {
         match must {
             Page => assert_means(name, &page),
             Shows(width @ 1.., height) => {
-                assert_eq!(page.original, Some((width, height)), "{name}")
+                assert_eq!(page.original, Some((width, height)), "{name}");
             }
             _ => {}
         }

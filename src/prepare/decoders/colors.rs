@@ -52,12 +52,12 @@ pub(super) fn lab(lightness: f32, a: f32, b: f32) -> [u8; 3] {
     let z = 0.825_21 * inverse(middle - b / 200.0);
     // From D50, adapted to D65 by Bradford's method.
     [
-        3.133_856_1 * x - 1.616_866_7 * y - 0.490_614_6 * z,
-        -0.978_768_4 * x + 1.916_141_5 * y + 0.033_454 * z,
-        0.071_945_3 * x - 0.228_991_4 * y + 1.405_242_7 * z,
+        3.133_856 * x - 1.616_867 * y - 0.490_615 * z,
+        -0.978_768 * x + 1.916_142 * y + 0.033_454 * z,
+        0.071_945 * x - 0.228_991 * y + 1.405_243 * z,
     ]
     .map(|linear: f32| {
-        let value = if linear <= 0.003_130_8 {
+        let value = if linear <= 0.003_131 {
             12.92 * linear
         } else {
             1.055 * linear.powf(1.0 / 2.4) - 0.055

@@ -157,8 +157,7 @@ fn damaged_answers_and_requests_never_panic() {
                 assert_eq!(page.pixels.is_some(), pixels);
             }
         }
-        let _ =
-            frames::read::<Request>(&mut &bytes[..], crate::prepare::request_bytes::MAX_PATH);
+        let _ = frames::read::<Request>(&mut &bytes[..], crate::prepare::request_bytes::MAX_PATH);
     });
 }
 

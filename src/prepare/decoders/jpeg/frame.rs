@@ -1,40 +1,9 @@
-//! A whole JPEG picture, decoded with whatever of it is there: any order of scans, any sampling, 8 or 12 bits. The fast
-//! decoder of the image library comes first; this one is for what that can't read, or only in part.
+//! A JPEG picture while it is decoded: its components, and their coefficients so far.
 
-use super::{
-    markers::{FrameHeader, ScanHeader, Segments, Tables, adobe_transform, marker},
-    planes, scan,
-};
+use super::markers::{ComponentHeader, FrameHeader, Segments, Tables, undecodable};
 
 /// Coefficients may take this many bytes.
 const MAX_BYTES: u64 = 1 << 30;
-
-/// A picture's samples.
-#[derive(Debug)]
-pub(in super::super) struct Picture {
-    pub(in super::super) width: u32,
-    pub(in super::super) height: u32,
-    /// Samples of a pixel.
-    pub(in super::super) components: usize,
-    /// The pixels' samples side by side, with 8 bits.
-    pub(in super::super) samples: Vec<u8>,
-    pub(in super::super) color: Color,
-    /// Nothing is missing or broken.
-    pub(in super::super) is_whole: bool,
-    /// The part of the picture that is there.
-    pub(in super::super) part: f64,
-    /// Which blocks of 8 by 8 samples of the first component are there, row by row; and how many pixels each shows.
-    pub(in super::super) seen: Seen,
-}
-
-/// Which parts of a picture are there.
-#[derive(Debug, Default)]
-pub(in super::super) struct Seen {
-    pub(super) blocks: Vec<bool>,
-    pub(super) stride: usize,
-    /// (width, height) of a block in pixels.
-    pub(super) size: (usize, usize),
-}
 
 /// What the samples are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,82 +56,9 @@ pub(super) struct Component {
     pub(super) quantization_table: Option<[u16; 64]>,
 }
 
-/// Decodes a picture.
-///
-/// # Errors
-/// Nothing of it is there, or it is of a kind that is not decoded.
-pub(in super::super) fn decode(bytes: &[u8]) -> Result<Picture, NoPicture> {
-    let mut tables = Tables::default();
-    let (mut frame, mut adobe, mut is_jfif) = (None::<Frame>, None, false);
-    let (mut is_whole, mut has_end) = (true, false);
-    let mut at = 0;
-    while let Some(segment) = Segments::new(bytes, at).next() {
-        at = segment.end;
-        if let Some(header) = FrameHeader::read(segment) {
-            // A second one is another picture's.
-            if frame.is_some() {
-                break;
-            }
-            frame = Some(Frame::new(&header, bytes, at)?);
-            continue;
-        }
-        match segment.marker {
-            marker::EOI => {
-                has_end = true;
-                break;
-            }
-            marker::SOS => {
-                let Some(frame) = &mut frame else {
-                    return Err(NoPicture::Damaged);
-                };
-                let Some(header) = ScanHeader::read(segment.content) else {
-                    is_whole = false;
-                    continue;
-                };
-                let (scan_is_whole, end) = scan::decode(frame, &header, &tables, &bytes[at..]);
-                is_whole &= scan_is_whole;
-                at += end;
-            }
-            0xE0 => is_jfif |= segment.content.starts_with(b"JFIF"),
-            _ => {
-                adobe = adobe_transform(segment).or(adobe);
-                is_whole &= tables.take(segment).is_some();
-            }
-        }
-    }
-    let frame = frame.ok_or(NoPicture::Damaged)?;
-    let is_seen = |component: &Component| component.is_whole(&frame);
-    is_whole &= frame.components.iter().all(is_seen);
-    // A later scan may be missing.
-    is_whole &= has_end || !frame.is_progressive;
-    let part = frame.components[0].seen_part();
-    if part == 0.0 {
-        return Err(NoPicture::Damaged);
-    }
-    let first = &frame.components[0];
-    let seen = Seen {
-        blocks: first.is_seen.clone(),
-        stride: first.stride,
-        size: (
-            8 * frame.most.0 / first.sampling.0,
-            8 * frame.most.1 / first.sampling.1,
-        ),
-    };
-    Ok(Picture {
-        width: frame.width as u32,
-        height: frame.height as u32,
-        components: frame.components.len(),
-        color: frame.color(adobe, is_jfif),
-        samples: planes::samples(&frame),
-        is_whole,
-        part,
-        seen,
-    })
-}
-
 impl Frame {
-    fn new(header: &FrameHeader, bytes: &[u8], at: usize) -> Result<Self, NoPicture> {
-        if let Some(what) = super::undecodable(header) {
+    pub(super) fn new(header: &FrameHeader, bytes: &[u8], at: usize) -> Result<Self, NoPicture> {
+        if let Some(what) = undecodable(header) {
             return Err(NoPicture::Unsupported(what));
         }
         let height = match header.height {
@@ -194,7 +90,7 @@ impl Frame {
         if per_mcu * 64 * 4 * (mcus_wide * mcus_high) as u64 > MAX_BYTES * 2 {
             return Err(NoPicture::TooLarge);
         }
-        let component = |(header, sampling): (&super::markers::ComponentHeader, &(u8, u8))| {
+        let component = |(header, sampling): (&ComponentHeader, &(u8, u8))| {
             let (across, down) = (usize::from(sampling.0), usize::from(sampling.1));
             let blocks = mcus_wide * across * mcus_high * down;
             Component {
@@ -225,7 +121,7 @@ impl Frame {
     }
 
     /// As libjpeg guesses (`default_decompress_parms` of 6b).
-    fn color(&self, adobe: Option<u8>, is_jfif: bool) -> Color {
+    pub(super) fn color(&self, adobe: Option<u8>, is_jfif: bool) -> Color {
         let ids: Vec<_> = self
             .components
             .iter()
@@ -263,12 +159,12 @@ impl Component {
         self.quantization_table = self.quantization_table.or(table);
     }
 
-    fn is_whole(&self, _frame: &Frame) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         self.quantization_table.is_some() && self.seen_part() >= 1.0
     }
 
     /// The part of the blocks that are there.
-    fn seen_part(&self) -> f64 {
+    pub(super) fn seen_part(&self) -> f64 {
         let (columns, rows) = self.own_blocks();
         let row = |row: usize| &self.is_seen[row * self.stride..][..columns];
         let seen = (0..rows).flat_map(row).filter(|&&seen| seen).count();
@@ -281,12 +177,4 @@ fn number_of_lines(bytes: &[u8], at: usize) -> Option<u16> {
     const DNL: u8 = 0xDC;
     let found = Segments::new(bytes, at).find(|segment| segment.marker == DNL)?;
     Some(u16::from_be_bytes(*found.content.first_chunk()?))
-}
-
-impl Seen {
-    /// Whether the pixel at (`x`, `y`) is there.
-    pub(in super::super) fn shows(&self, x: usize, y: usize) -> bool {
-        let block = y / self.size.1 * self.stride + x / self.size.0;
-        self.blocks.get(block).copied().unwrap_or(true)
-    }
 }

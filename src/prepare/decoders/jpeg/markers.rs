@@ -135,6 +135,20 @@ impl FrameHeader {
     }
 }
 
+/// The kind of a picture that nothing here decodes (ITU-T T.81, table B.1; JPEG-LS is T.87).
+pub(super) fn undecodable(header: &FrameHeader) -> Option<&'static str> {
+    Some(match (header.marker, header.precision) {
+        (0xC0..=0xC2, 8 | 12) => return None,
+        (0xC0..=0xC2, _) => "a JPEG with other than 8 or 12 bits per sample",
+        (0xC3, _) => "a lossless JPEG",
+        (0xC5..=0xC7, _) => "a hierarchical JPEG",
+        (0xC9 | 0xCA, _) => "a JPEG with arithmetic coding",
+        (0xCB, _) => "a lossless JPEG with arithmetic coding",
+        (0xCD..=0xCF, _) => "a hierarchical JPEG with arithmetic coding",
+        _ => "a JPEG-LS",
+    })
+}
+
 /// A scan header (section B.2.3).
 #[derive(Debug, Clone)]
 pub(super) struct ScanHeader {

@@ -3,6 +3,7 @@
 mod frame;
 mod huffman;
 mod markers;
+mod picture;
 mod planes;
 mod scan;
 
@@ -11,9 +12,11 @@ use std::{fs, io::Cursor, path::Path};
 use image::{DynamicImage, GrayImage, RgbImage, codecs::jpeg::JpegDecoder};
 use zune_jpeg::zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};
 
+use self::markers::undecodable;
 pub(super) use self::{
-    frame::{Color, NoPicture, Picture, decode as decode_whatever_is_there},
+    frame::{Color, NoPicture},
     markers::{FrameHeader, Segments},
+    picture::{Picture, decode as decode_whatever_is_there},
 };
 use super::{
     colors,
@@ -60,20 +63,6 @@ fn cut_off() -> PageError {
 pub(super) fn header(bytes: &[u8]) -> Option<FrameHeader> {
     let mut segments = Segments::new(bytes, 0);
     segments.find_map(FrameHeader::read)
-}
-
-/// The kind of a picture that nothing here decodes (ITU-T T.81, table B.1; JPEG-LS is T.87).
-pub(super) fn undecodable(header: &FrameHeader) -> Option<&'static str> {
-    Some(match (header.marker, header.precision) {
-        (0xC0..=0xC2, 8 | 12) => return None,
-        (0xC0..=0xC2, _) => "a JPEG with other than 8 or 12 bits per sample",
-        (0xC3, _) => "a lossless JPEG",
-        (0xC5..=0xC7, _) => "a hierarchical JPEG",
-        (0xC9 | 0xCA, _) => "a JPEG with arithmetic coding",
-        (0xCB, _) => "a lossless JPEG with arithmetic coding",
-        (0xCD..=0xCF, _) => "a hierarchical JPEG with arithmetic coding",
-        _ => "a JPEG-LS",
-    })
 }
 
 /// Decodes what is whole, without a flaw, and of a kind that the image library's decoder reads right.

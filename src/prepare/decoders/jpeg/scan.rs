@@ -89,8 +89,11 @@ pub(super) fn decode(
     (is_whole && done == total, end)
 }
 
+/// A restart marker's number, and the data behind it.
+type Piece<'a> = (Option<u8>, &'a [u8]);
+
 /// The pieces of a scan between its restart markers, the numbers of these, and where it ends.
-fn pieces(data: &[u8]) -> (Vec<(Option<u8>, &[u8])>, usize) {
+fn pieces(data: &[u8]) -> (Vec<Piece<'_>>, usize) {
     let (mut pieces, mut start, mut at, mut restart) = (Vec::new(), 0, 0, None);
     loop {
         let Some(found) = memchr::memchr(0xFF, &data[at..]) else {

@@ -16,18 +16,21 @@ pub(super) fn pack_bits(mut input: &[u8], length: usize) -> Vec<u8> {
         if output.len() >= length {
             break;
         }
-        if head == 128 {
-            input = rest;
-        } else if head < 128 {
-            let copied = &rest[..(usize::from(head) + 1).min(rest.len())];
-            output.extend_from_slice(copied);
-            input = &rest[copied.len()..];
-        } else {
-            let Some((&value, rest)) = rest.split_first() else {
-                break;
-            };
-            output.resize(output.len() + 257 - usize::from(head), value);
-            input = rest;
+        input = rest;
+        match head {
+            0..128 => {
+                let copied = &rest[..(usize::from(head) + 1).min(rest.len())];
+                output.extend_from_slice(copied);
+                input = &rest[copied.len()..];
+            }
+            128 => {}
+            _ => {
+                let Some((&value, rest)) = rest.split_first() else {
+                    break;
+                };
+                output.resize(output.len() + 257 - usize::from(head), value);
+                input = rest;
+            }
         }
     }
     output.truncate(length);

@@ -11,45 +11,15 @@ use super::{
     jpeg::{JpegParts, decode_strip},
     layout::{Layout, compression},
     predictor,
+    rows::Chunk,
 };
 use crate::prepare::decoders::pixels::MAX_BYTES;
-
-/// The rows of a strip or a tile, as far as they can be had.
-#[derive(Debug, Default)]
-pub(super) struct Chunk {
-    bytes: Vec<u8>,
-    row_bytes: usize,
-    /// Bits of a sample, which a decoder may have changed.
-    pub(super) bits: u16,
-    /// Samples begin with their highest byte.
-    pub(super) big_endian: bool,
-}
 
 /// Why a strip or a tile can't be read at all.
 #[derive(Debug)]
 pub(super) enum NoChunk {
     TooLarge,
     Unsupported(String),
-}
-
-impl Chunk {
-    /// A row, if all of it is there.
-    pub(super) fn row(&self, y: u32) -> Option<&[u8]> {
-        if self.bits == 0 {
-            return None;
-        }
-        let start = self.row_bytes.checked_mul(y as usize)?;
-        self.bytes.get(start..start.checked_add(self.row_bytes)?)
-    }
-
-    pub(super) fn of_rows(bytes: Vec<u8>, row_bytes: usize, bits: u16) -> Self {
-        Self {
-            bytes,
-            row_bytes,
-            bits,
-            big_endian: true,
-        }
-    }
 }
 
 /// Reads the strips and tiles of one page.
@@ -123,9 +93,9 @@ impl<'a, R: Read + Seek> Chunks<'a, R> {
             compression::OLD_JPEG | compression::JPEG | compression::JBIG
         );
         if layout.is_reversed && is_turned {
-            input
-                .iter_mut()
-                .for_each(|byte| *byte = byte.reverse_bits());
+            for byte in &mut input {
+                *byte = byte.reverse_bits();
+            }
         }
         input
     }

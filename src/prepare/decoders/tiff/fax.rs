@@ -61,7 +61,7 @@ fn rows_at_words(mut input: &[u8], settings: DecodeSettings, rows: &mut Rows) {
 struct Rows {
     bytes: Vec<u8>,
     row_bytes: usize,
-    rows: usize,
+    finished: usize,
     /// Pixels in the row that has begun.
     pixels: usize,
     most: usize,
@@ -73,7 +73,7 @@ impl Rows {
         Self {
             bytes: Vec::new(),
             row_bytes,
-            rows: 0,
+            finished: 0,
             pixels: 0,
             most: height as usize,
         }
@@ -81,7 +81,7 @@ impl Rows {
 
     fn whole(mut self) -> Vec<u8> {
         self.bytes
-            .truncate(self.rows.min(self.most) * self.row_bytes);
+            .truncate(self.finished.min(self.most) * self.row_bytes);
         self.bytes
     }
 }
@@ -105,8 +105,8 @@ impl Decoder for Rows {
     }
 
     fn next_line(&mut self) {
-        self.rows += 1;
-        self.bytes.resize(self.rows * self.row_bytes, 0);
+        self.finished += 1;
+        self.bytes.resize(self.finished * self.row_bytes, 0);
         self.pixels = 0;
     }
 }

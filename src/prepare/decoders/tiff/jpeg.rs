@@ -4,9 +4,9 @@
 use std::io::{Read, Seek};
 
 use super::{
-    chunk::Chunk,
     directory::{Directories, Directory},
     layout::{Layout, photometric, tag},
+    rows::Chunk,
 };
 use crate::prepare::decoders::{
     jpeg::{Color, Segments, decode_whatever_is_there, header, strictly},

@@ -11,6 +11,7 @@ mod jpeg;
 mod layout;
 mod paint;
 mod predictor;
+mod rows;
 mod samples;
 #[cfg(test)]
 mod tests;

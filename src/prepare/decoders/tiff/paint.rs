@@ -4,9 +4,9 @@
 use std::io::{Read, Seek};
 
 use super::{
-    chunk::Chunk,
     directory::{Directories, Directory},
     layout::{Layout, Sample, SampleKind, compression, photometric, tag},
+    rows::Chunk,
     samples::{Extent, Scale, unpack},
 };
 use crate::prepare::decoders::colors::{blend, cmyk, lab, ycbcr};
@@ -278,7 +278,9 @@ impl Painter {
         self.is_guess = false;
         let fits = |high: f64| least >= 0.0 && most <= high;
         let (new_low, new_high) = match (self.sample.kind, self.sample.bits) {
-            (SampleKind::Unsigned, 9..=16) if most >= TWELVE_BITS || most < 256.0 => return false,
+            (SampleKind::Unsigned, 9..=16) if !(256.0..TWELVE_BITS).contains(&most) => {
+                return false;
+            }
             (SampleKind::Unsigned, 9..=16) => (0.0, most.log2().floor().exp2() * 2.0 - 1.0),
             (SampleKind::Signed, 9..=16) => return false,
             // Nobody says what white is: the next usual one above all samples.

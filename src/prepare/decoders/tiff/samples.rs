@@ -31,8 +31,8 @@ impl Scale {
     /// The usual one of a kind of samples.
     pub(super) fn of(sample: Sample) -> Self {
         let Sample { bits, kind } = sample;
-        let most = (bits as f64).exp2() - 1.0;
-        let half = (most + 1.0) / 2.0;
+        let most = f64::from(bits).exp2() - 1.0;
+        let half = f64::from(bits - 1).exp2();
         match kind {
             SampleKind::Float => Self::Range {
                 low: 0.0,

@@ -150,13 +150,17 @@ fn tiff_without_byte_counts_is_read() {
     }
 }
 
+/// Makes a sample of a grey.
+type Encode<'a> = &'a dyn Fn(u8) -> u64;
+/// Tags with their kinds and values.
+type Tags = Vec<(u16, u16, Vec<u32>)>;
+
 #[test]
 fn tiff_samples_are_scaled_from_their_range() {
     let signed = (tag::SAMPLE_FORMAT, SHORT, vec![2]);
     let float = (tag::SAMPLE_FORMAT, SHORT, vec![3]);
     let as_float = |value: u8| u64::from((f32::from(value) * 3.5).to_bits());
-    type Encode<'a> = &'a dyn Fn(u8) -> u64;
-    let cases: [(u16, Vec<(u16, u16, Vec<u32>)>, Encode); 8] = [
+    let cases: [(u16, Tags, Encode); 8] = [
         (8, vec![signed.clone()], &|grey| u64::from(grey ^ 0x80)),
         (16, vec![signed.clone()], &|grey| {
             u64::from((u16::from(grey) * 257) ^ 0x8000)
@@ -305,9 +309,9 @@ fn every_fax_compression_of_tiff_is_read() {
                 };
                 let mut strip = pack(&bits(&data));
                 if order == 2 {
-                    strip
-                        .iter_mut()
-                        .for_each(|byte| *byte = byte.reverse_bits());
+                    for byte in &mut strip {
+                        *byte = byte.reverse_bits();
+                    }
                 }
                 let file = spec.file_of(&[strip]);
                 assert_pixels(&file, &format!("{compression}, {options}"), |x, _| {
@@ -344,13 +348,10 @@ fn damaged_tiff_is_read_as_far_as_it_goes() {
         let mut file = spec.file_of(&chunks);
         // With a length of 0 a strip goes on to the next one, so these begin behind the end of the file.
         let end = (file.len() as u32 + 100).to_le_bytes();
-        let offset = file
-            .windows(4)
-            .rposition(|window| window == find_last(&chunks));
-        let at = offset.unwrap();
-        for strip in 0..lost {
-            file[at - 4 * strip..][..4].copy_from_slice(&end);
-        }
+        let table = find_last(&chunks).repeat(lost);
+        let at = file.windows(table.len()).position(|window| window == table);
+        let at = at.unwrap();
+        file[at..at + table.len()].copy_from_slice(&end.repeat(lost));
         let decoded = read(&file).unwrap();
         assert!(decoded.is_damaged);
         let image = decoded.into_rgb();
