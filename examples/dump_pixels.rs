@@ -5,7 +5,7 @@
 
 use std::{env, fs, path::PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use omnidocs::{
     page::{Format, Needs, PixelBudget},
     prepare::{
@@ -26,7 +26,10 @@ const AS_IT_IS: PixelBudget = PixelBudget {
 
 fn main() -> Result<()> {
     let mut paths = env::args_os().skip(1).map(PathBuf::from);
-    let folder = paths.next().context("usage: dump_pixels FOLDER FILE…")?;
+    let Some(folder) = paths.next() else {
+        println!("usage: dump_pixels FOLDER FILE…");
+        return Ok(());
+    };
     let decoder = InProcess::start()?;
     for (index, path) in paths.enumerate() {
         let mut head = fs::read(&path)?;

@@ -68,11 +68,13 @@ impl Route {
 pub fn certificate_advice(error: &ureq::Error) -> Option<&'static str> {
     let text = error.to_string();
     let why = text.split_once("invalid peer certificate: ")?.1;
-    Some(if why.contains("UnknownIssuer") {
+    // A name of an error or, where more is known, a sentence.
+    let why = why.to_ascii_lowercase().replace(' ', "");
+    Some(if why.contains("unknownissuer") {
         "set SSL_CERT_FILE to a PEM file with the certificate of the authority that signed it"
-    } else if why.contains("Expired") || why.contains("NotValidYet") {
+    } else if why.contains("expired") || why.contains("notvalidyet") {
         "check this machine's clock, or renew the certificate"
-    } else if why.contains("NotValidForName") {
+    } else if why.contains("notvalidforname") {
         "use the name that the certificate is for"
     } else {
         "replace the certificate; one that signs itself is not accepted as a server's"

@@ -13,13 +13,15 @@ use crate::terminal::{self, printable};
 /// What all our variables begin with.
 const PREFIX: &str = "OMNIDOCS_";
 /// Variables that are read elsewhere.
-const OTHERS: [&str; 9] = [
+const OTHERS: [&str; 11] = [
     "OMNIDOCS_INCLUDE",
     "OMNIDOCS_EXCLUDE",
     "OMNIDOCS_SERVER_API_KEY",
     "OMNIDOCS_SHARDS",
     // For building and testing.
+    "OMNIDOCS_CASES",
     "OMNIDOCS_COMMIT",
+    "OMNIDOCS_KILLS",
     "OMNIDOCS_FONTS",
     "OMNIDOCS_PDFIUM",
     "OMNIDOCS_WORKER_FAULTS",

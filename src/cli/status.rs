@@ -13,6 +13,10 @@ Examples:
 /// `omnidocs status`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag on the command line"
+)]
 pub struct Status {
     /// Output file of omnidocs extract or merge; a run may be writing to it
     #[arg(value_name = "FILE")]

@@ -30,33 +30,25 @@ pub fn run(typed: &cli::Status) -> Result<Exit> {
         _ => None,
     };
     let snapshot = Snapshot::open(&typed.output)?;
-    let text = match selection {
-        Some(selection) => {
-            let listed = list(&snapshot, selection)?;
-            if typed.print0 {
-                let paths = listed.into_iter().map(|page| page.path_bytes);
-                let paths: BTreeSet<_> = paths.collect();
-                paths
-                    .into_iter()
-                    .flat_map(|path| [path, vec![0]].concat())
-                    .collect()
-            } else {
-                let lines = listed.iter().map(|page| format!("{page}\n"));
-                lines.collect::<String>().into_bytes()
-            }
+    let text = if let Some(selection) = selection {
+        let listed = list(&snapshot, selection)?;
+        if typed.print0 {
+            let paths: BTreeSet<_> = listed.into_iter().map(|page| page.path_bytes).collect();
+            let paths = paths.into_iter().flat_map(|path| [path, vec![0]].concat());
+            paths.collect()
+        } else {
+            let lines = listed.iter().map(|page| format!("{page}\n"));
+            lines.collect::<String>().into_bytes()
         }
-        None => {
-            let status = Status::read(&snapshot, typed.price_per_hour)?;
-            if typed.json {
-                (serde_json::to_string_pretty(&status)? + "\n").into_bytes()
-            } else {
-                let shown = terminal::stdout_width();
-                let lines = status.lines();
-                lines
-                    .render(shown, terminal::stdout_has_colours())
-                    .into_bytes()
-            }
-        }
+    } else {
+        let status = Status::read(&snapshot, typed.price_per_hour)?;
+        let text = if typed.json {
+            serde_json::to_string_pretty(&status)? + "\n"
+        } else {
+            let lines = status.lines();
+            lines.render(terminal::stdout_width(), terminal::stdout_has_colours())
+        };
+        text.into_bytes()
     };
     terminal::write_data(&text)?;
     Ok(Exit::Ok)

@@ -1,6 +1,6 @@
 //! Turns an instruction into a prompt's tokens with the model folder's tokenizer and chat template, and tokens into text.
 
-use std::path::Path;
+use std::{panic::catch_unwind, path::Path};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use tokenizers::Tokenizer;
@@ -61,7 +61,10 @@ impl ChatTokenizer {
     /// The tokenizer is missing or broken, or its ids don't fit `tokens`.
     pub fn open(folder: &Path, tokens: ModelTokens) -> Result<Self> {
         let path = folder.join("tokenizer.json");
-        let tokenizer = Tokenizer::from_file(&path)
+        // The library panics on some damaged files.
+        let read = catch_unwind(|| Tokenizer::from_file(&path));
+        let tokenizer = read
+            .map_err(|_| anyhow!("cannot parse {}: it is damaged", path.display()))?
             .map_err(|error| anyhow!("cannot read {}: {error}", path.display()))?;
         check_ids(&tokenizer, tokens)
             .with_context(|| format!("{} does not fit config.json", path.display()))?;

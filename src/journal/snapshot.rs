@@ -142,7 +142,7 @@ impl Snapshot {
         mut take: impl FnMut(&Entry, R) -> Result<()>,
     ) -> Result<()> {
         let documents = self.documents();
-        let mut entries: Vec<&Entry> = documents.iter().flat_map(|it| it.records()).collect();
+        let mut entries: Vec<&Entry> = documents.iter().flat_map(Document::records).collect();
         entries.par_sort_unstable_by_key(|entry| entry.start);
         let pieces: Vec<&[&Entry]> = pieces(&entries).collect();
         for some in pieces.chunks(PIECES) {

@@ -57,6 +57,10 @@ impl PageFacts {
 
 /// What becomes of a page after its preparation.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and it is taken apart at once"
+)]
 pub enum Admitted {
     /// It ends here: it could not be prepared, or is blank.
     Record(Box<Record>),

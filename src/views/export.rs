@@ -52,7 +52,7 @@ pub struct Exported {
 
 /// The fields of a record that an export needs.
 #[derive(Debug, Deserialize)]
-struct Page {
+struct Row {
     page: u32,
     last_page: Option<u32>,
     status: Status,
@@ -72,7 +72,7 @@ impl Export {
         let mut exported = Exported::default();
         for document in newest(&snapshot.documents()).values() {
             go_on()?;
-            let pages: Vec<Page> = document
+            let pages: Vec<Row> = document
                 .records()
                 .iter()
                 .map(|entry| snapshot.read(entry))
@@ -82,12 +82,12 @@ impl Export {
         Ok(exported)
     }
 
-    fn write_document(&self, path: &str, pages: &[Page], exported: &mut Exported) -> Result<()> {
+    fn write_document(&self, path: &str, pages: &[Row], exported: &mut Exported) -> Result<()> {
         let Some(first) = pages.first() else {
             return Ok(());
         };
         exported.documents += 1;
-        exported.failed += pages.iter().map(Page::failures).sum::<usize>();
+        exported.failed += pages.iter().map(Row::failures).sum::<usize>();
         let extension = match first.output_format {
             OutputFormat::Markdown => "md",
             OutputFormat::Html => "html",
@@ -109,7 +109,7 @@ impl Export {
     }
 
     /// All pages, with marks or breaks between them.
-    fn whole(&self, pages: &[Page]) -> String {
+    fn whole(&self, pages: &[Row]) -> String {
         let mut text = String::new();
         for (place, page) in pages.iter().enumerate() {
             let number = page.page.to_string();
@@ -135,7 +135,7 @@ impl Export {
     }
 }
 
-impl Page {
+impl Row {
     /// The content, or a placeholder.
     fn text(&self) -> String {
         if let Some(error) = &self.error {
@@ -204,7 +204,10 @@ fn contained(path: &str) -> PathBuf {
 fn shortened(name: &str) -> String {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);
-    let start = name.floor_char_boundary(MAX_NAME - 20);
+    let mut start = MAX_NAME - 20;
+    while !name.is_char_boundary(start) {
+        start -= 1;
+    }
     format!("{}~{:016x}", &name[..start], hasher.finish())
 }
 

@@ -42,7 +42,7 @@ enum Why {
 }
 
 #[derive(Deserialize)]
-struct Page {
+struct Row {
     path: String,
     path_bytes: Option<String>,
     page: u32,
@@ -56,7 +56,7 @@ struct Page {
 /// As [`Snapshot::each`].
 pub fn list(snapshot: &Snapshot, selection: Selection) -> Result<Vec<Listed>> {
     let mut listed = Vec::new();
-    snapshot.each(|_, page: Page| {
+    snapshot.each(|_, page: Row| {
         let why = match selection {
             Selection::Failed => page
                 .error

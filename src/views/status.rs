@@ -140,7 +140,7 @@ pub struct LastRun {
 
 /// The fields of a record that the status needs.
 #[derive(Deserialize)]
-struct Page {
+struct Row {
     path: String,
     page: u32,
     last_page: Option<u32>,
@@ -171,7 +171,7 @@ impl Status {
         status.count_documents(snapshot);
         let (mut failures, mut times) = (BTreeMap::new(), Vec::new());
         let mut in_last_run = None;
-        snapshot.each(|entry, page: Page| {
+        snapshot.each(|entry, page: Row| {
             if let Some(is_new) = snapshot.is_of_last_run(entry) {
                 *in_last_run.get_or_insert(0) += u64::from(is_new);
             }
@@ -212,7 +212,7 @@ impl Status {
         }
     }
 
-    fn add(&mut self, page: Page, failures: &mut BTreeMap<ErrorKind, Failures>) {
+    fn add(&mut self, page: Row, failures: &mut BTreeMap<ErrorKind, Failures>) {
         let covered = page.last_page.map_or(1, |last| {
             u64::from(last.saturating_sub(page.page)).saturating_add(1)
         });

@@ -176,6 +176,8 @@ mod processes {
     #[test]
     fn workers_inherit_no_secrets() {
         let room = room();
+        // The password file has this name.
+        room.put("a secret", "password");
         let mut command = room.text_layer("in -o out.jsonl");
         command.env("OMNIDOCS_WORKER_FAULTS", "hang:5");
         for name in WITHHELD {

@@ -304,7 +304,7 @@ fn no_documents_is_one_error_sentence() {
     for (args, sentence) in [
         (
             "in gone.pdf",
-            "error: nothing to read: found no PDF, PNG, JPEG, WebP, BMP, GIF or TIFF file in in; \
+            "error: nothing to read: found no PDF, PNG, JPEG, WebP, BMP, GIF, TIFF or JP2 file in in; \
              ignored 2 other files (.docx 1, .txt 1); gone.pdf (there is no such file or folder)\n",
         ),
         (
@@ -313,7 +313,7 @@ fn no_documents_is_one_error_sentence() {
         ),
         (
             "pdfs --exclude *.pdf",
-            "error: nothing to read: found no PDF, PNG, JPEG, WebP, BMP, GIF or TIFF file in pdfs; \
+            "error: nothing to read: found no PDF, PNG, JPEG, WebP, BMP, GIF, TIFF or JP2 file in pdfs; \
              --include and --exclude excluded 1\n",
         ),
     ] {

@@ -108,7 +108,7 @@ fn text_layer_engine_reads_pdfs_and_fails_on_images() {
     );
     assert_eq!(
         (first.schema, first.status, first.word_count),
-        (1, Status::Ok, 5)
+        (2, Status::Ok, 5)
     );
     assert_eq!(
         first.content_length,

@@ -53,6 +53,10 @@ fn without_times(mut records: Vec<Record>) -> Vec<Record> {
 /// Records by page, since pages that are read together are done in any order.
 fn by_page(mut records: Vec<Record>) -> Vec<Record> {
     records.sort_by(|a, b| (&a.path, a.page).cmp(&(&b.path, b.page)));
+    // Which of several instances read it is by chance.
+    for record in &mut records {
+        record.device = None;
+    }
     without_times(records)
 }
 

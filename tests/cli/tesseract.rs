@@ -166,6 +166,8 @@ fn fallback_can_be_added_later_with_retry_failed() {
 #[test]
 fn tesseract_inherits_no_secrets() {
     let room = room_with("cat > /dev/null; tr '\\0' '\\n' < /proc/self/environ");
+    // The password file has this name.
+    room.put("a secret", "password");
     let mut command = extract(&room, "a.png --engine tesseract");
     for name in WITHHELD {
         command.env(name, "a secret");

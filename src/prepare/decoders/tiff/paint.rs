@@ -124,6 +124,8 @@ impl Painter {
         let alpha = match extra.filter(|_| has_extra && !matches!(model, Model::Palette(_))) {
             Some(PREMULTIPLIED_ALPHA) => Some(Alpha::Premultiplied),
             Some(ALPHA) => Some(Alpha::Plain),
+            // What many programs leave out, and others take for granted.
+            None if matches!(model, Model::Rgb) && layout.samples == 4 => Some(Alpha::Plain),
             _ => None,
         };
         let mut is_guess = false;
