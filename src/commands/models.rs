@@ -1,61 +1,69 @@
 //! `omnidocs models`: the models that are known by name.
 
-use std::fmt::Write;
-
 use anyhow::Result;
 
 use crate::{
     exit::Exit,
     hub,
     models::preset::{PRESETS, Preset, Size},
-    terminal,
+    terminal::{self, Lines},
+    words::number,
 };
 
 /// `--dtype`, and the bits that a weight takes. Of q4_k, few weights are kept in 8 bits.
 const DTYPES: [(&str, f64); 3] = [("bf16", 16.0), ("q8_0", 8.5), ("q4_k", 4.5)];
 
 /// Runs the command.
+///
+/// # Errors
+/// Stdout can't be written to.
 pub fn run() -> Result<Exit> {
+    let (width, coloured) = (terminal::stdout_width(), terminal::stdout_has_colours());
     let mut text = String::new();
     for preset in &PRESETS {
-        describe(&mut text, preset);
+        text += &[&[preset.short], preset.ids].concat().join("  ");
+        text.push('\n');
+        text += &describe(preset).render(width, coloured);
+        text.push('\n');
     }
-    text.push_str(
-        "Memory is that of the weights; a page and its answer take more. Facts are of the sources named, not measured here.\n",
-    );
+    let mut lines = Lines::default();
+    let note = "memory is that of the weights; a page and its answer take more. Facts are those of the sources, not measured here";
+    lines.add("note", note.to_owned());
+    text += &lines.render(width, coloured);
     terminal::write_data(text.as_bytes())?;
     Ok(Exit::Ok)
 }
 
-fn describe(text: &mut String, preset: &Preset) {
-    text.push_str(&[&[preset.short], preset.ids].concat().join("  "));
-    text.push('\n');
-    // Writing to a string does not fail.
-    let mut line = |what: &str, words: &str| {
-        let _ = writeln!(text, "  {what:<9} {words}");
-    };
+fn describe(preset: &Preset) -> Lines {
+    let mut lines = Lines::default();
     let memory = DTYPES.map(|(name, bits)| format!("{:.1} GB {name}", preset.bytes(bits) / 1e9));
     let size = format!("{} billion parameters", preset.billions);
-    line("size", &format!("{size}: {}", memory.join(", ")));
-    line("licence", preset.licence.unwrap_or("see its card"));
-    line("good at", preset.good_at);
+    lines.add("size", format!("{size}: {}", memory.join(", ")));
+    lines.add(
+        "licence",
+        preset.licence.unwrap_or("see its card").to_owned(),
+    );
+    lines.add("good at", preset.good_at.to_owned());
     if let Some((score, whose)) = preset.quality {
-        line("quality", &format!("{score} ({whose})"));
+        lines.add("quality", format!("{score} ({whose})"));
     }
     match preset.size {
         Size::Default => {}
-        Size::Pixels(pixels) => line("pages", &format!("at most {pixels} pixels")),
-        Size::LongestSide(side) => line("pages", &format!("about {side} pixels on the long side")),
+        Size::Pixels(pixels) => {
+            lines.add(
+                "pages",
+                format!("at most {} pixels", number(pixels as usize)),
+            );
+        }
+        Size::LongestSide(side) => {
+            lines.add("pages", format!("about {side} pixels on the long side"));
+        }
     }
-    let cached: Vec<&str> = preset
-        .ids
-        .iter()
-        .copied()
-        .filter(|id| hub::is_cached(id))
-        .collect();
+    let cached = preset.ids.iter().copied().filter(|id| hub::is_cached(id));
+    let cached: Vec<&str> = cached.collect();
     if !cached.is_empty() {
-        line("cached", &cached.join(", "));
+        lines.add("cached", cached.join(", "));
     }
-    line("source", preset.source);
-    text.push('\n');
+    lines.add("source", preset.source.to_owned());
+    lines
 }

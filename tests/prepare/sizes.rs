@@ -1,5 +1,7 @@
 //! The sizes at which pages are seen, and the resampling to them.
 
+use image::GrayImage;
+
 use super::*;
 
 #[test]
@@ -117,4 +119,28 @@ fn strongly_reduced_page_is_not_blank() {
     };
     let page = only(&path, settings_for(72.0, small));
     assert!(!page.result.unwrap().blank);
+}
+
+#[test]
+fn faint_print_that_fades_at_the_models_size_is_not_blank() {
+    let paper = 200;
+    let mut page = GrayImage::from_pixel(1200, 1600, Luma([paper]));
+    for line in (400..1200).step_by(80) {
+        for x in 300..900 {
+            for y in [line, line + 1] {
+                page.put_pixel(x, y, Luma([paper - 16]));
+            }
+        }
+    }
+    let small = PixelBudget {
+        max_pixels: 150_000,
+        ..QWEN
+    };
+    let blank = |page: &GrayImage| {
+        let (_folder, path) = file("page.png", &encode(page.clone(), ImageFormat::Png));
+        let preparation = only(&path, settings_for(200.0, small));
+        preparation.result.unwrap().blank
+    };
+    assert!(!blank(&page));
+    assert!(blank(&GrayImage::from_pixel(1200, 1600, Luma([paper]))));
 }

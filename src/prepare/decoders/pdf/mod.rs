@@ -182,7 +182,8 @@ impl<'a> Pdf<'a> {
     ) -> Result<(), PageError> {
         let unit = self.user_unit(index);
         let Rendered { image, original } = render(page, unit, raster)?;
-        let mut is_blank = shows_enough(original, &image) && is_blank(&image);
+        let mut is_blank =
+            shows_enough(original, &image) && is_blank(&image) && is_blank_enlarged(page, &image);
         if images::any_undecodable(page, &image, is_blank)
             || is_blank && self.names_more_than_it_has(page, index)
         {
@@ -273,6 +274,21 @@ impl<'a> Pdf<'a> {
         };
         drawing.unknown || drawing.named > named || leaves.is_empty() && drawing.own > 0
     }
+}
+
+/// Whether a page that shows nothing at the model's size shows nothing at a larger one either: faint print fades as it is
+/// reduced.
+fn is_blank_enlarged(page: &Page, image: &RgbImage) -> bool {
+    let (width, height) = image.dimensions();
+    let scale = f64::from(LONG_SIDE) / f64::from(width.max(height));
+    if scale <= 1.0 {
+        return true;
+    }
+    let side = |pixels: u32| (f64::from(pixels) * scale).round().max(1.0) as u32;
+    let (width, height) = (side(width), side(height));
+    let image = page.draw(width, height, None);
+    let image = image.and_then(|drawn| rgb(width, height, &drawn).ok());
+    image.is_none_or(|image| is_blank(&image))
 }
 
 /// Whether any of a page's text is seen when it is drawn small.

@@ -100,6 +100,10 @@ fn tiff_of_any_layout_and_compression_is_read() {
                     if bits == 32 {
                         further.push((tag::MAX_SAMPLE, LONG, vec![u32::MAX]));
                     }
+                    if (photometric, samples) == (photometric::RGB, 4) {
+                        // Without the tag the fourth is opacity.
+                        further.push((tag::EXTRA_SAMPLES, SHORT, vec![0]));
+                    }
                     let spec = Spec {
                         big_endian,
                         tile,
