@@ -62,7 +62,7 @@ impl OutputFormat {
 /// `--engine`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum EngineChoice {
-    /// A Qwen3-VL model in this program, from the page's pixels
+    /// A Qwen-VL model in this program, from the page's pixels
     Qwen,
     /// A model behind an OpenAI-compatible server, from the page's pixels
     Server,

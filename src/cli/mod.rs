@@ -108,7 +108,7 @@ pub enum Command {
     ///
     /// With the short name for --model, the size, the memory that the weights take for each --dtype, the licence, what is
     /// published of the quality and by whom, and whether the model is in the cache. Any other model of the families
-    /// Qwen2-VL, Qwen2.5-VL and Qwen3-VL runs too; these come with their own prompt, page size and settings.
+    /// Qwen2-VL, Qwen2.5-VL, Qwen3-VL and dense Qwen3.5 runs too; these come with their own prompt, page size and settings.
     Models,
 
     /// Print a shell's completions
