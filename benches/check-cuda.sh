@@ -49,12 +49,12 @@ records() {
 
 extract cpu 0
 extract auto 0
-says auto 'no CUDA device can be used, so the CPU is'
+says auto 'no CUDA device is usable, using the CPU'
 [ -s "$folder/cpu.jsonl" ] || die "nothing was read"
 [ "$(records auto)" = "$(records cpu)" ] || die "--device auto reads other than --device cpu: see $folder/{auto,cpu}.jsonl"
 for device in cuda cuda:1; do
   extract "$device" 1
-  says "$device" 'error: --device cuda:' 'there is no NVIDIA GPU that CUDA can see' 'nvidia-smi' '--device cpu'
+  says "$device" 'error: cannot use --device cuda:' 'CUDA sees no NVIDIA GPU' 'nvidia-smi' '--device cpu'
 done
 echo "==> counting"
 benches/cuda/count.sh "$program" "$folder/counting"
