@@ -59,8 +59,11 @@ UNRECORDED = ["cuEventSynchronize(never recorded)", "cuStreamWaitEvent(never rec
 
 def of_a_step(layers, batch, *more):
     short, long = steps(layers, 8, batch, None, *more), steps(layers, 24, batch, None, *more)
+    # Page-locked memory has an event of its own, which cudarc waits for and, where nothing is tracked, never records: that
+    # returns at once. What counts is the program's own event, below.
+    copies = times(long, NAMES["copies to the host"])
     for name in UNRECORDED:
-        say(not times(long, name), f"batch {batch}: {name}: {times(long, name)}")
+        say(times(long, name) <= copies, f"batch {batch}: {name}: {times(long, name)}, copies to the host: {copies}")
     return {what: (times(long, name) - times(short, name)) / 16 for what, name in NAMES.items()}
 
 

@@ -89,6 +89,38 @@ R cuCtxGetDevice(int *d) { if (!current) return NO_CONTEXT; *d = device_of(curre
 R cuMemGetInfo_v2(size_t *f, size_t *t) { if (!current) return NO_CONTEXT; *f = limit - used; *t = limit; return 0; }
 
 /* --- copies to the host, which arrive when somebody waits */
+/* Memory that is page-locked. A copy to any other is over when the call returns, as CUDA promises. */
+static struct pinned { char *start; size_t n; struct pinned *next; } *locked;
+
+static void *lock_pages(size_t n) {
+  struct pinned *p = calloc(1, sizeof *p);
+  p->start = calloc(1, n + 64); p->n = n;
+  pthread_mutex_lock(&lock);
+  p->next = locked;
+  locked = p;
+  pthread_mutex_unlock(&lock);
+  return p->start;
+}
+static int is_locked(void *h) {
+  int found = 0;
+  pthread_mutex_lock(&lock);
+  for (struct pinned *p = locked; p; p = p->next) found |= (char *)h >= p->start && (char *)h < p->start + p->n;
+  pthread_mutex_unlock(&lock);
+  return found;
+}
+static void unlock_pages(void *h) {
+  pthread_mutex_lock(&lock);
+  for (struct pinned **p = &locked; *p; p = &(*p)->next) {
+    if ((*p)->start != h) continue;
+    struct pinned *gone = *p;
+    *p = gone->next;
+    free(gone->start);
+    free(gone);
+    break;
+  }
+  pthread_mutex_unlock(&lock);
+}
+
 static struct copy { long number; void *to, *data; size_t n; struct copy *next; } *first, **last = &first;
 static long copies;
 
@@ -108,6 +140,7 @@ R cuMemcpyDtoHAsync_v2(void *h, uint64_t d, size_t n, void *s) {
   count("cuMemcpyDtoHAsync", n);
   if (lost) return LOST;
   if (n >= big) { memset(h, 0, n); return 0; }
+  if (!is_locked(h)) { arrive(copies); memcpy(h, (void *)d, n); return 0; }
   struct copy *c = calloc(1, sizeof *c);
   c->to = h; c->n = n; c->data = malloc(n + 1);
   memcpy(c->data, (void *)d, n);
@@ -170,8 +203,8 @@ R cuMemAllocAsync(uint64_t *p, size_t n, void *s) { count("cuMemAllocAsync", n);
 R cuMemFreeAsync(uint64_t p, void *s) { count("cuMemFreeAsync", 0); return give(p); }
 R cuMemAlloc_v2(uint64_t *p, size_t n) { count("cuMemAlloc", n); return take(p, n); }
 R cuMemFree_v2(uint64_t p) { count("cuMemFree", 0); return give(p); }
-R cuMemHostAlloc(void **p, size_t n, unsigned f) { count("cuMemHostAlloc", n); *p = calloc(1, n + 64); return 0; }
-R cuMemFreeHost(void *p) { count("cuMemFreeHost", 0); arrive(copies); free(p); return 0; }
+R cuMemHostAlloc(void **p, size_t n, unsigned f) { count("cuMemHostAlloc", n); *p = lock_pages(n); return 0; }
+R cuMemFreeHost(void *p) { count("cuMemFreeHost", 0); arrive(copies); unlock_pages(p); return 0; }
 R cuMemcpyHtoDAsync_v2(uint64_t d, const void *h, size_t n, void *s) { count("cuMemcpyHtoDAsync", n); if (n < big) memcpy((void *)d, h, n); return lost ? LOST : 0; }
 R cuMemcpyDtoDAsync_v2(uint64_t d, uint64_t e, size_t n, void *s) { count("cuMemcpyDtoDAsync", n); if (n < big) memmove((void *)d, (void *)e, n); return lost ? LOST : 0; }
 R cuMemsetD8Async(uint64_t d, unsigned char v, size_t n, void *s) { count("cuMemsetD8Async", n); if (n < big) memset((void *)d, v, n); return lost ? LOST : 0; }
