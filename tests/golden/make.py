@@ -134,15 +134,20 @@ def write_tiny_model(folder, spec):
     model = Qwen3VLForConditionalGeneration(config)
     randomise(model, spec["seed"])
     model.save_pretrained(folder, max_shard_size="5GB" if spec["tied"] else "500KB")
+    write_small_files(folder, ends, None if spec["tied"] else config_of_4_57)
+
+
+def write_small_files(folder, ends, older_config):
+    """What lies beside the weights; with `older_config`, which rewrites `config.json`, as older programs wrote it."""
     shutil.copyfile(READER / "tokenizer.json", folder / "tokenizer.json")
     preprocessor = read_json(READER / "preprocessor_config.json")
     smallest, largest = TINY_LIMITS
-    if spec["tied"]:
+    if older_config is None:
         shutil.copyfile(READER / "tokenizer_config.json", folder / "tokenizer_config.json")
         preprocessor["size"] = {"shortest_edge": smallest, "longest_edge": largest}
         eos = ends["eos_token_id"]
     else:
-        write_json(folder / "config.json", config_of_4_57(read_json(folder / "config.json")))
+        write_json(folder / "config.json", older_config(read_json(folder / "config.json")))
         write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})
         del preprocessor["size"]
         preprocessor |= {"min_pixels": smallest, "max_pixels": largest}
@@ -151,17 +156,23 @@ def write_tiny_model(folder, spec):
     write_json(folder / "generation_config.json", {"do_sample": False, "eos_token_id": eos})
 
 
+def usual_vector(name):
+    """Mean and deviation of a vector's numbers: norms around 1, biases that are not 0."""
+    return (1.0, 0.3) if "norm" in name and name.endswith("weight") else (0.0, 0.2)
+
+
 @torch.no_grad()
-def randomise(model, seed):
-    """Weights so large that the outputs are far from uniform, norms around 1, biases that are not 0."""
+def randomise(model, seed, vector=usual_vector, exact_in_bf16=False):
+    """Matrices so large that the outputs are far from uniform, and vectors as `vector` says by their name."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in sorted(model.named_parameters()):
-        mean, deviation = 0.0, 0.2
         if parameter.dim() > 1:
-            deviation = 1.1 / parameter[0].numel() ** 0.5
-        elif "norm" in name and name.endswith("weight"):
-            mean, deviation = 1.0, 0.3
+            mean, deviation = 0.0, 1.1 / parameter[0].numel() ** 0.5
+        else:
+            mean, deviation = vector(name)
         parameter.normal_(mean, deviation, generator=generator)
+        if exact_in_bf16:
+            parameter.copy_(parameter.bfloat16())
 
 
 def config_of_4_57(config):
@@ -183,12 +194,19 @@ def config_of_4_57(config):
 
 def write_expected(folder, seed):
     reference = Reference(folder)
-    tensors = {}
+    expected = []
     for case, (height, width, prompt) in enumerate(TINY_CASES):
         image = noise_image(height, width, seed=10 * seed + case)
-        for key, tensor in compute_case(reference, image, prompt).items():
-            tensors[f"case{case}.{key}"] = tensor.contiguous()
-    prompts = json.dumps([prompt for *_, prompt in TINY_CASES])
+        expected.append(compute_case(reference, image, prompt))
+    save_expected(folder, expected, TINY_CASES)
+
+
+def save_expected(folder, expected, cases):
+    """Writes the results of `cases`, whose last field is the prompt."""
+    tensors = {
+        f"case{case}.{key}": tensor.contiguous() for case, of in enumerate(expected) for key, tensor in of.items()
+    }
+    prompts = json.dumps([prompt for *_, prompt in cases])
     save_file(tensors, folder / "expected.safetensors", {"prompts": prompts})
 
 
@@ -201,8 +219,9 @@ def noise_image(height, width, seed):
 
 
 @torch.no_grad()
-def compute_case(reference, image, prompt):
-    """Every intermediate result of one prompt; see the head of this file for what each of them is."""
+def compute_case(reference, image, prompt, bound=2e-5):
+    """Every intermediate result of one prompt; see the head of this file for what each of them is, and `check_case` for
+    `bound`."""
     model, inputs = reference.model, reference.inputs(image, prompt)
     grid = inputs["image_grid_thw"]
     features = model.model.get_image_features(inputs["pixel_values"], grid)
@@ -210,7 +229,8 @@ def compute_case(reference, image, prompt):
     hidden, logits = hidden_states(model, inputs)
     model.generation_config.eos_token_id = None
     generated, lead = reference.generate(inputs, 32)
-    check_case(model, inputs, logits, generated, lead)
+    check_case(model, inputs, logits, generated, lead, bound)
+    deepstack = getattr(features, "deepstack_features", None) or []
     return {
         "image": torch.from_numpy(np.array(image)),
         "patches": inputs["pixel_values"],
@@ -218,11 +238,18 @@ def compute_case(reference, image, prompt):
         "input_ids": inputs["input_ids"][0],
         "position_ids": positions[:, 0],
         "vision": torch.cat(features.pooler_output),
-        **{f"deepstack.{i}": torch.cat(feature) for i, feature in enumerate(features.deepstack_features)},
+        **{f"deepstack.{i}": torch.cat(feature) for i, feature in enumerate(deepstack)},
         **{f"hidden.{i}": state[0] for i, state in enumerate(hidden)},
         "logits": logits[0],
         "generated": generated,
     }
+
+
+def slim(case, last):
+    """A smaller golden: one of the two equal frames of `patches`, and the `logits` of the `last` positions."""
+    frames = case["patches"].view(len(case["patches"]), 3, 2, -1)
+    assert torch.equal(frames[:, :, 0], frames[:, :, 1])
+    return case | {"patches": frames[:, :, 0].flatten(1), "logits": case["logits"][-last:]}
 
 
 def hidden_states(model, inputs):
@@ -239,7 +266,7 @@ def hidden_states(model, inputs):
     return states, logits
 
 
-def check_case(model, inputs, logits, generated, lead, bound=2e-5):
+def check_case(model, inputs, logits, generated, lead, bound):
     """The golden must be one that f32 arithmetic of another order can meet, and must tell right from wrong."""
     exact = model.double()(**inputs).logits
     model.float()

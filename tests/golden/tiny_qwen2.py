@@ -3,12 +3,20 @@
 Not run by itself.
 """
 
-import json
 import shutil
 
-import numpy as np
-import torch
-from make import GOLDEN, READER, check_case, hidden_states, noise_image, read_json, write_json
+from make import (
+    GOLDEN,
+    READER,
+    compute_case,
+    noise_image,
+    randomise,
+    read_json,
+    save_expected,
+    slim,
+    usual_vector,
+    write_json,
+)
 from reference import Reference
 from safetensors.torch import load_file, save_file
 from transformers import (
@@ -102,7 +110,7 @@ def write_model(folder, spec):
         vision_config=spec["vision"],
     )  # fmt: skip
     model = model_class(config)
-    randomise(model, spec["seed"])
+    randomise(model, spec["seed"], vector, exact_in_bf16=True)
     model.bfloat16().save_pretrained(folder)
     rename_weights(folder / "model.safetensors", spec["flat"])
     shutil.copyfile(READER / "tokenizer.json", folder / "tokenizer.json")
@@ -124,18 +132,9 @@ def write_model(folder, spec):
     write_json(folder / "generation_config.json", {"do_sample": False, "eos_token_id": eos})
 
 
-@torch.no_grad()
-def randomise(model, seed):
-    """As `make.randomise`, but exact in bf16."""
-    generator = torch.Generator().manual_seed(seed)
-    for name, parameter in sorted(model.named_parameters()):
-        mean, deviation = 0.0, 0.2
-        if parameter.dim() > 1:
-            deviation = 1.1 / parameter[0].numel() ** 0.5
-        elif ("norm" in name or "ln_q" in name) and name.endswith("weight"):
-            mean, deviation = 1.0, 0.3
-        parameter.normal_(mean, deviation, generator=generator)
-        parameter.copy_(parameter.bfloat16())
+def vector(name):
+    """As `make.usual_vector`, which does not know the merger's norm."""
+    return usual_vector(name.replace("ln_q", "norm"))
 
 
 def rename_weights(path, older):
@@ -172,41 +171,10 @@ def flat_config(config, spec):
 def write_expected(folder, spec):
     reference = Reference(folder)
     side = 2 * spec["vision"]["patch_size"]
-    tensors = {}
+    expected = []
     for case, (rows, columns, prompt) in enumerate(spec["cases"]):
         image = noise_image(rows * side, columns * side, seed=10 * spec["seed"] + case)
-        expected = compute_case(reference, image, prompt)
-        if case < len(spec["cases"]) - 1:  # the largest of them; `vision` depends on all of it
-            del expected["patches"]
-        for key, tensor in expected.items():
-            tensors[f"case{case}.{key}"] = tensor.contiguous()
-    prompts = json.dumps([prompt for *_, prompt in spec["cases"]])
-    save_file(tensors, folder / "expected.safetensors", {"prompts": prompts})
-
-
-@torch.no_grad()
-def compute_case(reference, image, prompt):
-    """As `make.compute_case`, without deepstack, with one of the two equal frames of `patches`, and with the logits of the
-    last positions.
-    """
-    model, inputs = reference.model, reference.inputs(image, prompt)
-    grid, pixels = inputs["image_grid_thw"], inputs["pixel_values"]
-    frames = pixels.view(len(pixels), 3, 2, -1)
-    assert torch.equal(frames[:, :, 0], frames[:, :, 1])
-    features = model.model.get_image_features(pixels, grid)
-    positions, _ = model.model.get_rope_index(inputs["input_ids"], inputs["mm_token_type_ids"], grid)
-    hidden, logits = hidden_states(model, inputs)
-    model.generation_config.eos_token_id = None
-    generated, lead = reference.generate(inputs, 32)
-    check_case(model, inputs, logits, generated, lead)
-    return {
-        "image": torch.from_numpy(np.array(image)),
-        "patches": frames[:, :, 0].flatten(1),
-        "grid_thw": grid[0],
-        "input_ids": inputs["input_ids"][0],
-        "position_ids": positions[:, 0],
-        "vision": torch.cat(features.pooler_output),
-        **{f"hidden.{i}": state[0] for i, state in enumerate(hidden)},
-        "logits": logits[0, -LAST:],
-        "generated": generated,
-    }
+        expected.append(slim(compute_case(reference, image, prompt), LAST))
+    for small in expected[:-1]:  # the last one is the largest; `vision` depends on all of it
+        del small["patches"]
+    save_expected(folder, expected, spec["cases"])

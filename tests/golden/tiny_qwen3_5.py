@@ -3,18 +3,28 @@
 Not run by itself.
 """
 
-import json
 import shutil
 
-import numpy as np
 import torch
-from make import GOLDEN, READER, TINY_LIMITS, check_case, hidden_states, noise_image, read_json, write_json
+from make import (
+    GOLDEN,
+    READER,
+    compute_case,
+    noise_image,
+    randomise,
+    read_json,
+    save_expected,
+    slim,
+    usual_vector,
+    write_small_files,
+)
 from reference import Reference
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 from transformers import Qwen3_5Config, Qwen3_5ForConditionalGeneration, Qwen3_5TextConfig
 from transformers.models.qwen3_5.modeling_qwen3_5 import Qwen3_5DecoderLayer, Qwen3_5RMSNorm
 
+LAST = 16  # positions whose logits are kept
 MODELS = {
     "tiny-qwen3_5-tied": {
         "seed": 7,
@@ -70,28 +80,14 @@ def write_model(folder, spec):
         vision_config={**spec["vision"], "out_hidden_size": spec["text"]["hidden_size"]},
     )  # fmt: skip
     model = Qwen3_5ForConditionalGeneration(config)
-    randomise(model, spec["seed"])
+    randomise(model, spec["seed"], vector, exact_in_bf16=True)
     state = model.bfloat16().state_dict()
     if not spec["tied"]:
         head = DraftHead(config.text_config)
-        randomise(head, spec["seed"])
+        randomise(head, spec["seed"], vector, exact_in_bf16=True)
         state |= {f"mtp.{name}": tensor for name, tensor in head.bfloat16().state_dict().items()}
     model.save_pretrained(folder, state_dict=state, max_shard_size="5GB" if spec["tied"] else "150KB")
-    shutil.copyfile(READER / "tokenizer.json", folder / "tokenizer.json")
-    preprocessor = read_json(READER / "preprocessor_config.json")
-    smallest, largest = TINY_LIMITS
-    if spec["tied"]:
-        shutil.copyfile(READER / "tokenizer_config.json", folder / "tokenizer_config.json")
-        preprocessor["size"] = {"shortest_edge": smallest, "longest_edge": largest}
-        eos = ends["eos_token_id"]
-    else:
-        write_json(folder / "config.json", older_config(read_json(folder / "config.json")))
-        write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})
-        del preprocessor["size"]
-        preprocessor |= {"min_pixels": smallest, "max_pixels": largest}
-        eos = [ends["eos_token_id"], ends["eos_token_id"], ends["bos_token_id"]]
-    write_json(folder / "preprocessor_config.json", preprocessor)
-    write_json(folder / "generation_config.json", {"do_sample": False, "eos_token_id": eos})
+    write_small_files(folder, ends, None if spec["tied"] else older_config)
 
 
 class DraftHead(nn.Module):
@@ -117,21 +113,13 @@ class DraftHead(nn.Module):
         return self.norm(self.layers[0](self.fc(both), position_embeddings=rope, attention_mask=future))
 
 
-@torch.no_grad()
-def randomise(model, seed):
-    """As `make.randomise`, with norms around their own neutral weight and decays from fast to slow, all exact in bf16."""
-    generator = torch.Generator().manual_seed(seed)
-    for name, parameter in sorted(model.named_parameters()):
-        mean, deviation = 0.0, 0.2
-        if parameter.dim() > 1:
-            deviation = 1.1 / parameter[0].numel() ** 0.5
-        elif name.endswith("A_log"):
-            mean, deviation = -2.5, 1.5
-        elif "norm" in name and name.endswith("weight"):
-            zero_centred = "visual" not in name and "linear_attn" not in name
-            mean, deviation = (0.0 if zero_centred else 1.0), 0.3
-        parameter.normal_(mean, deviation, generator=generator)
-        parameter.copy_(parameter.bfloat16())
+def vector(name):
+    """As `make.usual_vector`, with norms around their own neutral weight and decays from fast to slow."""
+    if name.endswith("A_log"):
+        return -2.5, 1.5
+    mean, deviation = usual_vector(name)
+    is_zero_centred = "visual" not in name and "linear_attn" not in name
+    return 0.0 if is_zero_centred else mean, deviation
 
 
 def older_config(config):
@@ -155,14 +143,15 @@ def older_config(config):
 
 def write_expected(folder, spec):
     reference = Reference(folder)
-    reference.draft_head = open_draft_head(folder, reference.model.config.text_config)
-    tensors = {}
+    head = open_draft_head(folder, reference.model.config.text_config)
+    expected = []
     for case, (height, width, prompt) in enumerate(spec["cases"]):
         image = noise_image(height, width, seed=10 * spec["seed"] + case)
-        for key, tensor in compute_case(reference, image, prompt).items():
-            tensors[f"case{case}.{key}"] = tensor.contiguous()
-    prompts = json.dumps([prompt for *_, prompt in spec["cases"]])
-    save_file(tensors, folder / "expected.safetensors", {"prompts": prompts})
+        # Linear attention normalises what it reads, however small it is, and with it the rounding.
+        computed = compute_case(reference, image, prompt, bound=4e-5)
+        drafts = {"drafts": draft_logits(reference.model, head, computed)} if head else {}
+        expected.append(slim(computed, LAST) | drafts)
+    save_expected(folder, expected, spec["cases"])
 
 
 def open_draft_head(folder, config):
@@ -177,40 +166,10 @@ def open_draft_head(folder, config):
 
 
 @torch.no_grad()
-def compute_case(reference, image, prompt):
-    """As `make.compute_case`, without deepstack, with one of the two equal frames of `patches` and the last 16 `logits`.
-
-    With a draft head also `drafts` (8, vocabulary): its logits of the token after the next one, for the last 8 tokens but
-    one.
-    """
-    model, inputs = reference.model, reference.inputs(image, prompt)
-    grid, pixels = inputs["image_grid_thw"], inputs["pixel_values"]
-    frames = pixels.view(len(pixels), 3, 2, -1)
-    assert torch.equal(frames[:, :, 0], frames[:, :, 1])
-    features = model.model.get_image_features(pixels, grid)
-    positions, _ = model.model.get_rope_index(inputs["input_ids"], inputs["mm_token_type_ids"], grid)
-    hidden, logits = hidden_states(model, inputs)
-    drafts = {"drafts": draft_logits(reference, hidden, positions)} if reference.draft_head else {}
-    model.generation_config.eos_token_id = None
-    generated, lead = reference.generate(inputs, 32)
-    # Linear attention normalises what it reads, however small it is, and with it the rounding.
-    check_case(model, inputs, logits, generated, lead, bound=4e-5)
-    return {
-        "image": torch.from_numpy(np.array(image)),
-        "patches": frames[:, :, 0].flatten(1),
-        "grid_thw": grid[0],
-        "input_ids": inputs["input_ids"][0],
-        "position_ids": positions[:, 0],
-        "vision": torch.cat(features.pooler_output),
-        **{f"hidden.{i}": state[0] for i, state in enumerate(hidden)},
-        "logits": logits[0, -16:],
-        "generated": generated,
-        **drafts,
-    }
-
-
-def draft_logits(reference, hidden, positions):
-    language = reference.model.model.language_model
+def draft_logits(model, head, computed):
+    """The draft head's logits of the token after the next one, for the last 8 tokens but one: (8, vocabulary)."""
+    language, positions = model.model.language_model, computed["position_ids"][:, None]
+    hidden = [computed[f"hidden.{i}"][None] for i in range(len(language.layers) + 1)]
     rope = language.rotary_emb(hidden[0], positions[:, :, 1:])
-    states = reference.draft_head(hidden[0][:, 1:], language.norm(hidden[-1])[:, :-1], rope)
-    return reference.model.lm_head(states)[0, -8:]
+    states = head(hidden[0][:, 1:], language.norm(hidden[-1])[:, :-1], rope)
+    return model.lm_head(states)[0, -8:]
