@@ -35,6 +35,13 @@ pub enum Status {
     Blank,
 }
 
+/// The name of a status, a warning, or a kind of error, as records spell it.
+#[must_use]
+pub fn spelled(value: &impl Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    value.as_str().unwrap_or_default().to_owned()
+}
+
 /// The page's timings, in whole milliseconds. All are 0 for a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -8,7 +8,10 @@ use crate::{
     journal::Snapshot,
     record::Status,
     terminal,
-    views::show::{Facts, Selector},
+    views::{
+        show::{Facts, Selector},
+        with_newline,
+    },
 };
 
 /// Runs the command.
@@ -25,10 +28,7 @@ pub fn run(typed: &cli::Show) -> Result<Exit> {
         if record.status == Status::Failed {
             exit = Exit::SomeFailed;
         }
-        let mut text = record.content.unwrap_or_default();
-        if !text.is_empty() && !text.ends_with('\n') {
-            text.push('\n');
-        }
+        let mut text = with_newline(record.content.unwrap_or_default());
         if terminal::stdout_width().is_some() {
             text = text.split_inclusive('\n').map(printable_line).collect();
         }

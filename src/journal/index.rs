@@ -75,6 +75,12 @@ impl Entry {
         }
     }
 
+    /// The page, or the first one of a range; 0 for a document that could not be opened.
+    #[must_use]
+    pub fn page(&self) -> u32 {
+        self.page
+    }
+
     /// The page's status.
     #[must_use]
     pub fn state(&self) -> PageState {

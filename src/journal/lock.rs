@@ -51,13 +51,7 @@ pub(super) fn lock_shared(path: &Path) -> Result<File> {
 
 /// Whether a run is writing to the output at `path`.
 pub(super) fn is_locked(path: &Path) -> bool {
-    LockFile::require_none(path).is_err()
-        || File::open(path).is_ok_and(|file| {
-            matches!(
-                patiently(|| file.try_lock_shared()),
-                Err(TryLockError::WouldBlock)
-            )
-        })
+    lock_shared(path).is_err_and(|error| error.is::<Locked>())
 }
 
 /// How long a killed run's lock may outlive it: a child process that is just being started holds the parent's files

@@ -24,19 +24,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
 pub(super) use self::rows::Rows;
 use super::{
     index::{Builder, Entry, page_count, read_at},
     key::PageKey,
-    line::Newer,
     lock::lock_shared,
     meta::{Meta, OutputSettings, SHARD, differing},
     paths::Paths,
     place::{put_whole, resolve},
-    scan::NotAnOutput,
+    scan::explain,
 };
 use crate::{
     page_selection::PageSelection,
@@ -132,16 +131,9 @@ impl Merge {
         let (mut builder, mut paths) = (Builder::by_path(), Paths::default());
         for input in &mut inputs {
             let extent = builder.add(&mut input.file, |path| paths.note(path));
-            let path = input.path.display();
-            input.torn = extent
-                .map_err(|error| match error.downcast_ref::<Newer>() {
-                    Some(newer) => anyhow!("{path} {newer}"),
-                    None if error.is::<NotAnOutput>() => {
-                        anyhow!("{path} is not an omnidocs output")
-                    }
-                    None => error.context(format!("{path} is damaged; repair or delete that line")),
-                })?
-                .lost();
+            let explained =
+                extent.map_err(|error| explain(&input.path, error, "; repair or delete that line"));
+            input.torn = explained?.lost();
         }
         Ok(Self {
             inputs,

@@ -6,13 +6,14 @@ use std::{
     fs::File,
     io::{Read, Seek, SeekFrom},
     ops::Range,
+    path::Path,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use memchr::{memchr, memchr_iter, memrchr};
 use rayon::prelude::*;
 
-use super::line::{Line, begins_like_a_record, has_head_of_a_record, read_line};
+use super::line::{Line, Newer, begins_like_a_record, has_head_of_a_record, read_line};
 
 /// The file is read in chunks of about this size; each chunk's lines are parsed in parallel.
 const PIECE: usize = 8 << 20;
@@ -28,6 +29,16 @@ impl fmt::Display for NotAnOutput {
 }
 
 impl std::error::Error for NotAnOutput {}
+
+/// What a person is told who asked for what is in the journal at `path`; `advice` is for one that is damaged.
+pub(super) fn explain(path: &Path, error: Error, advice: &str) -> Error {
+    let path = path.display();
+    match error.downcast_ref::<Newer>() {
+        Some(newer) => anyhow!("{path} {newer}"),
+        None if error.is::<NotAnOutput>() => anyhow!("{path} is not an omnidocs output"),
+        None => error.context(format!("{path} is damaged{advice}")),
+    }
+}
 
 /// Where the lines of a journal end.
 #[derive(Debug, Default, PartialEq, Eq)]

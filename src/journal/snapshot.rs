@@ -7,19 +7,18 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use rayon::prelude::*;
 use serde::de::DeserializeOwned;
 
 use super::{
     index::{Builder, Entry, read_at},
-    line::Newer,
     lock::is_locked,
     merge::{Document, Rows, in_order},
     meta::Meta,
     paths::Paths,
     place::resolve,
-    scan::NotAnOutput,
+    scan::explain,
 };
 
 /// Records are read in pieces of about this many bytes.
@@ -60,11 +59,7 @@ impl Snapshot {
         anyhow::ensure!(is_file, "{shown} is not a regular file");
         let (mut builder, mut paths) = (Builder::by_path(), Paths::default());
         let extent = builder.add(&mut file, |path| paths.note(path));
-        let extent = extent.map_err(|error| match error.downcast_ref::<Newer>() {
-            Some(newer) => anyhow!("{shown} {newer}"),
-            None if error.is::<NotAnOutput>() => anyhow!("{shown} is not an omnidocs output"),
-            None => error.context(format!("{shown} is damaged")),
-        })?;
+        let extent = extent.map_err(|error| explain(path, error, ""))?;
         Ok(Self {
             meta: Meta::read(&resolve(path))?,
             path: path.to_owned(),
@@ -133,15 +128,15 @@ impl Snapshot {
         read.with_context(|| format!("cannot read {}", self.path.display()))
     }
 
-    /// Passes the newest record of each page to `take`, in the order of the file. Memory is bounded.
+    /// Passes the newest record of each page of `documents` to `take`, in the order of the file. Memory is bounded.
     ///
     /// # Errors
     /// The file can't be read any more, was changed, or the error of `take`.
     pub fn each<R: DeserializeOwned + Send>(
         &self,
+        documents: &[Document],
         mut take: impl FnMut(&Entry, R) -> Result<()>,
     ) -> Result<()> {
-        let documents = self.documents();
         let mut entries: Vec<&Entry> = documents.iter().flat_map(Document::records).collect();
         entries.par_sort_unstable_by_key(|entry| entry.start);
         let pieces: Vec<&[&Entry]> = pieces(&entries).collect();

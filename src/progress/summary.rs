@@ -7,7 +7,7 @@ use crate::{
     discover::Ignored,
     journal::Target,
     page::{DeviceStats, Warning},
-    record::{Record, Status},
+    record::{Record, Status, spelled},
     terminal::{Colour, Lines, paint, printable},
     words::{counted, human, number},
 };
@@ -199,8 +199,6 @@ fn format_device(device: &DeviceStats) -> String {
 }
 
 fn format_warned(warning: Warning, warned: &Warned) -> String {
-    // Named as in the records, where the pages can be looked up.
-    let name = serde_json::to_value(warning).unwrap_or_default();
     let places = warned.first.iter();
     let mut places: Vec<_> = places
         .map(|(path, page)| format!("{path} p.{page}"))
@@ -212,7 +210,8 @@ fn format_warned(warning: Warning, warned: &Warned) -> String {
     format!(
         "{} {}: {}",
         number(warned.pages),
-        name.as_str().unwrap_or_default(),
+        // Named as in the records, where the pages can be looked up.
+        spelled(&warning),
         places.join(", ")
     )
 }
@@ -248,8 +247,7 @@ pub(super) fn page_line(tally: &Tally, record: &Record, coloured: bool) -> Strin
     let (mark, colour, what) = match (&record.error, record.status) {
         (Some(error), _) => {
             // Named as in the records.
-            let kind = serde_json::to_value(error.kind).unwrap_or_default();
-            let kind = kind.as_str().unwrap_or_default().to_owned();
+            let kind = spelled(&error.kind);
             let message = printable(&error.message);
             ("✗", Colour::Red, format!("{kind}: {message}"))
         }

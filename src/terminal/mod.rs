@@ -37,9 +37,7 @@ pub fn is_terminal() -> bool {
 #[must_use]
 pub fn can_redraw() -> bool {
     // On Windows, asking for colours is also what switches escape sequences on.
-    is_terminal()
-        && env::var_os("TERM").is_none_or(|term| term != "dumb")
-        && (cfg!(unix) || Term::stderr().features().colors_supported())
+    is_terminal() && !is_dumb() && (cfg!(unix) || Term::stderr().features().colors_supported())
 }
 
 /// Columns of the terminal.
@@ -62,8 +60,7 @@ pub fn stdout_width() -> Option<usize> {
 /// Whether text on stdout may be coloured: on a terminal, unless `NO_COLOR` is set.
 #[must_use]
 pub fn stdout_has_colours() -> bool {
-    let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
-    let may = !is_dumb && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let may = !is_dumb() && wants_colours();
     may && io::stdout().is_terminal()
         && (cfg!(unix) || Term::stdout().features().colors_supported())
 }
@@ -113,7 +110,15 @@ pub fn paint(text: &str, colour: Colour, coloured: bool) -> String {
 /// Whether text on the standard error may be coloured: on a terminal, unless `NO_COLOR` is set.
 #[must_use]
 pub fn has_colours() -> bool {
-    can_redraw() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    can_redraw() && wants_colours()
+}
+
+fn is_dumb() -> bool {
+    env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
+fn wants_colours() -> bool {
+    env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// `text` as a person may see it: what would move the cursor, change colours, break the line or turn the direction of

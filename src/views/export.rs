@@ -15,12 +15,12 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::name;
+use super::with_newline;
 use crate::{
     error::PageError,
     journal::{Document, Snapshot},
     options::OutputFormat,
-    record::Status,
+    record::{Status, spelled},
 };
 
 /// Maximum length of a document's name in bytes: file systems allow 255, and the page and the extension come on top.
@@ -55,7 +55,6 @@ pub struct Exported {
 struct Row {
     page: u32,
     last_page: Option<u32>,
-    status: Status,
     content: Option<String>,
     output_format: OutputFormat,
     error: Option<PageError>,
@@ -77,6 +76,10 @@ impl Export {
                 .iter()
                 .map(|entry| snapshot.read(entry))
                 .collect::<Result<_>>()?;
+            let failed = document.records().iter();
+            let failed = failed.filter(|entry| entry.state().status == Status::Failed);
+            let failed = failed.map(|entry| entry.pages(None).max(1) as usize);
+            exported.failed += failed.sum::<usize>();
             self.write_document(&document.path(), &pages, &mut exported)?;
         }
         Ok(exported)
@@ -87,7 +90,6 @@ impl Export {
             return Ok(());
         };
         exported.documents += 1;
-        exported.failed += pages.iter().map(Row::failures).sum::<usize>();
         let extension = match first.output_format {
             OutputFormat::Markdown => "md",
             OutputFormat::Html => "html",
@@ -146,21 +148,13 @@ impl Row {
             };
             // A comment must not end early.
             let message = error.message.replace("--", "- -");
-            let text = format!("{pages} failed as {}: {message}", name(&error.kind));
+            let text = format!("{pages} failed as {}: {message}", spelled(&error.kind));
             return match self.output_format {
                 OutputFormat::Text => format!("[{text}]"),
                 OutputFormat::Markdown | OutputFormat::Html => format!("<!-- {text} -->"),
             };
         }
         self.content.clone().unwrap_or_default()
-    }
-
-    fn failures(&self) -> usize {
-        match (self.status, self.last_page) {
-            (Status::Failed, Some(last)) => last.saturating_sub(self.page) as usize + 1,
-            (Status::Failed, None) => 1,
-            _ => 0,
-        }
     }
 }
 
@@ -209,13 +203,6 @@ fn shortened(name: &str) -> String {
         start -= 1;
     }
     format!("{}~{:016x}", &name[..start], hasher.finish())
-}
-
-fn with_newline(mut text: String) -> String {
-    if !text.is_empty() && !text.ends_with('\n') {
-        text.push('\n');
-    }
-    text
 }
 
 /// Writes a file atomically, unless it has this content already.

@@ -6,11 +6,11 @@ use anyhow::Result;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 
-use super::name;
 use crate::{
     error::{ErrorKind, PageError},
     journal::Snapshot,
     page::Warning,
+    record::spelled,
     terminal::printable,
 };
 
@@ -56,7 +56,7 @@ struct Row {
 /// As [`Snapshot::each`].
 pub fn list(snapshot: &Snapshot, selection: Selection) -> Result<Vec<Listed>> {
     let mut listed = Vec::new();
-    snapshot.each(|_, page: Row| {
+    snapshot.each(&snapshot.documents(), |_, page: Row| {
         let why = match selection {
             Selection::Failed => page
                 .error
@@ -87,9 +87,9 @@ impl fmt::Display for Listed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}\t{}\t", printable(&self.path), self.page)?;
         match &self.why {
-            Why::Failed(kind, message) => write!(f, "{}\t{}", name(kind), printable(message)),
+            Why::Failed(kind, message) => write!(f, "{}\t{}", spelled(kind), printable(message)),
             Why::Warnings(warnings) => {
-                let names: Vec<_> = warnings.iter().map(name).collect();
+                let names: Vec<_> = warnings.iter().map(spelled).collect();
                 f.write_str(&names.join(","))
             }
         }

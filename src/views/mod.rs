@@ -7,10 +7,11 @@ pub mod listing;
 pub mod show;
 pub mod status;
 
-use serde::Serialize;
-
-/// The name of a kind or a warning, as records spell it.
-fn name(value: &impl Serialize) -> String {
-    let value = serde_json::to_value(value).unwrap_or_default();
-    value.as_str().unwrap_or_default().to_owned()
+/// `text` with an end of its last line, if there is a line.
+#[must_use]
+pub fn with_newline(mut text: String) -> String {
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
 }

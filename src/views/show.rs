@@ -4,10 +4,9 @@ use std::fmt;
 
 use anyhow::{Result, bail};
 
-use super::name;
 use crate::{
     journal::{Document, Snapshot},
-    record::{Record, Status},
+    record::{Record, Status, spelled},
     words::human,
 };
 
@@ -52,14 +51,11 @@ impl Selector {
                 None => bail!(unknown(&documents, &self.document, snapshot)),
             },
         };
-        let covers = |record: &Record| page.is_none_or(|page| record.page == page);
-        let mut records = Vec::new();
-        for entry in document.records() {
-            let record: Record = snapshot.read(entry)?;
-            if covers(&record) {
-                records.push(record);
-            }
-        }
+        let entries = document.records().iter();
+        let entries = entries.filter(|entry| page.is_none_or(|page| entry.page() == page));
+        let records: Vec<Record> = entries
+            .map(|entry| snapshot.read(entry))
+            .collect::<Result<_>>()?;
         if records.is_empty() {
             let path = document.path();
             let page = page.unwrap_or(0);
@@ -131,7 +127,7 @@ impl fmt::Display for Facts<'_> {
         if let Some(count) = record.page_count {
             write!(f, " of {count}")?;
         }
-        write!(f, " · {}", name(&record.status))?;
+        write!(f, " · {}", spelled(&record.status))?;
         if record.status == Status::Ok {
             write!(f, " · {} words", record.word_count)?;
         }
@@ -148,10 +144,10 @@ impl fmt::Display for Facts<'_> {
             write!(f, " · {} attempts", record.attempts)?;
         }
         for warning in &record.warnings {
-            write!(f, " · {}", name(warning))?;
+            write!(f, " · {}", spelled(warning))?;
         }
         if let Some(error) = &record.error {
-            write!(f, "\n{}: {}", name(&error.kind), error.message)?;
+            write!(f, "\n{}: {}", spelled(&error.kind), error.message)?;
         }
         Ok(())
     }

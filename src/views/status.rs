@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::histogram::Times;
 use crate::{
     error::{ErrorKind, PageError},
-    journal::{Entry, OutputSettings, RunState, Snapshot},
+    journal::{Document, Entry, OutputSettings, RunState, Snapshot},
     page::Warning,
     record::{Status as PageStatus, Timings},
 };
@@ -143,7 +143,6 @@ pub struct LastRun {
 struct Row {
     path: String,
     page: u32,
-    last_page: Option<u32>,
     status: PageStatus,
     word_count: u64,
     completion_tokens: Option<u64>,
@@ -168,17 +167,18 @@ impl Status {
             },
             ..Self::default()
         };
-        status.count_documents(snapshot);
+        let documents = snapshot.documents();
+        status.count_documents(&documents);
         let (mut failures, mut times) = (BTreeMap::new(), Vec::new());
         let mut in_last_run = None;
-        snapshot.each(|entry, page: Row| {
+        snapshot.each(&documents, |entry, page: Row| {
             if let Some(is_new) = snapshot.is_of_last_run(entry) {
                 *in_last_run.get_or_insert(0) += u64::from(is_new);
             }
             if page.status == PageStatus::Ok {
                 times.push(u32::try_from(page.timings_ms.total).unwrap_or(u32::MAX));
             }
-            status.add(page, &mut failures);
+            status.add(page, u64::from(entry.pages(None).max(1)), &mut failures);
             Ok(())
         })?;
         status.failures = failures.into_values().collect();
@@ -194,8 +194,8 @@ impl Status {
         Ok(status)
     }
 
-    fn count_documents(&mut self, snapshot: &Snapshot) {
-        for document in snapshot.documents() {
+    fn count_documents(&mut self, documents: &[Document]) {
+        for document in documents {
             let records = document.records();
             let failed = |entry: &&Entry| entry.state().status == PageStatus::Failed;
             let there: u32 = records.iter().map(|entry| entry.pages(None)).sum();
@@ -212,10 +212,8 @@ impl Status {
         }
     }
 
-    fn add(&mut self, page: Row, failures: &mut BTreeMap<ErrorKind, Failures>) {
-        let covered = page.last_page.map_or(1, |last| {
-            u64::from(last.saturating_sub(page.page)).saturating_add(1)
-        });
+    /// Counts a record that stands for `covered` pages.
+    fn add(&mut self, page: Row, covered: u64, failures: &mut BTreeMap<ErrorKind, Failures>) {
         match page.status {
             PageStatus::Ok => self.pages.ok += 1,
             PageStatus::Blank => self.pages.blank += 1,

@@ -104,25 +104,21 @@ impl Decoder for LayeredDecoder {
         cache: &mut KvCache,
         each_layer: &mut dyn FnMut(&Tensor),
     ) -> CandleResult<Tensor> {
-        let rope = self.rope.tables(positions, x.device(), x.dtype())?;
         let mut slices = [SequenceSlice {
             tokens: positions.len(),
             // Not looked at: `positions` says more.
             position: 0,
             cache,
         }];
-        let mut x = x.clone();
-        for (i, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(&x, &rope, i, &mut slices)?;
+        self.run(x, positions, &mut slices, &mut |i, mut x| {
             if let Some((start, feature)) =
                 deepstack.and_then(|deep| Some((deep.start, deep.features.get(i)?)))
             {
                 x = add_at(&x, start, feature)?;
             }
             each_layer(&x);
-        }
-        cache.advance(positions.len());
-        Ok(x)
+            Ok(x)
+        })
     }
 
     fn forward_together(
@@ -131,15 +127,7 @@ impl Decoder for LayeredDecoder {
         positions: &[Position],
         slices: &mut [SequenceSlice],
     ) -> CandleResult<Tensor> {
-        let rope = self.rope.tables(positions, x.device(), x.dtype())?;
-        let mut x = x.clone();
-        for (i, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(&x, &rope, i, slices)?;
-        }
-        for slice in slices {
-            slice.cache.advance(slice.tokens);
-        }
-        Ok(x)
+        self.run(x, positions, slices, &mut |_, x| Ok(x))
     }
 
     fn logits(&self, hidden: &Tensor) -> CandleResult<Tensor> {
@@ -151,6 +139,27 @@ impl Decoder for LayeredDecoder {
         let dtype = self.precision.cache(&self.device, kv_heads * head_dim);
         let kinds = self.layers.iter().map(|layer| layer.mixer.kind());
         KvCache::new(kinds.collect(), kv_heads, head_dim, &self.device, dtype)
+    }
+}
+
+impl LayeredDecoder {
+    /// Runs all layers; `between` may change what each of them, counted from 0, hands on.
+    fn run(
+        &self,
+        x: &Tensor,
+        positions: &[Position],
+        slices: &mut [SequenceSlice],
+        between: &mut dyn FnMut(usize, Tensor) -> CandleResult<Tensor>,
+    ) -> CandleResult<Tensor> {
+        let rope = self.rope.tables(positions, x.device(), x.dtype())?;
+        let mut x = x.clone();
+        for (i, layer) in self.layers.iter().enumerate() {
+            x = between(i, layer.forward(&x, &rope, i, slices)?)?;
+        }
+        for slice in slices {
+            slice.cache.advance(slice.tokens);
+        }
+        Ok(x)
     }
 }
 

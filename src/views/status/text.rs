@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{Stages, Status};
-use crate::views::name;
 use crate::{
+    record::spelled,
     terminal::{Colour, Lines},
     words::{counted, human, number},
 };
@@ -46,12 +46,12 @@ impl Status {
         if !self.warnings.is_empty() {
             let warnings = self.warnings.iter();
             let warnings =
-                warnings.map(|(warning, pages)| format!("{} {}", amount(*pages), name(warning)));
+                warnings.map(|(warning, pages)| format!("{} {}", amount(*pages), spelled(warning)));
             let warnings = warnings.collect::<Vec<_>>().join(", ");
             lines.add_in(Colour::Yellow, "warnings", warnings);
         }
         for failures in &self.failures {
-            let kind = name(&failures.kind);
+            let kind = spelled(&failures.kind);
             let pages = counted(failures.pages as usize, "page", "pages");
             let advice = failures.advice;
             lines.add_in(
