@@ -5,7 +5,8 @@
 //! must end within 2 s and 100 MB, a merge of them within 6 s and 150 MB.
 //! Scaling: two instances on the CPU, with a thread each, must read at least 1.6 times as many pages a second as one; and
 //! four shards at a time are compared with one run.
-//! Memory: a document of 500 pages must peak within 1.2 times of one of 20 pages. Overlap: over 100 pages, the wall
+//! Memory: a document of 500 pages must peak within 1.2 times of one of 20 pages, and 100,000 documents of a page each within
+//! 64 MiB: what is kept of a document is its path, its identity and where its record is. Overlap: over 100 pages, the wall
 //! time must be within 1.05 times of the engine's own time, since pages are prepared while it works.
 
 #[path = "../tests/common/mod.rs"]
@@ -38,6 +39,7 @@ fn main() {
     workers(&room);
     million_records(&room);
     memory(&room);
+    documents(&room);
     overlap(&room);
     scaling(&room);
 }
@@ -230,6 +232,27 @@ fn memory(room: &Room) {
         "peak memory: 20 pages {small} KiB, 500 pages {large} KiB, ratio {ratio:.3} (at most 1.2)"
     );
     assert!(ratio <= 1.2, "memory grows with the input");
+}
+
+fn documents(room: &Room) {
+    const FOLDERS: usize = 100;
+    let peak = |documents: usize| {
+        let (folder, output) = (format!("{documents}"), format!("{documents}.jsonl"));
+        for number in 0..documents {
+            let text = format!("document {number}");
+            let path = format!("{folder}/{}/{number}.pdf", number % FOLDERS);
+            room.put(&path, common::pdf(&[&text]));
+        }
+        let args = [&folder, "-o", &output, "--engine", "text-layer"];
+        let measured = run(room, &args);
+        assert_eq!(room.read(&output).lines().count(), documents);
+        (measured.peak_kib, measured.wall.as_secs_f64())
+    };
+    let ((few, _), (many, wall)) = (peak(1000), peak(100_000));
+    println!(
+        "documents: peak memory of 1,000 {few} KiB, of 100,000 {many} KiB (at most 65536), which take {wall:.0} s"
+    );
+    assert!(many <= 64 << 10, "memory grows with the documents");
 }
 
 fn overlap(room: &Room) {

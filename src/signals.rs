@@ -85,6 +85,8 @@ impl SignalHandlers {
             is_busy.store(false, Ordering::Release);
         };
         listen(&ending, on_signal).context("cannot start the thread that handles signals")?;
+        #[cfg(unix)]
+        explain_aborts().context("cannot handle signals")?;
         Ok(Self { ends_at_once })
     }
 
@@ -105,6 +107,28 @@ fn end(signal: i32) -> ! {
         let _ = Cancel::default().within(MAX_CLEARING).recv(&cleared);
     }
     signal_hook::low_level::exit(128 + signal)
+}
+
+/// What is said after Rust's own line when the program has to stop.
+#[cfg(unix)]
+const ABORTED: &str = "omnidocs: stopped for lack of memory, or by a fault of the program (see the line above). What was written is kept; \
+                       lower --batch-size, --max-pixels or --prefetch, or give it more memory, and run the same command again.\n";
+
+/// Ends the program with a sentence and as any other error where the standard library aborts, which it does when there is no
+/// memory: a core dump helps nobody, and a shell's word for it is no advice.
+#[cfg(unix)]
+#[allow(
+    unsafe_code,
+    reason = "what is called in a handler must be safe there: write and _exit are"
+)]
+fn explain_aborts() -> io::Result<()> {
+    let explain = || {
+        // The descriptor alone: the stream's lock may be held.
+        let _ = rustix::io::write(io::stderr(), ABORTED.as_bytes());
+        signal_hook::low_level::exit(1)
+    };
+    // SAFETY: the handler allocates nothing, takes no lock and does not return.
+    unsafe { signal_hook::low_level::register(signal_hook::consts::SIGABRT, explain) }.map(drop)
 }
 
 #[cfg(unix)]

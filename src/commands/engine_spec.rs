@@ -208,12 +208,17 @@ impl EngineSpec {
         }
     }
 
-    fn max_pixels(&self) -> u64 {
-        let preset = match self {
+    /// What is known of the model by its name.
+    fn preset(&self) -> Option<&'static Preset> {
+        match self {
             Self::Qwen(qwen) => qwen.preset,
-            _ => None,
-        };
-        let of_preset = preset.and_then(|preset| preset.size.max_pixels());
+            Self::Server { model, .. } => Preset::of(model, None),
+            Self::TextLayer | Self::Tesseract(_) => None,
+        }
+    }
+
+    fn max_pixels(&self) -> u64 {
+        let of_preset = self.preset().and_then(|preset| preset.size.max_pixels());
         of_preset.unwrap_or(MAX_PIXELS)
     }
 
@@ -267,7 +272,7 @@ impl EngineSpec {
             Self::Qwen(qwen) => qwen.task.clone(),
             _ => Task {
                 drafts: false,
-                ..task(settings, None)
+                ..task(settings, self.preset())
             },
         }
     }
@@ -306,14 +311,11 @@ impl EngineSpec {
             page_timeout: settings.page_timeout,
             factor: self.limits().factor,
         };
+        let task = self.task(settings);
         match self {
             Self::TextLayer => Ok(one_slot(TextLayer::default(), policy)),
             Self::Tesseract(tesseract) => Ok(one_slot(TesseractEngine::new(tesseract), policy)),
             Self::Server { server, model } => {
-                let task = Task {
-                    drafts: false,
-                    ..task(settings, None)
-                };
                 let engine = ServerEngine::new(&server, model, task, policy, cancel)?;
                 Ok(Box::new(engine))
             }

@@ -128,21 +128,7 @@ fn wrong_worker_ticket_fails_only_its_page() {
 #[cfg(target_os = "linux")]
 mod processes {
     use super::*;
-
-    /// Runs a program to its end; says also how much memory it held at most, in MiB.
-    fn run_and_measure(command: &mut assert_cmd::Command) -> (Ran, u64) {
-        let mut child = spawn(command);
-        let status = format!("/proc/{}/status", child.id());
-        let mut most = 0;
-        while child.try_wait().unwrap().is_none() {
-            let status = fs::read_to_string(&status).unwrap_or_default();
-            let held = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-            let held = held.and_then(|held| held.split_whitespace().next()?.parse::<u64>().ok());
-            most = most.max(held.unwrap_or(0) >> 10);
-            thread::sleep(Duration::from_millis(2));
-        }
-        (Ran::end_of(child), most)
-    }
+    use crate::common::run_and_measure;
 
     #[test]
     fn endless_frame_fails_its_page_without_memory() {

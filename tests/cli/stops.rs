@@ -67,6 +67,22 @@ fn first_process_of_a_container_ends_while_listing() {
     }
 }
 
+#[test]
+fn abort_for_lack_of_memory_ends_with_a_sentence_and_exit_1() {
+    let room = Room::new();
+    let mut child = spawn(&mut listing_forever(&room));
+    let process = child.id().to_string();
+    wait_until("it waits for its list", || {
+        is_waiting(&process) || child.try_wait().unwrap().is_some()
+    });
+    // As the standard library ends a program whose memory can't be had.
+    signal("ABRT", &process);
+    let ran = Ran::end_of(child);
+    assert_eq!(ran.code, Some(1), "{ran:#?}");
+    assert!(ran.stderr.contains("lack of memory"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("--batch-size"), "{}", ran.stderr);
+}
+
 /// Whether a process handles SIGTERM and one of its threads waits to open a pipe.
 fn is_waiting(process: &str) -> bool {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();

@@ -230,11 +230,13 @@ impl Shared {
         body: &[u8],
     ) -> std::io::Result<bool> {
         let json: Value = serde_json::from_slice(body).expect("a request is JSON");
-        let url = &json["messages"][0]["content"][0]["image_url"]["url"];
-        let page = format!(
-            "{:x}",
-            Sha256::digest(url.as_str().expect("a page").as_bytes())
-        );
+        let parts = json["messages"][0]["content"].as_array();
+        let mut urls = parts
+            .into_iter()
+            .flatten()
+            .map(|part| &part["image_url"]["url"]);
+        let url = urls.find_map(Value::as_str).expect("a page");
+        let page = format!("{:x}", Sha256::digest(url.as_bytes()));
         let page = page[..12].to_owned();
         let reply = {
             let mut state = self.state();

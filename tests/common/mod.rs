@@ -6,6 +6,8 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::{Child, Output, Stdio},
+    thread,
+    time::Duration,
 };
 
 use assert_cmd::Command;
@@ -98,6 +100,22 @@ pub fn spawn(command: &mut Command) -> Child {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program starts")
+}
+
+/// Runs a program to its end; says also how much memory it held at most, in MiB.
+#[cfg(target_os = "linux")]
+pub fn run_and_measure(command: &mut Command) -> (Ran, u64) {
+    let mut child = spawn(command);
+    let status = format!("/proc/{}/status", child.id());
+    let mut most = 0;
+    while child.try_wait().unwrap().is_none() {
+        let status = fs::read_to_string(&status).unwrap_or_default();
+        let held = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let held = held.and_then(|held| held.split_whitespace().next()?.parse::<u64>().ok());
+        most = most.max(held.unwrap_or(0) >> 10);
+        thread::sleep(Duration::from_millis(2));
+    }
+    (Ran::end_of(child), most)
 }
 
 /// What a program left behind.

@@ -141,3 +141,10 @@ fn reader_cases() -> Vec<ReaderCase> {
         .filter(|case| u64::from(case.image.width() * case.image.height()) <= limits.max_pixels)
         .collect()
 }
+
+/// How alike two vectors are, 1.0 at most.
+fn cosine(a: &Tensor, b: &Tensor) -> f32 {
+    let dot = |a: &Tensor, b: &Tensor| (a * b).unwrap().sum_all().unwrap();
+    let dot = |a: &Tensor, b: &Tensor| dot(a, b).to_scalar::<f32>().unwrap();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}

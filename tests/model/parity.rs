@@ -25,7 +25,7 @@ use omnidocs::{
     },
 };
 
-use super::{GREEDY, TINY_MODELS, golden, load, max_difference, reader, reader_cases};
+use super::{GREEDY, TINY_MODELS, cosine, golden, load, max_difference, reader, reader_cases};
 
 /// What f32 sums in another order may differ by.
 const TOLERANCE: f32 = 1e-4;
@@ -416,18 +416,6 @@ fn half_precision_stays_close_to_f32() {
             assert!(cosine > 0.99, "{folder} {dtype:?}: {cosine}");
         }
     }
-}
-
-fn cosine(a: &Tensor, b: &Tensor) -> f32 {
-    let dot = |a: &Tensor, b: &Tensor| {
-        (a * b)
-            .unwrap()
-            .sum_all()
-            .unwrap()
-            .to_scalar::<f32>()
-            .unwrap()
-    };
-    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
 #[test]

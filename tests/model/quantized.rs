@@ -6,20 +6,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use omnidocs::{
     generation::{generator::GenerateOptions, model::VisionLanguageModel},
     models,
     nn::{precision::Precision, quantized::QuantizedFile},
 };
 
-use super::{GREEDY, example, reader, reader_cases};
-
-fn cosine(a: &Tensor, b: &Tensor) -> f32 {
-    let dot = |a: &Tensor, b: &Tensor| (a * b).unwrap().sum_all().unwrap();
-    let dot = |a: &Tensor, b: &Tensor| dot(a, b).to_scalar::<f32>().unwrap();
-    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
-}
+use super::{GREEDY, cosine, example, reader, reader_cases};
 
 #[test]
 fn quantized_logits_are_close_to_f32() {

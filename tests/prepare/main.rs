@@ -11,8 +11,10 @@ mod damaged_files;
 mod damaged_images;
 mod decoders;
 mod images;
+mod one_page;
 mod pdf;
 mod pdf_pages;
+mod pdf_text;
 mod sizes;
 mod stream;
 

@@ -1,7 +1,7 @@
 //! The protocol: what is asked over HTTP, and what an answer, or none, means.
 
 use std::{
-    io,
+    io::{self, Read},
     time::{Duration, SystemTime},
 };
 
@@ -9,14 +9,17 @@ use anyhow::Result;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use ureq::{
-    Agent, Body, Timeout,
+    Agent, Body, SendBody, Timeout,
     http::{
         Response, StatusCode,
         header::{LOCATION, RETRY_AFTER},
     },
 };
 
-use super::settings::{API_KEY, ApiKey, Server};
+use super::{
+    request::Request,
+    settings::{API_KEY, ApiKey, Server},
+};
 use crate::{
     error::ErrorKind,
     http::{Route, certificate_advice},
@@ -127,16 +130,34 @@ impl Client {
         Ok(models.data.into_iter().map(|model| model.id).collect())
     }
 
-    /// Sends the JSON text of a chat completion's request, and waits for the answer.
-    pub(super) fn complete(&self, request: &[u8], timeout: Duration) -> Result<Completed, Failure> {
+    /// Sends a chat completion's request, and waits for the answer.
+    pub(super) fn complete(
+        &self,
+        request: &Request,
+        timeout: Duration,
+    ) -> Result<Completed, Failure> {
+        let body = request.body();
+        let body = body.map_err(|error| self.no_answer(&ureq::Error::Io(error)))?;
+        self.post(request.length(), body, timeout)
+    }
+
+    /// Sends so many bytes of JSON text, and waits for the answer.
+    fn post(
+        &self,
+        length: u64,
+        mut body: impl Read,
+        timeout: Duration,
+    ) -> Result<Completed, Failure> {
         let post = self.agent.post(format!("{}/chat/completions", self.url));
-        let post = post.header("Content-Type", "application/json");
+        let post = post
+            .header("Content-Type", "application/json")
+            .header("Content-Length", length);
         let post = match &self.key {
             Some(key) => post.header("Authorization", key.header()),
             None => post,
         };
         let post = post.config().timeout_global(Some(timeout)).build();
-        let body = self.body(post.send(request))?;
+        let body = self.body(post.send(SendBody::from_reader(&mut body)))?;
         let completion: Completion = self.parse(&body)?;
         completion
             .completed()
@@ -150,7 +171,8 @@ impl Client {
             "messages": [{"role": "user", "content": "Say yes."}],
             "max_tokens": 4,
         });
-        match self.complete(request.to_string().as_bytes(), timeout) {
+        let request = request.to_string();
+        match self.post(request.len() as u64, request.as_bytes(), timeout) {
             Ok(_) | Err(Failure::Garbled(_)) => Ok(()),
             Err(failure) => Err(failure),
         }

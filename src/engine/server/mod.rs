@@ -17,6 +17,7 @@ mod models;
 mod outage;
 mod page;
 mod refusals;
+mod request;
 mod settings;
 
 use std::{
@@ -242,4 +243,27 @@ impl Engine for ServerEngine {
 
 fn error(kind: ErrorKind, message: impl Into<String>) -> PageError {
     PageError::new(kind, Stage::Engine, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{answer::Reading, generation::sampler::Sampling, options::OutputFormat};
+
+    /// What a test asks for.
+    pub fn task() -> Task {
+        Task {
+            prompt: "Read!".to_owned(),
+            text_first: false,
+            reading: Reading::Plain,
+            output_format: OutputFormat::Markdown,
+            sampling: Sampling {
+                max_new_tokens: 5,
+                temperature: 0.0,
+                seed: 1,
+            },
+            drafts: false,
+            batch_size: 1,
+        }
+    }
 }

@@ -5,16 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
-use image::{
-    ExtendedColorType, ImageEncoder, RgbImage,
-    codecs::png::{CompressionType, FilterType, PngEncoder},
-};
-use serde_json::json;
+use image::RgbImage;
 
 use super::{
     client::{Client, Completed, Failure},
     outage::Health,
+    request::Request,
 };
 use crate::{
     answer,
@@ -28,8 +24,7 @@ use crate::{
         scheduler::Policy,
     },
     error::{ErrorKind, PageError, Stage},
-    generation::{repetition::LoopDetector, sampler::Sampling},
-    options::OutputFormat,
+    generation::repetition::LoopDetector,
     page::{FinishReason, PageAnswer},
 };
 
@@ -83,22 +78,21 @@ struct Requests {
 
 impl Reader {
     /// Reads a page, and again as long as that may help. Says also how many requests that took. While it waits, it holds
-    /// what is sent, and not the pixels.
+    /// neither pixels nor what is sent.
     pub(super) fn read(&self, pixels: Option<Arc<RgbImage>>) -> (Ended, u32) {
         let Some(image) = pixels else {
             return (Ended::Page(Err(failed("the page came without pixels"))), 1);
         };
-        let encoded = data_url(&image);
+        let encoded = Request::new(&image, &self.model, &self.task);
         drop(image);
-        let url = match encoded {
-            Ok(url) => url,
+        let mut request = match encoded {
+            Ok(request) => request,
             Err(error) => {
                 let message = format!("cannot encode the page as PNG: {error}");
                 return (Ended::Page(Err(failed(message))), 1);
             }
         };
         let mut sampling = self.task.sampling;
-        let mut request = self.request(&url, sampling);
         let mut requests = Requests::default();
         let mut history = History::default();
         let mut resamples = false;
@@ -118,7 +112,7 @@ impl Reader {
                 Step::Resample => {
                     resamples = true;
                     sampling = sampling.with_higher_temperature();
-                    request = self.request(&url, sampling);
+                    request.set_sampling(sampling);
                 }
                 Step::Shrink(_, error) => return (Ended::Page(Err(error)), requests.sent),
                 Step::Finish(result) => return (Ended::Page(result), requests.sent),
@@ -133,15 +127,14 @@ impl Reader {
     }
 
     /// Asks until the server answers, or there is no hope for that.
-    fn ask(&self, request: &[u8], requests: &mut Requests) -> Asked {
+    fn ask(&self, request: &Request, requests: &mut Requests) -> Asked {
         loop {
             requests.sent += 1;
             let sent = clock::now();
             let failure = match self.client.complete(request, self.policy.page_timeout) {
                 Ok(completed) => {
                     self.health.answered();
-                    let format = self.task.output_format;
-                    return Asked::Answered(answer(completed, format, clock::since(sent)));
+                    return Asked::Answered(answer(completed, &self.task, clock::since(sent)));
                 }
                 Err(failure) => failure,
             };
@@ -198,37 +191,10 @@ impl Reader {
         };
         (!left.is_zero()).then(|| pause.min(left))
     }
-
-    /// A chat completion's request, as all servers take it: the image first, as the model was trained.
-    fn request(&self, url: &str, sampling: Sampling) -> Vec<u8> {
-        let request = json!({
-            "model": self.model,
-            "messages": [{"role": "user", "content": [
-                {"type": "image_url", "image_url": {"url": url}},
-                {"type": "text", "text": self.task.prompt},
-            ]}],
-            "max_tokens": sampling.max_new_tokens,
-            "temperature": sampling.temperature,
-            "seed": sampling.seed,
-            "stream": false,
-        });
-        request.to_string().into_bytes()
-    }
-}
-
-fn data_url(image: &RgbImage) -> image::ImageResult<String> {
-    let mut file = Vec::new();
-    let (width, height) = image.dimensions();
-    PngEncoder::new_with_quality(&mut file, CompressionType::Fast, FilterType::Adaptive)
-        .write_image(image, width, height, ExtendedColorType::Rgb8)?;
-    Ok(format!(
-        "data:image/png;base64,{}",
-        BASE64_STANDARD.encode(file)
-    ))
 }
 
 /// A server's answer as an engine's answer.
-fn answer(completed: Completed, format: OutputFormat, took: Duration) -> PageResult {
+fn answer(completed: Completed, task: &Task, took: Duration) -> PageResult {
     let Completed {
         mut text,
         finish,
@@ -252,7 +218,7 @@ fn answer(completed: Completed, format: OutputFormat, took: Duration) -> PageRes
         _ => None,
     };
     Ok(PageAnswer {
-        content: answer::read(text, format).content,
+        content: answer::read_as(text, task.output_format, task.reading).content,
         finish_reason,
         prompt_tokens,
         completion_tokens,
@@ -284,6 +250,7 @@ fn failed(message: impl Into<String>) -> PageError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::server::tests::task;
 
     fn answered(text: &str, finish: &str) -> Result<PageAnswer, PageError> {
         let completed = Completed {
@@ -292,7 +259,7 @@ mod tests {
             prompt_tokens: None,
             completion_tokens: None,
         };
-        answer(completed, OutputFormat::Markdown, Duration::ZERO)
+        answer(completed, &task(), Duration::ZERO)
     }
 
     #[test]
@@ -323,14 +290,5 @@ mod tests {
             ErrorKind::Engine
         );
         assert_eq!(answered("", "abort").unwrap_err().kind, ErrorKind::Server);
-    }
-
-    #[test]
-    fn page_is_sent_unchanged() {
-        let image = RgbImage::from_fn(96, 64, |x, y| image::Rgb([x as u8, y as u8, 7]));
-        let url = data_url(&image).unwrap();
-        let file = BASE64_STANDARD.decode(url.strip_prefix("data:image/png;base64,").unwrap());
-        let back = image::load_from_memory(&file.unwrap()).unwrap().into_rgb8();
-        assert_eq!(back, image);
     }
 }

@@ -1,16 +1,12 @@
 //! Page images as pixels: every format to upright 8-bit RGB on white, within limits.
 
-use std::{
-    fs::File,
-    io::{BufReader, Cursor, Read},
-    path::Path,
-};
+use std::{fs::File, io::BufReader, path::Path};
 
-use image::{DynamicImage, ImageFormat, ImageReader, codecs::bmp::BmpDecoder};
+use image::{ImageFormat, ImageReader};
 
 use super::{
     bmp, jpeg, jpeg2000,
-    pixels::{Decoded, MAX_BYTES, check_size, finish, limits, not_decoded},
+    pixels::{Decoded, check_size, finish, limits, not_decoded},
     png, tiff,
 };
 use crate::{
@@ -74,7 +70,7 @@ impl ImageFile {
             (DecoderKind::Jpeg, _) => jpeg::decode(path)?,
             (DecoderKind::Jpeg2000, _) => jpeg2000::decode(path, budget)?,
             (DecoderKind::Image(ImageFormat::Png), _) => png::decode(path, budget)?,
-            (DecoderKind::Image(ImageFormat::Bmp), _) => decode_bmp(path)?,
+            (DecoderKind::Image(ImageFormat::Bmp), _) => bmp::decode(path, budget)?,
             (DecoderKind::Image(format), _) => decode(path, format)?,
             (DecoderKind::Tiff | DecoderKind::Pdf, _) => {
                 return Err(unreadable(Stage::Prepare, "the file has no such page"));
@@ -96,20 +92,4 @@ fn decode(path: &Path, format: ImageFormat) -> Result<Decoded, PageError> {
     let decoder = reader.into_decoder().map_err(not_decoded)?;
     check_size(&decoder)?;
     finish(decoder)
-}
-
-fn decode_bmp(path: &Path) -> Result<Decoded, PageError> {
-    let file = File::open(path).map_err(|error| not_opened(&error))?;
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES)
-        .read_to_end(&mut bytes)
-        .map_err(|error| not_opened(&error))?;
-    let decoder = BmpDecoder::new(Cursor::new(&bytes)).map_err(not_decoded)?;
-    check_size(&decoder)?;
-    if !bmp::is_run_length_encoded(&bytes) {
-        return finish(decoder);
-    }
-    let decoded = DynamicImage::from_decoder(decoder).map_err(not_decoded)?;
-    let filled = bmp::fill_skipped(&bytes, decoded).map_err(not_decoded)?;
-    Ok(Decoded::whole(filled.into()))
 }

@@ -142,3 +142,29 @@ fn server_messages_are_escaped() {
     assert!(ran.stderr.contains("[2Jno entry"), "{}", ran.stderr);
     assert!(!ran.stderr.contains(['\u{1b}', '\u{7}']), "{}", ran.stderr);
 }
+
+#[test]
+fn known_model_on_a_server_is_asked_and_read_as_it_writes() {
+    let answer = "---\nprimary_language: en\nis_rotation_valid: True\nrotation_correction: 0\nis_table: False\n\
+                  is_diagram: False\n---\nThe text.";
+    let model = "allenai/olmOCR-2-7B-1025";
+    let server = ChatServer::of_models(Some(&[model]), Duration::ZERO, move |_, _| {
+        Reply::Said(answer.to_owned(), "stop")
+    });
+    let room = room(1);
+    ask(&room, &server, "").expect(0);
+    let record = &room.records("out.jsonl")[0];
+    assert_eq!(record.content.as_deref(), Some("The text."));
+    let request = &server.requests()[0].json;
+    let content = &request["messages"][0]["content"];
+    // Its prompt comes first, and its answers are sampled.
+    assert!(
+        content[0]["text"]
+            .as_str()
+            .unwrap()
+            .contains("rotation_correction"),
+        "{content}"
+    );
+    assert_eq!(content[1]["type"], "image_url");
+    assert_ne!(request["temperature"], 0.0);
+}

@@ -170,3 +170,33 @@ fn invalid_server_options_are_usage_errors() {
         assert!(ran.stderr.contains(hint), "{args}: {}", ran.stderr);
     }
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_does_not_grow_with_concurrency() {
+    use crate::common::run_and_measure;
+
+    let room = Room::new();
+    for number in 0..40 {
+        let mut random = fastrand::Rng::with_seed(number);
+        let noise = image::RgbImage::from_fn(640, 640, |_, _| {
+            image::Rgb(std::array::from_fn(|_| random.u8(..)))
+        });
+        noise.save(room.path(format!("{number}.png"))).unwrap();
+    }
+    let held = |concurrency: usize| {
+        let server = ChatServer::with(Duration::from_millis(3000), |_, _| Reply::Text);
+        let args = format!(
+            "extract . -o {concurrency}.jsonl --engine server --server-url {} --concurrency {concurrency} --prefetch 2",
+            server.url()
+        );
+        let (ran, most) = run_and_measure(&mut room.omnidocs(&args));
+        ran.expect(0);
+        // Time enough for all requests to be sent.
+        assert_eq!(server.most_in_flight(), concurrency);
+        most
+    };
+    let (few, many) = (held(8), held(40));
+    println!("{few} MiB with 8 requests, {many} MiB with 40");
+    assert!(many < few + 32, "{few} MiB with 8 requests, {many} with 40");
+}
