@@ -99,7 +99,10 @@ def read_pages(path):
     if image.format not in ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "GIF", "TIFF", "JPEG2000"):
         return None
     pages = []
-    frames = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+    try:
+        frames = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+    except Exception as error:
+        return [error]
     for number in range(frames):
         try:
             image.seek(number)

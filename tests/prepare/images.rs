@@ -106,6 +106,39 @@ fn photos_are_rotated_by_exif() {
 }
 
 #[test]
+fn images_are_rotated_by_xmp_where_exif_does_not_say() {
+    let (as_attribute, as_element) = (
+        "tiff:Orientation=\"6\"",
+        "<tiff:Orientation>6</tiff:Orientation>",
+    );
+    for property in [as_attribute, as_element] {
+        let xmp = format!("<x:xmpmeta xmlns:x=\"adobe:ns:meta/\">{property}</x:xmpmeta>");
+        let image = flag(32, 16);
+        let mut jpeg = Vec::new();
+        JpegEncoder::new_with_quality(&mut jpeg, 95)
+            .write_image(&image, 32, 16, ExtendedColorType::Rgb8)
+            .unwrap();
+        let segment = [b"http://ns.adobe.com/xap/1.0/\0", xmp.as_bytes()].concat();
+        let length = (segment.len() as u16 + 2).to_be_bytes();
+        let jpeg = [&jpeg[..2], &[0xFF, 0xE1], &length, &segment, &jpeg[2..]].concat();
+        let mut png = Vec::new();
+        let mut encoder = png::Encoder::new(&mut png, 32, 16);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder
+            .add_itxt_chunk("XML:com.adobe.xmp".to_owned(), xmp)
+            .unwrap();
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_image_data(&image).unwrap();
+        writer.finish().unwrap();
+        for bytes in [jpeg, png] {
+            let pixels = pixels_of(&bytes);
+            assert_eq!(pixels.dimensions(), (16, 32), "{property}");
+            assert_near(*pixels.get_pixel(8, 4), RED, 6);
+        }
+    }
+}
+
+#[test]
 fn every_page_of_a_tiff_is_read() {
     let mut bytes = Cursor::new(Vec::new());
     let mut encoder = TiffEncoder::new(&mut bytes).unwrap();

@@ -123,18 +123,29 @@ pub(super) fn finish(mut decoder: impl ImageDecoder) -> Result<Decoded, PageErro
 
 /// How an image is to be turned; one whose metadata is damaged is read as it lies.
 fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
-    let exif = decoder.exif_metadata().ok().flatten().unwrap_or_default();
-    match exif_orientation(&exif) {
-        Orientation::NoTransforms => decoder.orientation().unwrap_or(Orientation::NoTransforms),
-        orientation => orientation,
-    }
+    let exif = decoder.exif_metadata().ok().flatten();
+    let xmp = decoder.xmp_metadata().ok().flatten();
+    orientation_by(exif.as_deref(), xmp.as_deref())
 }
 
-/// How EXIF data turn an image.
-pub(super) fn exif_orientation(exif: &[u8]) -> Orientation {
+/// How EXIF data turn an image or, where they do not say it, XMP data.
+pub(super) fn orientation_by(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Orientation {
+    let exif = exif.unwrap_or_default();
     // In a JPEG file these bytes come before the EXIF data, and libvips writes them into WebP files too.
     let exif = exif.strip_prefix(b"Exif\0\0").unwrap_or(exif);
-    Orientation::from_exif_chunk(exif).unwrap_or(Orientation::NoTransforms)
+    Orientation::from_exif_chunk(exif)
+        .or_else(|| xmp_orientation(xmp?))
+        .unwrap_or(Orientation::NoTransforms)
+}
+
+/// The property `tiff:Orientation`, which is an attribute or an element.
+fn xmp_orientation(xmp: &[u8]) -> Option<Orientation> {
+    const NAME: &[u8] = b"tiff:Orientation";
+    let after = &xmp[memchr::memmem::find(xmp, NAME)? + NAME.len()..];
+    let between =
+        |byte: &u8| matches!(byte, b'=' | b'>' | b'"' | b'\'') || byte.is_ascii_whitespace();
+    let digit = after.iter().find(|byte| !between(byte))?;
+    Orientation::from_exif(digit.checked_sub(b'0')?)
 }
 
 fn over_white(image: DynamicImage) -> RgbImage {

@@ -12,7 +12,7 @@ use png::{BitDepth, ColorType, DecodingError, InterlaceInfo, Limits, Reader, Tra
 use super::{
     canvas::Canvas,
     colors::{blend, narrow},
-    pixels::{Decoded, MAX_BYTES, MIN_PART, exif_orientation, too_large, too_much_memory},
+    pixels::{Decoded, MAX_BYTES, MIN_PART, orientation_by, too_large, too_much_memory},
 };
 use crate::{
     error::{PageError, Stage},
@@ -181,11 +181,20 @@ fn to_rgb(samples: &[u8], color: ColorType, depth: BitDepth, rgb: &mut [u8]) {
     }
 }
 
-/// How the image is to be turned: by its EXIF chunk, or by the text that ImageMagick and older programs write instead.
+/// How the image is to be turned: by its EXIF chunk, by the text that ImageMagick and older programs write instead, or by its
+/// XMP data.
 fn orientation(info: &png::Info) -> Orientation {
-    if let Some(exif) = &info.exif_metadata {
-        return exif_orientation(exif);
-    }
+    let exif = match &info.exif_metadata {
+        Some(exif) => Some(exif.to_vec()),
+        None => exif_text(info).and_then(|text| raw_profile(&text)),
+    };
+    let mut texts = info.utf8_text.iter();
+    let xmp = texts.find(|chunk| chunk.keyword == "XML:com.adobe.xmp");
+    let xmp = xmp.and_then(|chunk| chunk.get_text().ok());
+    orientation_by(exif.as_deref(), xmp.as_deref().map(str::as_bytes))
+}
+
+fn exif_text(info: &png::Info) -> Option<String> {
     let is_exif =
         |keyword: &str| matches!(keyword, "Raw profile type exif" | "Raw profile type APP1");
     let plain = info.uncompressed_latin1_text.iter();
@@ -196,9 +205,7 @@ fn orientation(info: &png::Info) -> Orientation {
     let packed = packed
         .filter(|chunk| is_exif(&chunk.keyword))
         .map(|chunk| chunk.get_text().ok());
-    let text = plain.chain(packed).flatten().next();
-    let exif = text.and_then(|text| raw_profile(&text));
-    exif_orientation(&exif.unwrap_or_default())
+    plain.chain(packed).flatten().next()
 }
 
 /// The bytes of such a text: a name, their number, and they themselves as hexadecimal digits.

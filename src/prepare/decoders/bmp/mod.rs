@@ -170,7 +170,8 @@ impl Header {
         } else {
             Vec::new()
         };
-        if start < FILE_HEADER + size as u64 {
+        // Some programs write where the palette starts, or nothing.
+        if start < FILE_HEADER + size as u64 || bits <= 8 && start < end {
             start = end;
         }
         Ok(Self {
@@ -293,17 +294,17 @@ impl Header {
             .and_then(|_| file.take(MAX_BYTES).read_to_end(&mut encoded))
             .map_err(|error| not_opened(&error))?;
         let size = (self.width as usize, self.height as usize);
-        let (indices, rows) = runs::decode(&encoded, self.bits == 4, size);
-        if (rows as f64) < MIN_PART * f64::from(self.height) {
+        let runs = runs::decode(&encoded, self.bits == 4, size);
+        if (runs.rows as f64) < MIN_PART * f64::from(self.height) {
             return Err(damaged("its pixels are missing"));
         }
         let mut canvas = Canvas::new((self.width, self.height), budget)?;
         let mut rgb = vec![0; 3 * size.0];
         for y in 0..self.height {
             let row = self.row_of(y) as usize;
-            for (target, &index) in rgb.chunks_exact_mut(3).zip(&indices[row * size.0..]) {
+            for (target, &index) in rgb.chunks_exact_mut(3).zip(&runs.indices[row * size.0..]) {
                 // Rows that never came are no colour of the page.
-                let color = if row < rows {
+                let color = if row < runs.rows {
                     self.color(index)
                 } else {
                     [255; 3]
@@ -312,7 +313,9 @@ impl Header {
             }
             canvas.push(&rgb);
         }
-        Ok(canvas.finish().damaged_if(rows < size.1))
+        Ok(canvas
+            .finish()
+            .damaged_if(runs.rows < size.1 || runs.are_too_long))
     }
 }
 

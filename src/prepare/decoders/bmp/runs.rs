@@ -1,8 +1,17 @@
 //! The run-length encoding of BMP files: `BI_RLE8` and `BI_RLE4`.
 
-/// Palette indices of an image of `size`, (width, height), row by row as in the file; 0 where they are skipped. Says
-/// also of how many rows the file tells something: of all, if it is whole. What goes over a row's end is dropped.
-pub(super) fn decode(encoded: &[u8], is_half: bool, size: (usize, usize)) -> (Vec<u8>, usize) {
+/// What was decoded.
+pub(super) struct Runs {
+    /// Palette indices row by row, as in the file; 0 where they are skipped.
+    pub(super) indices: Vec<u8>,
+    /// Of so many rows the file tells something: of all, if it is whole.
+    pub(super) rows: usize,
+    /// Some went over a row's end, and were dropped.
+    pub(super) are_too_long: bool,
+}
+
+/// Decodes an image of `size`, (width, height), with 8 bits to an index or half of that.
+pub(super) fn decode(encoded: &[u8], is_half: bool, size: (usize, usize)) -> Runs {
     let (width, height) = size;
     let mut indices = vec![0; width * height];
     let (mut x, mut y) = (0, 0);
@@ -13,9 +22,12 @@ pub(super) fn decode(encoded: &[u8], is_half: bool, size: (usize, usize)) -> (Ve
         (true, 0) => byte >> 4,
         (true, _) => byte & 15,
     };
+    let mut are_too_long = false;
     let mut put = |x: usize, y: usize, index: u8| {
-        if x < width && y < height {
+        if x < width {
             indices[y * width + x] = index;
+        } else {
+            are_too_long = true;
         }
     };
     // Ends with the data, at its end or at one that is written.
@@ -63,5 +75,9 @@ pub(super) fn decode(encoded: &[u8], is_half: bool, size: (usize, usize)) -> (Ve
     walk();
     // A row that was begun is taken for whole where it was filled.
     let rows = if x >= width { y + 1 } else { y };
-    (indices, rows.min(height))
+    Runs {
+        indices,
+        rows: rows.min(height),
+        are_too_long,
+    }
 }

@@ -232,8 +232,8 @@ fn cut_bmp_is_read_as_far_as_it_goes() {
 
 #[test]
 fn run_length_encoded_bmp_is_read_in_both_directions() {
-    // Literals, a run, a jump of two pixels, one that goes over the row's end; then the rows after it.
-    let runs = [0, 3, 1, 2, 1, 0, 2, 3, 0, 2, 2, 0, 15, 1, 0, 0];
+    // Literals, a run, a jump of two pixels, a run up to the row's end.
+    let runs = [0, 3, 1, 2, 1, 0, 2, 3, 0, 2, 2, 0, 12, 1, 0, 0];
     for (top_down, y) in [(false, HEIGHT - 1), (true, 0)] {
         let spec = Spec {
             compression: 1,
@@ -250,8 +250,24 @@ fn run_length_encoded_bmp_is_read_in_both_directions() {
         let cut = read(&file).unwrap();
         assert!(cut.is_damaged, "its other rows are missing");
         assert_eq!(row(&cut.into_rgb()), expected);
+        let end = file.len();
         file.extend([0, 1]);
         assert_eq!(row(&whole(&file)), expected);
+        file.truncate(end - 2);
+        file.extend([2, 1, 0, 1]);
+        let too_long = read(&file).unwrap();
+        assert!(too_long.is_damaged);
+        assert_eq!(row(&too_long.into_rgb()), expected);
+    }
+}
+
+#[test]
+fn bmp_whose_pixels_are_said_to_start_at_the_palette_is_read() {
+    let spec = Spec::new(40, 8);
+    let mut file = spec.file();
+    for start in [0_u32, 54] {
+        file[10..14].copy_from_slice(&start.to_le_bytes());
+        assert_eq!(whole(&file), whole(&spec.file()));
     }
 }
 

@@ -237,11 +237,13 @@ pub(super) fn adobe_transform(segment: Segment) -> Option<u8> {
     }
 }
 
-/// The EXIF data of a segment, if it has any.
-pub(super) fn exif(segment: Segment<'_>) -> Option<&[u8]> {
-    if segment.marker == marker::APP1 {
-        segment.content.strip_prefix(b"Exif\0\0")
-    } else {
-        None
-    }
+/// What the segments before the first scan say of how the picture is to be turned: EXIF data, and XMP data.
+pub(super) fn metadata(bytes: &[u8]) -> [Option<&[u8]>; 2] {
+    let starts: [&[u8]; 2] = [b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"];
+    starts.map(|start| {
+        Segments::new(bytes, 2)
+            .take_while(|segment| segment.marker != marker::SOS)
+            .filter(|segment| segment.marker == marker::APP1)
+            .find_map(|segment| segment.content.strip_prefix(start))
+    })
 }

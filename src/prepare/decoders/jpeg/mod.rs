@@ -20,7 +20,7 @@ pub(super) use self::{
 };
 use super::{
     colors,
-    pixels::{Decoded, MIN_PART, check_pixels, exif_orientation, too_much_memory, unsupported},
+    pixels::{Decoded, MIN_PART, check_pixels, orientation_by, too_much_memory, unsupported},
 };
 use crate::{
     error::{PageError, Stage},
@@ -49,10 +49,8 @@ pub(super) fn decode_bytes(bytes: &[u8]) -> Result<Decoded, PageError> {
         Some(image) => Decoded::whole(image),
         None => decode_slowly(bytes)?,
     };
-    let exif = Segments::new(bytes, 2)
-        .take_while(|segment| segment.marker != markers::marker::SOS)
-        .find_map(markers::exif);
-    Ok(image.turned(exif_orientation(exif.unwrap_or_default())))
+    let [exif, xmp] = markers::metadata(bytes);
+    Ok(image.turned(orientation_by(exif, xmp)))
 }
 
 fn cut_off() -> PageError {
