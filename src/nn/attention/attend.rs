@@ -2,11 +2,11 @@
 
 use candle_core::{DType, Result, Tensor};
 
-#[cfg(target_arch = "x86_64")]
-use super::bf16;
 use super::decode_attention::decode_attention;
 #[cfg(target_arch = "x86_64")]
-use crate::nn::simd::Avx512Bf16;
+use super::{bf16::Bf16, blocked};
+#[cfg(target_arch = "x86_64")]
+use crate::nn::simd::{Avx2, Avx512Bf16};
 use crate::nn::{elementwise::softmax, precision::Precision, rope::RopeTables};
 
 /// Maximum number of scores that exist at a time on a GPU: 64 MiB in f32.
@@ -43,12 +43,15 @@ pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, args: AttentionArgs) -> Result
         return attend(q, &k, &v, args);
     }
     #[cfg(target_arch = "x86_64")]
-    if plain
-        && q.dim(1)? > MAX_DECODE_QUERIES
-        && let Precision::Quantized(_) = args.precision
-        && let Some(token) = Avx512Bf16::detect()
-    {
-        return bf16::attend(token, q, k, v, args.causal, args.rope);
+    if plain && q.dim(1)? > MAX_DECODE_QUERIES {
+        if let Precision::Quantized(_) = args.precision
+            && let Some(token) = Avx512Bf16::detect()
+        {
+            return blocked::attend(Bf16(token), q, k, v, args.causal, args.rope);
+        }
+        if let Some(token) = Avx2::detect() {
+            return blocked::attend(token, q, k, v, args.causal, args.rope);
+        }
     }
     if let Some(rope) = args.rope {
         let (q, k) = (rope.rotate(q)?, rope.rotate(k)?);
@@ -189,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn tiled_attention_matches_one_query_at_a_time() {
+    fn attention_matches_one_query_at_a_time() {
         // 4 heads over 3,000 keys leave tiles of one group of heads and 174 queries.
         for (queries, keys, causal) in [
             (5, 5, true),
@@ -203,15 +206,17 @@ mod tests {
                 random(2, keys, 8),
                 random(2, keys, 8),
             );
-            let (found, wanted) = (
-                attend(&q, &k, &v, args(causal, DType::F32.into())).unwrap(),
-                naive(&q, &k, &v, causal),
-            );
-            let difference = difference(&found, &wanted);
-            assert!(
-                difference < 1e-5,
-                "{queries} queries, {keys} keys: {difference}"
-            );
+            let wanted = naive(&q, &k, &v, causal);
+            for found in [
+                attend(&q, &k, &v, args(causal, DType::F32.into())),
+                attend_in_tiles(&q, &k, &v, causal),
+            ] {
+                let difference = difference(&found.unwrap(), &wanted);
+                assert!(
+                    difference < 1e-5,
+                    "{queries} queries, {keys} keys: {difference}"
+                );
+            }
         }
     }
 

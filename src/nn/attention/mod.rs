@@ -2,7 +2,11 @@
 
 mod attend;
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod bf16;
+#[cfg(target_arch = "x86_64")]
+mod blocked;
 mod decode_attention;
 mod rows;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use memmap2::Mmap;
 
 use super::{
-    avx2, avx512,
+    avx2, avx2_many, avx512,
     tiles::{BLOCK, LANES, Tiles},
 };
 use crate::nn::simd::{Avx2, Avx512Vnni};
@@ -59,6 +59,19 @@ impl Packed {
         match self.kernel {
             Kernel::Avx512(token) => avx512::multiply(token, &self.tiles, x, bias),
             Kernel::Avx2(token) => avx2::multiply(token, &self.tiles, x, bias),
+        }
+    }
+
+    /// As [`multiply`](Self::multiply), faster for many rows and off by 3 in 10,000 where that is off by 2 in 100,000. What
+    /// a row becomes depends on which of the two is called, not on how many rows come with it.
+    ///
+    /// # Panics
+    /// The shapes are others.
+    #[must_use]
+    pub fn multiply_many(&self, x: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+        match self.kernel {
+            Kernel::Avx512(token) => avx512::multiply(token, &self.tiles, x, bias),
+            Kernel::Avx2(token) => avx2_many::multiply(token, &self.tiles, x, bias),
         }
     }
 
@@ -153,6 +166,11 @@ mod tests {
                 avx2::multiply(token, &packed.tiles, x, bias)
             };
             ways.push((Box::new(multiply), 0.00003));
+            // In up to 16 bits, of which the sum over a group takes some, and weights in 12.
+            let multiply = move |packed: &Packed, x: &[f32], bias: Option<&[f32]>| {
+                avx2_many::multiply(token, &packed.tiles, x, bias)
+            };
+            ways.push((Box::new(multiply), 0.0004));
         }
         ways
     }
@@ -170,6 +188,7 @@ mod tests {
             (272, 1024, 3),
             (272, 1024, 4),
             (272, 1024, 5),
+            (272, 1056, 131),
             (64, 32, 66),
         ] {
             let Some((packed, dense)) = matrix(output, input) else {
@@ -198,6 +217,35 @@ mod tests {
             let together = multiply(&packed, &x, None);
             let alone = x.chunks(512).flat_map(|x| multiply(&packed, x, None));
             assert!(alone.eq(together));
+        }
+    }
+
+    #[test]
+    fn packed_product_is_exact_where_activations_differ_much() {
+        let Some((packed, dense)) = matrix(64, 2048) else {
+            return;
+        };
+        // Zeros, the smallest and large numbers, and columns of which each row has far larger ones.
+        let rows = 9;
+        let scales = [0.0, 1e-38, 1e-20, 1e-3, 1.0, 1e3, 1e20, 1e30, 50.0];
+        let mut x = values(&random((rows, 2048)));
+        for (row, scale) in x.chunks_exact_mut(2048).zip(scales) {
+            for (column, value) in row.iter_mut().enumerate() {
+                *value *= scale * if column % 97 == 3 { 50.0 } else { 1.0 };
+            }
+        }
+        let shape = |x| Tensor::from_vec(x, (rows, 2048), &Device::Cpu).unwrap();
+        let wanted = values(&shape(x.clone()).matmul(&dense.t().unwrap()).unwrap());
+        for (multiply, error) in ways(2048) {
+            let found = multiply(&packed, &x, None);
+            for (row, (found, wanted)) in found.chunks(64).zip(wanted.chunks(64)).enumerate() {
+                let sum = |values: &mut dyn Iterator<Item = f32>| {
+                    values.map(|value| f64::from(value).powi(2)).sum::<f64>()
+                };
+                let off = sum(&mut found.iter().zip(wanted).map(|(a, b)| a - b));
+                let most = sum(&mut wanted.iter().copied()) * f64::from(4.0 * error).powi(2);
+                assert!(off <= most, "row {row}: {off} of {most}");
+            }
         }
     }
 

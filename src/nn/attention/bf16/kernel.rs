@@ -15,7 +15,7 @@ use std::arch::x86_64::{
 use bytemuck::cast;
 
 use super::pack::{KEYS, LANES, Packed, ROWS, VECTORS, Vectors, WIDE};
-use crate::nn::simd::Avx512Bf16;
+use crate::nn::{attention::blocked::exp2_series, simd::Avx512Bf16};
 
 /// The online softmax of some queries: the largest score so far, and the sum of all weights relative to it.
 struct OnlineSoftmax {
@@ -128,16 +128,9 @@ fn share(
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn exp2(x: __m512) -> __m512 {
-    const SERIES: [f32; 6] = {
-        let (ln, mut term, mut series, mut i) = (std::f32::consts::LN_2, 1.0, [1.0; 6], 1);
-        while i < 6 {
-            term *= ln / i as f32;
-            series[i] = term;
-            i += 1;
-        }
-        series
-    };
-    let x = _mm512_max_ps(x, _mm512_set1_ps(-126.0));
+    const SERIES: [f32; 6] = exp2_series();
+    // The second is taken where one is NaN.
+    let x = _mm512_max_ps(_mm512_set1_ps(-126.0), x);
     let whole = _mm512_roundscale_ps::<0>(x);
     let rest = _mm512_sub_ps(x, whole);
     let mut power = _mm512_set1_ps(SERIES[5]);

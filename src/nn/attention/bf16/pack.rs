@@ -5,9 +5,13 @@
     reason = "what uses instructions that not every processor has is unsafe to call; `Avx512Bf16` proves that this one has them"
 )]
 
-use candle_core::Result;
-
-use crate::nn::{attention::rows::Rows, rope::RopeTables, simd::Avx512Bf16};
+use crate::nn::{
+    attention::{
+        blocked::{Queries, Tables},
+        rows::Rows,
+    },
+    simd::Avx512Bf16,
+};
 
 /// Numbers in a vector of f32.
 pub(super) const LANES: usize = 16;
@@ -17,34 +21,6 @@ pub(super) const VECTORS: usize = 2;
 pub(super) const WIDE: usize = VECTORS * LANES;
 /// Keys whose scores exist at a time.
 pub(super) const KEYS: usize = 512;
-
-/// Cosines and sines, `(positions, head_dim / 2)`.
-pub(super) struct Tables {
-    cos: Vec<f32>,
-    sin: Vec<f32>,
-}
-
-impl Tables {
-    pub(super) fn new(rope: &RopeTables) -> Result<Self> {
-        Ok(Self {
-            cos: rope.cos.flatten_all()?.to_vec1()?,
-            sin: rope.sin.flatten_all()?.to_vec1()?,
-        })
-    }
-
-    /// Turns `x`, `(head_dim)`, by its position.
-    fn rotate(&self, x: &mut [f32], position: usize) {
-        let half = x.len() / 2;
-        let (cos, sin) = (
-            &self.cos[position * half..][..half],
-            &self.sin[position * half..][..half],
-        );
-        let (left, right) = x.split_at_mut(half);
-        for (((a, b), cos), sin) in left.iter_mut().zip(right).zip(cos).zip(sin) {
-            (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
-        }
-    }
-}
 
 /// The nearest bf16 of two numbers, the first in the low half.
 #[inline]
@@ -57,31 +33,20 @@ fn pair(low: f32, high: f32) -> u32 {
 }
 
 /// Queries in bf16, up to a multiple of [`ROWS`] of them: `(queries / ROWS, dim / 2)`, two dimensions of [`ROWS`] queries.
-pub(super) fn pack_queries(
-    q: &Rows<f32>,
-    head: usize,
-    queries: std::ops::Range<usize>,
-    dim: usize,
-    scale: f32,
-    tables: Option<&Tables>,
-) -> Vec<[u32; ROWS]> {
+pub(super) fn pack_queries(queries: &Queries, dim: usize) -> Vec<[u32; ROWS]> {
     let mut words = vec![[0; ROWS]; queries.len().div_ceil(ROWS) * (dim / 2)];
-    for (i, query) in queries.enumerate() {
+    for (i, mut row) in queries.scaled().enumerate() {
         let words = &mut words[i / ROWS * (dim / 2)..][..dim / 2];
-        let mut row = q.row(head, query).to_vec();
-        if let Some(tables) = tables {
-            tables.rotate(&mut row, query);
-        }
         row.resize(dim, 0.0);
         for (word, two) in words.iter_mut().zip(row.as_chunks::<2>().0) {
-            word[i % ROWS] = pair(two[0] * scale, two[1] * scale);
+            word[i % ROWS] = pair(two[0], two[1]);
         }
     }
     words
 }
 
 /// One head of keys and values in bf16, up to a multiple of [`KEYS`] of them.
-pub(super) struct Packed {
+pub(in crate::nn::attention) struct Packed {
     /// `(keys / 32, dim / 2)`: two dimensions of 32 keys.
     pub(super) keys: Vec<Vectors>,
     /// `(dim / 32, keys / 2)`: 32 dimensions of two keys.

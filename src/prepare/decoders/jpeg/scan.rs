@@ -170,7 +170,8 @@ fn block_at(
     let low = header.bits.1;
     if !is_progressive {
         block[0] = direct(first()?, bits, prediction)? as i16;
-        return sequential(block, others()?, bits);
+        // A band that is there at once, and of which none is empty as a whole.
+        return band(block, 1..=63, 0, others()?, bits, &mut 0);
     }
     match (from, header.bits.0) {
         (0, 0) => block[0] = (direct(first()?, bits, prediction)? << low) as i16,
@@ -192,27 +193,7 @@ fn direct(table: &Table, bits: &mut Bits, prediction: &mut i32) -> Result<i32, B
     Ok(*prediction)
 }
 
-/// The other coefficients of a sequential scan (section F.2.2.2).
-fn sequential(block: &mut [i16; 64], table: &Table, bits: &mut Bits) -> Result<(), Broken> {
-    let mut at = 1;
-    while at < 64 {
-        let symbol = bits.symbol(table)?;
-        let (run, size) = (usize::from(symbol >> 4), symbol & 15);
-        match (run, size) {
-            (15, 0) => at += 16,
-            (_, 0) => break,
-            _ => {
-                at += run;
-                let place = ZIGZAG.get(at).ok_or(Broken)?;
-                block[usize::from(*place)] = bits.signed(size)? as i16;
-                at += 1;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The first bits of a band of coefficients (section G.1.2.2).
+/// The first bits of a band of coefficients, or all of them (sections G.1.2.2 and F.2.2.2).
 fn band(
     block: &mut [i16; 64],
     band: std::ops::RangeInclusive<usize>,

@@ -194,19 +194,12 @@ impl Painter {
                 return false;
             }
             let (scale, extent) = (&self.scale, &mut self.extent);
-            if !layout.is_planar {
-                unpack(
-                    row,
-                    sample,
-                    chunk.big_endian,
-                    count,
-                    scale,
-                    extent,
-                    &mut self.row,
-                );
-                return true;
-            }
             self.part.clear();
+            let samples_to = if layout.is_planar {
+                &mut self.part
+            } else {
+                &mut self.row
+            };
             unpack(
                 row,
                 sample,
@@ -214,8 +207,11 @@ impl Painter {
                 count,
                 scale,
                 extent,
-                &mut self.part,
+                samples_to,
             );
+            if !layout.is_planar {
+                return true;
+            }
             if plane == 0 {
                 self.row.resize(pixels * samples, 0);
             }
