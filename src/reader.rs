@@ -142,6 +142,7 @@ impl Reader {
                 seed: 0,
             },
             drafts: options.temperature == 0.0,
+            draft_head: false,
             batch_size: 1,
         };
         let reader = QwenEngine::load(name, &folder, &identity, first, &task)?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::engine_task::task;
+use super::{draft_head, engine_task::task};
 use crate::{
     cancel::Cancel,
     config::Settings,
@@ -344,11 +344,17 @@ impl QwenSpec {
         let task = task(settings, preset);
         let limits = small_files.as_ref().map(|files| {
             ModelSpec::read(files.folder(), &name)?;
+            if settings.draft == DraftChoice::Mtp {
+                draft_head::check_family(files.folder(), &name)?;
+            }
             models::pixel_budget(files.folder())
         });
         let limits = limits.transpose()?;
         let files = small_files.filter(|_| !settings.dry_run).map(|files| {
             let folder = files.fetch_weights()?;
+            if settings.draft == DraftChoice::Mtp {
+                draft_head::check_weights(&folder, &name)?;
+            }
             // They are mapped, and copied as they are computed with.
             limits::require_memory(2 * nn::weights::size(&folder)?)?;
             let identity = identity(&folder, |line| fetch_progress(settings).say(line))?;

@@ -18,6 +18,8 @@ pub(super) fn task(settings: &Settings, preset: Option<&Preset>) -> Task {
         .and_then(|preset| preset.max_new_tokens)
         .filter(|_| !given.max_new_tokens)
         .unwrap_or(settings.max_new_tokens);
+    // Sampled answers are not guessed, so no text need be read for them.
+    let drafts = settings.draft != DraftChoice::Off && temperature == 0.0;
     Task {
         prompt: own.map_or_else(|| settings.prompt.clone(), |(_, prompt)| prompt.to_owned()),
         text_first: preset.is_some_and(|preset| preset.text_first),
@@ -29,8 +31,8 @@ pub(super) fn task(settings: &Settings, preset: Option<&Preset>) -> Task {
             temperature,
             seed: settings.seed,
         },
-        // Sampled answers are not guessed, so no text need be read for them.
-        drafts: settings.draft != DraftChoice::Off && temperature == 0.0,
+        drafts,
+        draft_head: drafts && settings.draft == DraftChoice::Mtp,
         batch_size: settings.batch_size,
     }
 }

@@ -1,6 +1,7 @@
 //! The subcommands, one file each.
 
 mod completions;
+mod draft_head;
 mod dry_run;
 mod engine_spec;
 mod engine_task;

@@ -40,6 +40,8 @@ pub struct Task {
     pub sampling: Sampling,
     /// Whether to draft from the page's text and from the answer so far.
     pub drafts: bool,
+    /// Whether the model's own head drafts too.
+    pub draft_head: bool,
     /// Number of pages decoded together.
     pub batch_size: usize,
 }
@@ -131,7 +133,7 @@ impl QwenEngine {
         hardware: &Hardware,
         task: &Task,
     ) -> Result<Self> {
-        let generator = models::load_on(folder, identity, hardware)
+        let generator = models::load_on(folder, identity, hardware, task.draft_head)
             .and_then(Generator::new)
             .map_err(too_large)
             .with_context(|| format!("cannot load the model {name}"))?;

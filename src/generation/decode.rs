@@ -37,6 +37,7 @@ impl Generator {
 
     /// One run, after which the tokens are read.
     fn step(&self, sequences: &mut [&mut Sequence]) -> Result<()> {
+        self.draft(sequences)?;
         let (mut tokens, mut slices) = (Vec::new(), Vec::new());
         for sequence in &mut *sequences {
             let (new, position) = sequence.next_inputs();
@@ -64,6 +65,25 @@ impl Generator {
             };
             sequence.take(&choices, self.model.eos_token_ids())?;
             start += count;
+        }
+        Ok(())
+    }
+
+    /// Drafts what may follow each of `sequences`.
+    fn draft(&self, sequences: &mut [&mut Sequence]) -> Result<()> {
+        let (mut asked, mut slices) = (Vec::new(), Vec::new());
+        for (i, sequence) in sequences.iter_mut().enumerate() {
+            if let Some(slice) = sequence.draft() {
+                asked.push(i);
+                slices.push(slice);
+            }
+        }
+        if slices.is_empty() {
+            return Ok(());
+        }
+        let drafts = self.model.draft(&mut slices)?;
+        for (i, draft) in asked.into_iter().zip(drafts) {
+            sequences[i].take_draft(draft);
         }
         Ok(())
     }

@@ -17,8 +17,8 @@ use super::{
 /// Options that never change an answer, up to rounding in bf16, f16 and on a GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct GenerateOptions<'a> {
-    /// Source of draft tokens: the known text of the page. Greedy answers are drafted from it and from themselves. Without it
-    /// there are no drafts.
+    /// Source of draft tokens: the known text of the page. Greedy answers are drafted from it, from themselves, and by the
+    /// model's own head if it was loaded with one. Without it there are no drafts.
     pub draft: Option<&'a str>,
     /// Deadline, checked before each step of the decoder.
     pub deadline: Option<Instant>,

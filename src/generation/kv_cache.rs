@@ -1,5 +1,5 @@
-//! Keys and values of the tokens so far, allocated once for a page and used again for the next; and the states of layers
-//! that keep no keys and values.
+//! Keys and values of the tokens so far, allocated once for a page and used again for the next; the states of layers that
+//! keep no keys and values; and what the model's own draft head keeps.
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 
@@ -17,6 +17,7 @@ pub struct KvCache {
     capacity: usize,
     device: Device,
     dtype: DType,
+    head: Option<Box<HeadStates>>,
 }
 
 /// What a layer keeps.
@@ -53,12 +54,36 @@ impl KvCache {
             capacity: 0,
             device: device.clone(),
             dtype,
+            head: None,
         }
+    }
+
+    /// The same, with what a draft head of one layer of attention keeps.
+    #[must_use]
+    pub fn with_head(self) -> Self {
+        let (kinds, heads, size) = (vec![LayerKind::Attention], self.kv_heads, self.head_dim);
+        let head = HeadStates {
+            cache: Self::new(kinds, heads, size, &self.device, self.dtype),
+            unseen: Vec::new(),
+        };
+        Self {
+            head: Some(Box::new(head)),
+            ..self
+        }
+    }
+
+    /// What the draft head keeps, if there is one.
+    pub fn head(&mut self) -> Option<&mut HeadStates> {
+        self.head.as_deref_mut()
     }
 
     /// Forgets all tokens and makes room for `capacity` of them; allocates only if it never had that much.
     pub fn reset(&mut self, capacity: usize) -> Result<()> {
         self.len = 0;
+        if let Some(head) = &mut self.head {
+            head.unseen.clear();
+            head.cache.reset(capacity)?;
+        }
         if capacity <= self.capacity && self.layers.len() == self.kinds.len() {
             for layer in &mut self.layers {
                 if let LayerCache::Recurrent(state) = layer {
@@ -136,12 +161,59 @@ impl KvCache {
                 state.undo(dropped)?;
             }
         }
-        Ok(())
+        match &mut self.head {
+            Some(head) => head.forget(dropped),
+            None => Ok(()),
+        }
     }
 
     /// Counts `tokens` that every layer has appended.
     pub fn advance(&mut self, tokens: usize) {
         self.len += tokens;
+    }
+}
+
+/// The keys and values of a draft head, and the states that it has not seen yet.
+///
+/// The head sees each token but the first with the decoder's state of the token before it. So it is a token behind: the
+/// latest states wait for the tokens that follow them, and those of drafts that turn out wrong are forgotten.
+pub struct HeadStates {
+    /// What the head's layer keeps of the tokens that it has seen.
+    pub cache: KvCache,
+    /// States of the decoder, in order, `(tokens, hidden)` each.
+    unseen: Vec<Tensor>,
+}
+
+impl HeadStates {
+    /// Adds the decoder's states of new tokens, `(tokens, hidden)`.
+    pub fn push(&mut self, states: Tensor) {
+        self.unseen.push(states);
+    }
+
+    /// How many states the head has not seen.
+    pub fn unseen(&self) -> Result<usize> {
+        self.unseen.iter().map(|states| states.dim(0)).sum()
+    }
+
+    /// Takes the states that the head has not seen, `(tokens, hidden)`; there is at least one.
+    pub fn take_unseen(&mut self) -> Result<Tensor> {
+        let taken = std::mem::take(&mut self.unseen);
+        Tensor::cat(&taken, 0)
+    }
+
+    /// Forgets the last `count` states, none of which the head has seen.
+    pub fn forget(&mut self, mut count: usize) -> Result<()> {
+        while count > 0 {
+            let Some(states) = self.unseen.pop() else {
+                bail!("the draft head has seen states that are to be forgotten")
+            };
+            let rows = states.dim(0)?;
+            if rows > count {
+                self.unseen.push(states.narrow(0, 0, rows - count)?);
+            }
+            count = count.saturating_sub(rows);
+        }
+        Ok(())
     }
 }
 

@@ -32,6 +32,16 @@ pub trait VisionLanguageModel: Send + Sync {
     /// The device fails. Then the caches are of no use.
     fn forward(&self, tokens: &Tensor, slices: &mut [SequenceSlice]) -> Result<Tensor>;
 
+    /// Whether it has a head of its own that drafts.
+    fn has_draft_head(&self) -> bool;
+
+    /// What may follow several answers, as the model's own head drafts it, in the order of `slices`. It never changes what
+    /// [`forward`](Self::forward) computes of these or other sequences.
+    ///
+    /// # Errors
+    /// The device fails, or there is no such head.
+    fn draft(&self, slices: &mut [DraftSlice]) -> Result<Vec<Vec<u32>>>;
+
     /// Makes prompts and decodes answers.
     fn tokenizer(&self) -> &ChatTokenizer;
 
@@ -52,6 +62,18 @@ pub struct SequenceSlice<'a> {
     /// Position of the first of them, counted as in [`Prefilled::next`].
     pub position: u32,
     /// What came before them in their sequence; they are appended.
+    pub cache: &'a mut KvCache,
+}
+
+/// An answer that the model's own head goes on with.
+pub struct DraftSlice<'a> {
+    /// Its tokens so far; the decoder has seen all but the last.
+    pub tokens: &'a [u32],
+    /// Position of the first of them, counted as in [`Prefilled::next`].
+    pub first: u32,
+    /// How many tokens to draft, at least one.
+    pub count: usize,
+    /// What the model has kept of the sequence.
     pub cache: &'a mut KvCache,
 }
 

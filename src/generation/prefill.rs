@@ -32,7 +32,12 @@ impl Generator {
         let prefilled = on_pool(|| model.prefill(page, prompt, room, &mut cache))?;
         let drafter = match options.draft {
             Some(text) if sampling.is_greedy() => {
-                Some(Drafter::new(model.tokenizer().encode(text)?))
+                let drafter = Drafter::new(model.tokenizer().encode(text)?);
+                Some(if model.has_draft_head() {
+                    drafter.with_head()
+                } else {
+                    drafter
+                })
             }
             _ => None,
         };

@@ -11,7 +11,7 @@ use candle_core::{Device, Tensor};
 use super::{
     draft::Drafter,
     kv_cache::KvCache,
-    model::{Prefilled, SequenceSlice},
+    model::{DraftSlice, Prefilled, SequenceSlice},
     repetition::LoopDetector,
     sampler::{NOT_FINITE, NotFinite, Sampler, Sampling},
 };
@@ -173,15 +173,34 @@ impl Sequence {
         self.prefilled = clock::now();
     }
 
+    /// Drafts what may follow, from what is known. Where that is nothing, the model's own head may be asked: then this is
+    /// what it goes on from.
+    pub(super) fn draft(&mut self) -> Option<DraftSlice<'_>> {
+        self.draft.clear();
+        let drafter = self.drafter.as_mut()?;
+        let room = self.room - self.tokens.len() - 1;
+        self.draft = drafter.draft(&self.tokens, room);
+        if !self.draft.is_empty() {
+            return None;
+        }
+        let count = drafter.head_length(self.tokens.len(), room);
+        (count > 0).then_some(DraftSlice {
+            tokens: &self.tokens,
+            first: self.first,
+            count,
+            cache: &mut self.cache,
+        })
+    }
+
+    /// Takes what the model's own head drafted.
+    pub(super) fn take_draft(&mut self, draft: Vec<u32>) {
+        self.draft = draft;
+    }
+
     /// The tokens that the decoder sees next, and the position of the first of them: the last one that was written, then
     /// its draft.
     pub(super) fn next_inputs(&mut self) -> (Vec<u32>, u32) {
         let last = self.tokens.len() - 1;
-        let room = self.room - self.tokens.len() - 1;
-        self.draft = self
-            .drafter
-            .as_mut()
-            .map_or_else(Vec::new, |drafter| drafter.draft(&self.tokens, room));
         let tokens = [&self.tokens[last..], &self.draft].concat();
         (tokens, self.first + last as u32)
     }

@@ -15,7 +15,7 @@ pub mod spec;
 use std::{path::Path, sync::Arc};
 
 use anyhow::Result;
-use candle_core::Device;
+use candle_core::{DType, Device};
 
 use self::{
     common::{
@@ -26,7 +26,7 @@ use self::{
 };
 use crate::{
     generation::model::VisionLanguageModel,
-    nn::{device::Hardware, precision::Precision, quantized::QuantizedFile},
+    nn::{device::Hardware, precision::Precision, quantized::QuantizedFile, weights::Weights},
     page::PixelBudget,
 };
 
@@ -54,13 +54,21 @@ pub fn load_parts(
     precision: Precision,
     quantized: Option<QuantizedFile>,
 ) -> Result<QwenVl> {
-    let source = Source {
+    load_from(Source {
         folder,
         device,
         precision,
         quantized,
-    };
-    match Family::of(folder)? {
+        draft_head: false,
+    })
+}
+
+/// As [`load_parts`], from what `source` says.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_from(source: Source) -> Result<QwenVl> {
+    match Family::of(source.folder)? {
         Family::Qwen2Vl => qwen2_vl::load(source),
         Family::Qwen25Vl => qwen2_5_vl::load(source),
         Family::Qwen3Vl => qwen3_vl::load(source),
@@ -68,18 +76,44 @@ pub fn load_parts(
     }
 }
 
-/// As [`load`], to `hardware`. Quantized weights are kept for the next start, under `identity`, that of
-/// its [files](identity).
+/// As [`load`], to `hardware`, and if `draft_head` says so with the model's draft head. Quantized weights are kept for the
+/// next start, under `identity`, that of its [files](identity).
 ///
 /// # Errors
-/// As [`load`].
+/// As [`load`], or the draft head is missing.
 pub fn load_on(
     folder: &Path,
     identity: &str,
     hardware: &Hardware,
+    draft_head: bool,
 ) -> Result<Arc<dyn VisionLanguageModel>> {
-    let quantized = hardware.quantized_file(folder, identity);
-    load(folder, hardware.device(), hardware.precision(), quantized)
+    Ok(Arc::new(load_from(Source {
+        folder,
+        device: hardware.device(),
+        precision: hardware.precision(),
+        quantized: hardware.quantized_file(folder, identity),
+        draft_head,
+    })?))
+}
+
+/// Whether models like the one in `folder` may have a draft head of their own.
+///
+/// # Errors
+/// As [`config`].
+pub fn may_have_draft_head(folder: &Path) -> Result<bool> {
+    Ok(Family::of(folder)? == Family::Qwen35)
+}
+
+/// Whether the model in `folder`, whose weights are there, has a draft head of its own.
+///
+/// # Errors
+/// The weights can't be read.
+pub fn has_draft_head(folder: &Path) -> Result<bool> {
+    if !may_have_draft_head(folder)? {
+        return Ok(false);
+    }
+    let weights = Weights::open(folder, &Device::Cpu, Precision::from(DType::F32), None)?;
+    Ok(qwen3_5::has_draft_head(&weights))
 }
 
 /// What the model in `folder` says of itself, as far as every family says it.

@@ -15,6 +15,7 @@ mod changed;
 mod checkpoints;
 mod copies;
 mod corpus;
+mod draft_head;
 mod drafts;
 mod faults;
 mod foreign_output;

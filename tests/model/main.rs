@@ -1,6 +1,7 @@
 //! The model: parity with the reference implementation, and what happens when its files don't fit each other.
 
 mod ahead;
+mod draft_head;
 mod drafts;
 mod families;
 #[path = "../common/fuzz.rs"]

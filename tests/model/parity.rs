@@ -110,7 +110,7 @@ fn for_each_case(test: impl Fn(&QwenVl, &Case)) {
 }
 
 /// Embeddings with the image in place, positions and deepstack features of a case's whole prompt.
-fn inputs(model: &QwenVl, case: &Case) -> (Tensor, Vec<Position>, Vec<Tensor>, usize) {
+pub fn inputs(model: &QwenVl, case: &Case) -> (Tensor, Vec<Position>, Vec<Tensor>, usize) {
     let (patches, grid) = patchify(
         &case.image(),
         &model.config.patches,

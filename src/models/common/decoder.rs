@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::{
     attention::Attention,
     config::TextConfig,
-    parts::{Decoder, Deepstack, Mixer},
+    parts::{Decoder, Deepstack, DraftHead, Mixer},
     positions::{Position, TextRope},
 };
 use crate::{
@@ -30,6 +30,7 @@ pub struct LayeredDecoder {
     head_dim: usize,
     precision: Precision,
     device: Device,
+    head: Option<Box<dyn DraftHead>>,
 }
 
 impl LayeredDecoder {
@@ -77,17 +78,22 @@ impl LayeredDecoder {
                 .collect::<Result<_>>()?,
             norm: config.norm(weights, &format!("{prefix}.norm"), hidden)?,
             lm_head,
-            rope: TextRope::new(
-                config.rope_theta,
-                config.rotary_dim,
-                config.mrope_section,
-                config.sections,
-            ),
+            rope: config.rope(),
             kv_heads: config.num_key_value_heads,
             head_dim: config.head_dim,
             precision: weights.precision(),
             device: weights.device().clone(),
+            head: None,
         })
+    }
+
+    /// The same, with a draft head.
+    #[must_use]
+    pub fn with_head(self, head: impl DraftHead + 'static) -> Self {
+        Self {
+            head: Some(Box::new(head)),
+            ..self
+        }
     }
 }
 
@@ -130,15 +136,27 @@ impl Decoder for LayeredDecoder {
         self.run(x, positions, slices, &mut |_, x| Ok(x))
     }
 
-    fn logits(&self, hidden: &Tensor) -> CandleResult<Tensor> {
-        self.lm_head.forward(&self.norm.forward(hidden)?)
+    fn states(&self, hidden: &Tensor) -> CandleResult<Tensor> {
+        self.norm.forward(hidden)
+    }
+
+    fn logits_of(&self, states: &Tensor) -> CandleResult<Tensor> {
+        self.lm_head.forward(states)
+    }
+
+    fn head(&self) -> Option<&dyn DraftHead> {
+        self.head.as_deref()
     }
 
     fn new_cache(&self) -> KvCache {
         let (kv_heads, head_dim) = (self.kv_heads, self.head_dim);
         let dtype = self.precision.cache(&self.device, kv_heads * head_dim);
         let kinds = self.layers.iter().map(|layer| layer.mixer.kind());
-        KvCache::new(kinds.collect(), kv_heads, head_dim, &self.device, dtype)
+        let cache = KvCache::new(kinds.collect(), kv_heads, head_dim, &self.device, dtype);
+        match &self.head {
+            Some(_) => cache.with_head(),
+            None => cache,
+        }
     }
 }
 
@@ -178,7 +196,8 @@ fn add_at(x: &Tensor, start: usize, addend: &Tensor) -> CandleResult<Tensor> {
     )
 }
 
-struct Layer {
+/// A layer of a decoder.
+pub(super) struct Layer {
     input_norm: RmsNorm,
     mixer: Box<dyn Mixer>,
     post_attention_norm: RmsNorm,
@@ -186,7 +205,7 @@ struct Layer {
 }
 
 impl Layer {
-    fn load(
+    pub(super) fn load(
         weights: &Weights,
         name: &str,
         config: &TextConfig,
@@ -202,7 +221,7 @@ impl Layer {
         })
     }
 
-    fn forward(
+    pub(super) fn forward(
         &self,
         x: &Tensor,
         rope: &RopeTables,

@@ -7,6 +7,8 @@
 pub mod attention;
 pub mod config;
 pub mod decoder;
+pub mod draft_head;
+mod drafting;
 pub mod model;
 pub mod parts;
 pub mod patches;

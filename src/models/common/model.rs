@@ -8,6 +8,7 @@ use image::RgbImage;
 
 use super::{
     config::CommonConfig,
+    drafting,
     parts::{Decoder, Deepstack, VisionTower},
     patches::patchify,
     positions::{Position, prompt_positions},
@@ -15,7 +16,7 @@ use super::{
 use crate::{
     generation::{
         kv_cache::KvCache,
-        model::{Prefilled, SequenceSlice, VisionLanguageModel},
+        model::{DraftSlice, Prefilled, SequenceSlice, VisionLanguageModel},
         tokenizer::{ChatTokenizer, ModelTokens, Prompt},
     },
     nn::{precision::Precision, quantized::QuantizedFile, weights::Weights},
@@ -48,6 +49,8 @@ pub struct Source<'a> {
     pub precision: Precision,
     /// Quantized weights are taken from here, and kept there if they are not yet.
     pub quantized: Option<QuantizedFile>,
+    /// Whether its draft head is loaded too, which must be there then.
+    pub draft_head: bool,
 }
 
 impl QwenVl {
@@ -65,6 +68,7 @@ impl QwenVl {
             device,
             precision,
             quantized,
+            draft_head: _,
         } = source;
         let tokens = ModelTokens {
             image_token: IMAGE_TOKEN,
@@ -135,6 +139,7 @@ impl VisionLanguageModel for QwenVl {
             cache,
             &mut |_| (),
         )?;
+        drafting::prefill(&*self.text, &embeddings, &positions.tokens, &hidden, cache)?;
         // Only the last token's logits are wanted; for all of them the product would cost as much as several layers.
         let logits = self.text.logits(&hidden.narrow(0, tokens.len() - 1, 1)?)?;
         Ok(Prefilled {
@@ -153,7 +158,17 @@ impl VisionLanguageModel for QwenVl {
             |slice: &SequenceSlice| (slice.position..).take(slice.tokens).map(|p| [p; 3]);
         let positions: Vec<Position> = slices.iter().flat_map(of_slice).collect();
         let hidden = self.text.forward_together(&x, &positions, slices)?;
-        Ok(self.text.logits(&hidden)?)
+        let states = self.text.states(&hidden)?;
+        drafting::keep(&states, slices)?;
+        Ok(self.text.logits_of(&states)?)
+    }
+
+    fn has_draft_head(&self) -> bool {
+        self.text.head().is_some()
+    }
+
+    fn draft(&self, slices: &mut [DraftSlice]) -> Result<Vec<Vec<u32>>> {
+        drafting::draft(&*self.text, &self.device, slices)
     }
 
     fn tokenizer(&self) -> &ChatTokenizer {

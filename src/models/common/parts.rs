@@ -72,14 +72,50 @@ pub trait Decoder: Send + Sync {
         slices: &mut [SequenceSlice],
     ) -> CandleResult<Tensor>;
 
-    /// The logits that follow `hidden` of shape `(tokens, hidden)`: `(tokens, vocab)`.
+    /// Normalises what [`forward`](Self::forward) returns: the states, `(tokens, hidden)`.
     ///
     /// # Errors
     /// The device fails.
-    fn logits(&self, hidden: &Tensor) -> CandleResult<Tensor>;
+    fn states(&self, hidden: &Tensor) -> CandleResult<Tensor>;
+
+    /// The logits that follow `states`, `(tokens, vocab)`.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn logits_of(&self, states: &Tensor) -> CandleResult<Tensor>;
+
+    /// The logits that follow `hidden` of shape `(tokens, hidden)`, not yet normalised: `(tokens, vocab)`.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn logits(&self, hidden: &Tensor) -> CandleResult<Tensor> {
+        self.logits_of(&self.states(hidden)?)
+    }
+
+    /// What drafts, if it was loaded.
+    fn head(&self) -> Option<&dyn DraftHead> {
+        None
+    }
 
     /// A cache for one sequence.
     fn new_cache(&self) -> KvCache;
+}
+
+/// Layers that predict the token after the next one (multi-token prediction).
+pub trait DraftHead: Send + Sync {
+    /// From the `embeddings` of tokens and the decoder's `states` of the tokens before them, `(tokens, hidden)` each.
+    /// `positions` are those of the tokens, and the caches in `slices` the head's own. Returns states: the decoder makes
+    /// [logits](Decoder::logits_of) of them, and the head goes on from them as from the decoder's.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn forward(
+        &self,
+        embeddings: &Tensor,
+        states: &Tensor,
+        positions: &[Position],
+        slices: &mut [SequenceSlice],
+    ) -> CandleResult<Tensor>;
 }
 
 /// What lets the tokens of a decoder's layer see each other.

@@ -17,11 +17,22 @@ use super::{
     common::{
         attention::Attention,
         decoder::LayeredDecoder,
+        draft_head::LayerHead,
         model::{QwenVl, Source},
         parts::Mixer,
     },
     qwen3_vl::vision::Tower,
 };
+use crate::nn::weights::Weights;
+
+/// Prefix of the draft head's tensors, which not every checkpoint has.
+const DRAFT_HEAD: &str = "mtp";
+
+/// Whether `weights` have a draft head.
+#[must_use]
+pub fn has_draft_head(weights: &Weights) -> bool {
+    weights.contains(&LayerHead::mark(DRAFT_HEAD))
+}
 
 /// Loads a model of this family.
 ///
@@ -35,6 +46,7 @@ pub fn load(source: Source) -> Result<QwenVl> {
         layers,
         vision,
     } = Config::read(source.folder)?;
+    let drafts = source.draft_head;
     QwenVl::load(source, common, |weights| {
         let vision = Tower::load(weights, "model.visual", &vision)?;
         let mixer = |i: usize, name: &str| -> Result<Box<dyn Mixer>> {
@@ -53,7 +65,11 @@ pub fn load(source: Source) -> Result<QwenVl> {
                 )?),
             })
         };
-        let text = LayeredDecoder::load_mixed(weights, "model.language_model", &text, mixer)?;
-        Ok((Box::new(vision), Box::new(text)))
+        let mut decoder =
+            LayeredDecoder::load_mixed(weights, "model.language_model", &text, mixer)?;
+        if drafts {
+            decoder = decoder.with_head(LayerHead::load(weights, DRAFT_HEAD, &text)?);
+        }
+        Ok((Box::new(vision), Box::new(decoder)))
     })
 }

@@ -2,7 +2,6 @@
 //! as in arXiv 2412.06464), and only the state goes from chunk to chunk.
 
 use candle_core::{DType, Device, Result, Tensor};
-use rayon::prelude::*;
 
 use super::run::DeltaRun;
 
@@ -18,25 +17,13 @@ pub(super) fn in_chunks(run: &DeltaRun, state: &Tensor) -> Result<(Tensor, Tenso
     let tokens = run.tokens()?;
     let (heads, ..) = state.dims3()?;
     let masks = Masks::new(state.device())?;
-    let all = |first, count| -> Result<(Tensor, Tensor)> {
-        let mut state = state.narrow(0, first, count)?.contiguous()?;
-        let mut out = Vec::new();
-        for start in (0..tokens).step_by(MAX_CHUNKS * CHUNK) {
-            let part = run.part(start, (tokens - start).min(MAX_CHUNKS * CHUNK))?;
-            out.push(Chunks::new(&part, first, count, heads, &masks)?.run(&mut state)?);
-        }
-        Ok((Tensor::cat(&out, 0)?, state))
-    };
-    // On a CPU a core takes a head: the products are too small to be shared out.
-    let done = if state.device().is_cpu() {
-        let heads = (0..heads).into_par_iter();
-        heads.map(|head| all(head, 1)).collect::<Result<Vec<_>>>()?
-    } else {
-        vec![all(0, heads)?]
-    };
-    let (out, states): (Vec<_>, Vec<_>) = done.into_iter().unzip();
-    let out = Tensor::cat(&out, 1)?.flatten_from(1)?;
-    Ok((out, Tensor::cat(&states, 0)?))
+    let mut state = state.clone();
+    let mut out = Vec::new();
+    for start in (0..tokens).step_by(MAX_CHUNKS * CHUNK) {
+        let part = run.part(start, (tokens - start).min(MAX_CHUNKS * CHUNK))?;
+        out.push(Chunks::new(&part, heads, &masks)?.run(&mut state)?);
+    }
+    Ok((Tensor::cat(&out, 0)?.flatten_from(1)?, state))
 }
 
 /// `(CHUNK, CHUNK)` each.
@@ -84,26 +71,24 @@ struct Chunks {
 }
 
 impl Chunks {
-    /// Of the value heads `first..first + count` of `of`.
-    fn new(run: &DeltaRun, first: usize, count: usize, of: usize, masks: &Masks) -> Result<Self> {
+    /// Of `heads` value heads.
+    fn new(run: &DeltaRun, heads: usize, masks: &Masks) -> Result<Self> {
         let (tokens, key_heads, key_dim) = run.k.dims3()?;
         let value_dim = run.v.dim(2)?;
         let chunks = tokens.div_ceil(CHUNK);
         let padding = chunks * CHUNK - tokens;
-        let all = count * chunks;
         // From `(tokens, heads, …)`; tokens of zeros change nothing.
-        let split = |x: Tensor| -> Result<Tensor> {
+        let split = |x: &Tensor| -> Result<Tensor> {
             let x = x.transpose(0, 1)?.pad_with_zeros(1, 0, padding)?;
             let rest = x.dims()[2..].to_vec();
-            x.reshape([vec![all, CHUNK], rest].concat())
+            x.reshape([vec![heads * chunks, CHUNK], rest].concat())
         };
-        let key_head = |head| (head * key_heads / of) as u32;
-        let key_heads = Tensor::from_iter((first..first + count).map(key_head), run.k.device())?;
-        let of_keys = |x: &Tensor| split(x.index_select(&key_heads, 1)?);
-        let of_values = |x: &Tensor| split(x.narrow(1, first, count)?);
+        let key_head = |head| (head * key_heads / heads) as u32;
+        let key_heads = Tensor::from_iter((0..heads).map(key_head), run.k.device())?;
+        let of_keys = |x: &Tensor| split(&x.index_select(&key_heads, 1)?);
         let (q, k) = (of_keys(&run.q)?, of_keys(&run.k)?);
-        let (v, decay) = (of_values(&run.v)?, of_values(&run.decay)?);
-        let beta = of_values(&run.beta)?.unsqueeze(2)?;
+        let (v, decay) = (split(&run.v)?, split(&run.decay)?);
+        let beta = split(&run.beta)?.unsqueeze(2)?;
 
         // The decay from the beginning of the chunk, and between any two of its tokens.
         let decay = decay.matmul(&masks.sums)?;
@@ -127,7 +112,7 @@ impl Chunks {
         let keys = k.broadcast_mul(&to_end)?.transpose(1, 2)?.contiguous()?;
         let by_chunk = |x: Tensor| {
             let (_, rows, columns) = x.dims3()?;
-            x.reshape((count, chunks, rows, columns))
+            x.reshape((heads, chunks, rows, columns))
         };
         Ok(Self {
             changes: by_chunk(solved.narrow(2, 0, value_dim)?.contiguous()?)?,

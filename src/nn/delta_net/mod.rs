@@ -1,8 +1,8 @@
 //! Gated DeltaNet (arXiv 2412.06464): attention whose past is one matrix a head, however long it is.
 //!
 //! Each token lets the matrix `S`, `(key_dim, value_dim)`, decay, corrects what it has for the token's key, and reads it:
-//! `S ← S·e^g`, `S ← S + k·((v − Sᵀk)·β)ᵀ`, `o = Sᵀq`. Few tokens go step by step, as in decoding; many in chunks, whose
-//! products are of matrices. All of it is in f32.
+//! `S ← S·e^g`, `S ← S + k·((v − Sᵀk)·β)ᵀ`, `o = Sᵀq`. A CPU goes through them step by step; a GPU through one at a time, as in
+//! decoding, and through many in chunks, whose products are of matrices. All of it is in f32.
 
 mod chunks;
 mod conv;

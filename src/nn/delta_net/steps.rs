@@ -3,7 +3,10 @@
 // What is called must be inlined into what is compiled for several processors.
 #![allow(clippy::inline_always, reason = "see above")]
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    ops::Range,
+    sync::{Mutex, PoisonError},
+};
 
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Storage, Tensor, bail};
 use pulp::{Arch, Simd, WithSimd};
@@ -94,20 +97,21 @@ impl InplaceOp1 for Steps<'_> {
             .enumerate()
             .for_each(|(head, (state, out))| {
                 let key_head = head * key_heads / heads;
+                let step = |(token, out)| {
+                    let key = (token * key_heads + key_head) * key_dim;
+                    let at = token * heads + head;
+                    Step {
+                        q: &q[key..key + key_dim],
+                        k: &k[key..key + key_dim],
+                        v: &v[at * value_dim..(at + 1) * value_dim],
+                        decay: exp(decay[at]),
+                        beta: beta[at],
+                        out,
+                    }
+                };
                 arch.dispatch(Head {
                     state,
-                    steps: out.into_iter().enumerate().map(|(token, out)| {
-                        let key = (token * key_heads + key_head) * key_dim;
-                        let at = token * heads + head;
-                        Step {
-                            q: &q[key..key + key_dim],
-                            k: &k[key..key + key_dim],
-                            v: &v[at * value_dim..(at + 1) * value_dim],
-                            decay: decay[at],
-                            beta: beta[at],
-                            out,
-                        }
-                    }),
+                    steps: out.into_iter().enumerate().map(step).collect(),
                 });
             });
         *self.out.lock().unwrap_or_else(PoisonError::into_inner) = out;
@@ -120,56 +124,108 @@ struct Step<'a> {
     q: &'a [f32],
     k: &'a [f32],
     v: &'a [f32],
+    /// What the state is multiplied with.
     decay: f32,
     beta: f32,
-    /// Zeros at first.
     out: &'a mut [f32],
 }
 
 /// One head: all its steps.
-struct Head<'a, I> {
+struct Head<'a> {
     state: &'a mut [f32],
-    steps: I,
+    steps: Vec<Step<'a>>,
 }
 
-impl<'a, I: Iterator<Item = Step<'a>>> WithSimd for Head<'_, I> {
+/// So many vectors of a row of the state are computed with at a time. No column of it sees another: so all steps go through
+/// these columns, which fit into the nearest cache, before the next ones.
+const VECTORS: usize = 4;
+/// Of the longest vectors.
+const MAX_LANES: usize = 16;
+
+impl WithSimd for Head<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        for step in self.steps {
-            take(self.state, step);
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { state, mut steps } = self;
+        let Some(value_dim) = steps.first().map(|step| step.v.len()) else {
+            return;
+        };
+        let width = VECTORS * S::F32_LANES;
+        let mut block = Vec::with_capacity(state.len() / value_dim);
+        for at in (0..value_dim).step_by(width) {
+            let columns = at..(at + width).min(value_dim);
+            let rows = state.chunks_exact(value_dim);
+            block.clear();
+            block.extend(rows.map(|row| load(simd, &row[columns.clone()])));
+            take_all(simd, &mut block, &mut steps, &columns);
+            for (row, &values) in state.chunks_exact_mut(value_dim).zip(&block) {
+                store(simd, values, &mut row[columns.clone()]);
+            }
         }
     }
 }
 
-/// Two passes over the state: what it has for the key, then the change and what the query reads.
+/// Lets `columns` of a head's state, whose rows are `block`, go through all its steps. The pass over it that makes a step's
+/// change and reads it also finds what it has for the next step's key.
 #[inline(always)]
-fn take(state: &mut [f32], step: Step) {
-    let Step {
-        q,
-        k,
-        v,
-        decay,
-        beta,
-        out,
-    } = step;
-    let decay = exp(decay);
-    let mut change = vec![0.0_f32; v.len()];
-    for (row, &k) in state.chunks_exact(v.len()).zip(k) {
-        for (sum, &value) in change.iter_mut().zip(row) {
-            *sum = k.mul_add(value, *sum);
+fn take_all<S: Simd>(
+    simd: S,
+    block: &mut [[S::f32s; VECTORS]],
+    steps: &mut [Step],
+    columns: &Range<usize>,
+) {
+    let none = [simd.splat_f32s(0.0); VECTORS];
+    let mut found = none;
+    for (row, &k) in block.iter().zip(steps[0].k) {
+        let k = simd.splat_f32s(k);
+        for (found, &value) in found.iter_mut().zip(row) {
+            *found = simd.mul_add_f32s(k, value, *found);
         }
     }
-    for (change, &v) in change.iter_mut().zip(v) {
-        *change = (v - decay * *change) * beta;
-    }
-    let rows = state.chunks_exact_mut(v.len());
-    for (row, (&k, &q)) in rows.zip(k.iter().zip(q)) {
-        let pairs = row.iter_mut().zip(&change);
-        for ((value, &change), out) in pairs.zip(&mut *out) {
-            *value = k.mul_add(change, decay * *value);
-            *out = q.mul_add(*value, *out);
+    for token in 0..steps.len() {
+        // After the last one it is not looked at.
+        let next_k = steps.get(token + 1).map_or(steps[token].k, |next| next.k);
+        let step = &mut steps[token];
+        let (decay, beta) = (simd.splat_f32s(step.decay), simd.splat_f32s(step.beta));
+        let mut change = load(simd, &step.v[columns.clone()]);
+        for (change, found) in change.iter_mut().zip(found) {
+            let lacks = simd.sub_f32s(*change, simd.mul_f32s(decay, found));
+            *change = simd.mul_f32s(lacks, beta);
         }
+        let (mut out, mut next) = (none, none);
+        let keys = step.k.iter().zip(step.q).zip(next_k);
+        for (row, ((&k, &q), &next_k)) in block.iter_mut().zip(keys) {
+            let (k, q) = (simd.splat_f32s(k), simd.splat_f32s(q));
+            let next_k = simd.splat_f32s(next_k);
+            for i in 0..VECTORS {
+                let value = simd.mul_add_f32s(k, change[i], simd.mul_f32s(decay, row[i]));
+                row[i] = value;
+                out[i] = simd.mul_add_f32s(q, value, out[i]);
+                next[i] = simd.mul_add_f32s(next_k, value, next[i]);
+            }
+        }
+        store(simd, out, &mut step.out[columns.clone()]);
+        found = next;
     }
+}
+
+/// `values`, and zeros after them.
+#[inline(always)]
+fn load<S: Simd>(_: S, values: &[f32]) -> [S::f32s; VECTORS] {
+    let mut padded = [0.0; VECTORS * MAX_LANES];
+    padded[..values.len()].copy_from_slice(values);
+    let (vectors, _) = S::as_simd_f32s(&padded);
+    std::array::from_fn(|i| vectors[i])
+}
+
+/// The first of `vectors`' values, as many as `values` has.
+#[inline(always)]
+fn store<S: Simd>(_: S, vectors: [S::f32s; VECTORS], values: &mut [f32]) {
+    let mut padded = [0.0; VECTORS * MAX_LANES];
+    let (kept, _) = S::as_mut_simd_f32s(&mut padded);
+    for (kept, vector) in kept.iter_mut().zip(vectors) {
+        *kept = vector;
+    }
+    values.copy_from_slice(&padded[..values.len()]);
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::fields::{OneOrMany, RawRope, check_activation, required};
 use crate::{
-    models::common::positions::Sections,
+    models::common::positions::{Sections, TextRope},
     nn::{norms::RmsNorm, weights::Weights},
 };
 
@@ -57,6 +57,17 @@ pub struct Biases {
 }
 
 impl TextConfig {
+    /// How positions turn queries and keys.
+    #[must_use]
+    pub fn rope(&self) -> TextRope {
+        TextRope::new(
+            self.rope_theta,
+            self.rotary_dim,
+            self.mrope_section,
+            self.sections,
+        )
+    }
+
     /// A norm of the decoder, `{name}.weight` of shape `(size)`.
     ///
     /// # Errors

@@ -6,19 +6,26 @@
 //! as a token's logits don't depend on how many tokens run together: true on a CPU in f32 and quantized; in bf16 and on a GPU
 //! they are rounded differently (speculative decoding, Leviathan et al. 2023, for the greedy case; drafts by lookup as in
 //! Saxena's prompt lookup decoding, 2023).
+//!
+//! A model may have a head that predicts the token after the next (multi-token prediction). It drafts where the lookup finds
+//! nothing: a few tokens, each from the one before it.
+
+mod pace;
+
+use self::pace::Pace;
 
 /// Maximum length of a draft, in tokens.
 const MAX_DRAFT: usize = 24;
 /// Length of the first draft.
 const FIRST: usize = 8;
+/// Maximum length of a draft of the model's own head: each of its tokens takes a product with the whole vocabulary.
+const MAX_HEAD_DRAFT: usize = 4;
+/// Length of the first one.
+const FIRST_OF_HEAD: usize = 2;
 /// Maximum length of the answer's suffix that is compared: longer matches add nothing.
 const CONTEXT: usize = 12;
 /// From a match of this many tokens on, the answer itself is a better source than the place where the source was left.
 const STRONG: usize = 4;
-/// After this many rejected drafts in a row drafting pauses, twice as long each time.
-const PATIENCE: u32 = 4;
-/// Length of the first pause, in tokens.
-const REST: usize = 16;
 
 /// Drafts for one answer.
 #[derive(Debug, Clone)]
@@ -29,13 +36,11 @@ pub struct Drafter {
     cursor: usize,
     /// Where in the source the latest draft was taken from.
     taken_at: Option<usize>,
-    /// Length of the next draft.
-    length: usize,
-    /// Rejected drafts in a row.
-    misses: u32,
-    /// No drafts before the answer has this length.
-    resumes_at: usize,
-    rest: usize,
+    pace: Pace,
+    /// That of the model's own head, where it has one.
+    head: Option<Pace>,
+    /// Whether the latest draft is that of the head.
+    by_head: bool,
 }
 
 impl Drafter {
@@ -46,24 +51,43 @@ impl Drafter {
             source,
             cursor: 0,
             taken_at: None,
-            length: FIRST,
-            misses: 0,
-            resumes_at: 0,
-            rest: REST,
+            pace: Pace::new(FIRST, MAX_DRAFT),
+            head: None,
+            by_head: false,
+        }
+    }
+
+    /// The same, and where nothing is known, [lengths](Self::head_length) for drafts of the model's own head.
+    #[must_use]
+    pub fn with_head(self) -> Self {
+        Self {
+            head: Some(Pace::new(FIRST_OF_HEAD, MAX_HEAD_DRAFT)),
+            ..self
         }
     }
 
     /// Whether an answer of `length` tokens gets no draft, whatever they are.
     #[must_use]
     pub fn rests(&self, length: usize) -> bool {
-        length < self.resumes_at
+        let head = self.head.as_ref();
+        self.pace.rests(length) && head.is_none_or(|head| head.rests(length))
+    }
+
+    /// How many tokens the model's own head is to draft after an answer of `written` tokens that has
+    /// [no other draft](Self::draft), with room for `room` more.
+    pub fn head_length(&mut self, written: usize, room: usize) -> usize {
+        let head = self.head.as_ref();
+        let length = head.map_or(0, |head| head.length(written, room));
+        self.by_head = length > 0;
+        length
     }
 
     /// How `answer` may go on, in at most `room` tokens; empty if nothing is known.
     pub fn draft(&mut self, answer: &[u32], room: usize) -> Vec<u32> {
         self.taken_at = None;
-        let length = self.length.min(room);
-        if length == 0 || self.rests(answer.len()) {
+        self.by_head = false;
+        let length = self.pace.length(answer.len(), room);
+        if length == 0 {
             return Vec::new();
         }
         let from_source = best_match(&self.source, self.source.len(), answer, self.cursor);
@@ -104,27 +128,9 @@ impl Drafter {
         {
             self.cursor = found.end;
         }
-        if right == 0 {
-            self.misses += 1;
-            if self.misses > 1 {
-                // One miss is a piece of markup.
-                self.length = (self.length / 2).max(1);
-            }
-            if self.misses == PATIENCE {
-                self.misses = 0;
-                self.resumes_at = answer.len() + self.rest;
-                self.rest *= 2;
-            }
-            return;
-        }
-        self.misses = 0;
-        self.rest = REST;
-        self.length = if right == drafted {
-            2 * self.length
-        } else {
-            (right + 2).max(usize::midpoint(self.length, right))
-        };
-        self.length = self.length.min(MAX_DRAFT);
+        let head = self.head.as_mut().filter(|_| self.by_head);
+        let pace = head.unwrap_or(&mut self.pace);
+        pace.learn(drafted, right, answer.len());
     }
 }
 
