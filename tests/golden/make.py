@@ -13,20 +13,18 @@ Steps, and what they write, below `tests/golden` where nothing else is said:
 tiny              `tiny-tied/`, `tiny-untied/`: random Qwen3-VL models with all that makes the architecture hard
                   to get right, in the two config styles that are met in the wild. `expected.safetensors` beside
                   each holds, per case `caseN.` (the prompts are a JSON list in the file's metadata, `prompts`):
-                  `image` u8 (h, w, 3); `patches` (patches, 1536); `grid_thw` i64 (3); `input_ids` i64 (tokens);
+                  `image` u8 (h, w, 3); `patches` (patches, 3 · side²), one of the two equal frames, of the last case
+                  alone (of `tiny-untied` both frames); `grid_thw` i64 (3); `input_ids` i64 (tokens);
                   `position_ids` i64 (3, tokens); `vision` (image tokens, hidden), the main merger's output;
                   `deepstack.K`, the K-th deepstack merger's output, same shape; `hidden.0` (tokens, hidden), the
                   input of the first decoder layer: token embeddings with `vision` in the image places;
                   `hidden.L` for L >= 1, the output of the L-th decoder layer (1-based) with `deepstack.(L-1)`
                   already added to the image places where there is one, before the final norm; `logits`
-                  (tokens, vocabulary), of every position; `generated` i64 (32), greedy, not stopped by eos.
-tiny_qwen2        `tiny-qwen2_5_vl-*/`, `tiny-qwen2_vl-*/`: the same of Qwen2.5-VL and Qwen2-VL, without `deepstack.K`,
-                  with `patches` of one frame (patches, 3 · side²) and of the last case, and with `logits` of the
-                  last 8 positions.
-tiny_qwen3_5      `tiny-qwen3_5-tied/`, `tiny-qwen3_5-untied/`: the same of Qwen3.5, without `deepstack.K`, and with
-                  `patches` of one frame (patches, 768) and `logits` of the last 16 positions. The untied one has a draft
-                  head (`mtp.*`): `drafts` (8, vocabulary) are its logits of the token after the next one, for the last 8
-                  tokens but one.
+                  (8, vocabulary), of the last positions; `generated` i64 (32), greedy, not stopped by eos.
+tiny_qwen2        `tiny-qwen2_5_vl-*/`, `tiny-qwen2_vl-*/`: the same of Qwen2.5-VL and Qwen2-VL, without `deepstack.K`.
+tiny_qwen3_5      `tiny-qwen3_5-tied/`, `tiny-qwen3_5-untied/`: the same of Qwen3.5, without `deepstack.K`. The untied one
+                  has a draft head (`mtp.*`): `drafts` (8, vocabulary) are its logits of the token after the next one, for
+                  the last 8 tokens but one.
 smart_resize      `smart_resize.json`: rows of height, width, factor, min_pixels, max_pixels, resulting height and
                   width; null, null where the reference refuses.
 resize            `resize/*.png`, RGB u8, and `resize.json`: PIL's bicubic of each source at other sizes.
@@ -109,6 +107,7 @@ TINY_CASES = [  # height, width, prompt
     (192, 64, "What does it say?"),
 ]
 TINY_LIMITS = (4096, 65536)
+LAST = 8  # positions whose logits are kept
 
 
 def tiny():
@@ -116,7 +115,7 @@ def tiny():
         folder = GOLDEN / name
         shutil.rmtree(folder, ignore_errors=True)
         write_tiny_model(folder, spec)
-        write_expected(folder, spec["seed"])
+        write_expected(folder, spec)
 
 
 def write_tiny_model(folder, spec):
@@ -192,17 +191,25 @@ def config_of_4_57(config):
     return config | {"bos_token_id": None, "pad_token_id": None, "sep_token_id": None, "finetuning_task": None}
 
 
-def write_expected(folder, seed):
+def write_expected(folder, spec):
     reference = Reference(folder)
     expected = []
     for case, (height, width, prompt) in enumerate(TINY_CASES):
-        image = noise_image(height, width, seed=10 * seed + case)
+        image = noise_image(height, width, seed=10 * spec["seed"] + case)
         expected.append(compute_case(reference, image, prompt))
-    save_expected(folder, expected, TINY_CASES)
+    save_expected(folder, expected, TINY_CASES, frames=1 if spec["tied"] else 2)
 
 
-def save_expected(folder, expected, cases):
-    """Writes the results of `cases`, whose last field is the prompt."""
+def save_expected(folder, expected, cases, frames=1):
+    """Writes the results of `cases`, whose last field is the prompt, without what says little more: of `patches` those of
+    the last case and so many of the two equal `frames`, of `logits` those of the last positions.
+    """
+    for case in expected:
+        patches = case["patches"].view(len(case["patches"]), 3, 2, -1)
+        assert torch.equal(patches[:, :, 0], patches[:, :, 1])
+        case |= {"patches": patches[:, :, :frames].flatten(1), "logits": case["logits"][-LAST:]}
+    for case in expected[:-1]:  # `vision` depends on all patches
+        del case["patches"]
     tensors = {
         f"case{case}.{key}": tensor.contiguous() for case, of in enumerate(expected) for key, tensor in of.items()
     }
@@ -243,13 +250,6 @@ def compute_case(reference, image, prompt, bound=2e-5):
         "logits": logits[0],
         "generated": generated,
     }
-
-
-def slim(case, last):
-    """A smaller golden: one of the two equal frames of `patches`, and the `logits` of the `last` positions."""
-    frames = case["patches"].view(len(case["patches"]), 3, 2, -1)
-    assert torch.equal(frames[:, :, 0], frames[:, :, 1])
-    return case | {"patches": frames[:, :, 0].flatten(1), "logits": case["logits"][-last:]}
 
 
 def hidden_states(model, inputs):
