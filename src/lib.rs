@@ -77,7 +77,7 @@
 //! - The model matches the reference implementation: `tests/model/parity.rs`.
 //! - A page's text depends only on its pixels and the settings, not on earlier pages: `tests/model/parity.rs`.
 //! - Drafts never change the output, up to rounding in bf16 and f16 and on a GPU:
-//!   `tests/model/drafts.rs`, `tests/model/qwen3_5.rs`, `tests/cli/drafts.rs`.
+//!   `tests/model/drafts.rs`, `tests/model/draft_head.rs`, `tests/model/qwen3_5.rs`, `tests/cli/drafts.rs`.
 //! - Non-finite numbers fail their page: `tests/model/not_finite.rs`.
 //! - Pipelined decoding never changes the output: `tests/model/ahead.rs`.
 //! - Batches never change the output, up to the same rounding: `tests/model/together.rs`.

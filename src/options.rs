@@ -162,7 +162,7 @@ pub enum DraftChoice {
     TextLayer,
     /// The same; for pages without a text layer, what the installed `tesseract` reads
     Tesseract,
-    /// The text layer and the answer so far; else the model's own draft head (multi-token prediction), if it has one
+    /// As text-layer; where that knows nothing, the model's own draft head (multi-token prediction)
     Mtp,
     /// No drafts
     Off,

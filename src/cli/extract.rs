@@ -239,8 +239,8 @@ pub struct ModelArgs {
     /// Source of draft tokens for speculative decoding
     ///
     /// Speeds up born-digital PDFs; with tesseract also scans. Drafts never change the output, up to the rounding that
-    /// --batch-size describes. Tesseract runs ahead of the model, on the threads of --workers. There are no drafts for
-    /// sampled answers (see --temperature).
+    /// --batch-size describes. Tesseract runs ahead of the model, on the threads of --workers. mtp needs a Qwen3.5 checkpoint
+    /// with mtp.* weights. There are no drafts for sampled answers (see --temperature).
     #[arg(long, value_enum, value_name = "FROM", env = "OMNIDOCS_DRAFT", default_value_t = DraftChoice::Auto)]
     pub draft: DraftChoice,
 

