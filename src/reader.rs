@@ -6,16 +6,18 @@ use anyhow::{Context, Result, bail};
 use image::RgbImage;
 
 use crate::{
-    answer::Reading,
     cancel::Cancel,
     engine::{
         Engine, SingleReader,
-        qwen::{QwenEngine, Task},
+        qwen::QwenEngine,
         scheduler::{Policy, Scheduler},
+        task::Asked,
     },
-    generation::sampler::Sampling,
     hub::{self, FetchProgress},
-    models::{self, preset},
+    models::{
+        self,
+        preset::{self, Preset},
+    },
     nn::device::Hardware,
     options::{self, DTypeChoice, DeviceChoice, OutputFormat},
     page::{Document, PageId, PageRef, PixelBudget, Preparation, PreparedPage, Source},
@@ -36,7 +38,8 @@ const PUBLISHED: PixelBudget = PixelBudget {
     max_pixels: 16_777_216,
 };
 
-/// How a [`Reader`] reads. The defaults are those of the command line.
+/// How a [`Reader`] reads. The defaults are those of the command line: a model that is known by name has its own prompt,
+/// page size, budget and temperature, and what is given here wins.
 #[derive(Debug, Clone)]
 pub struct ReaderOptions {
     /// Where the model runs: the first CUDA device if there is one, else the CPU.
@@ -45,15 +48,15 @@ pub struct ReaderOptions {
     pub dtype: DTypeChoice,
     /// What the model is asked for.
     pub format: OutputFormat,
-    /// Replaces the prompt of the format.
+    /// Replaces the prompt of the model's preset, else that of the format.
     pub prompt: Option<String>,
-    /// At most this many tokens are written for a page.
-    pub max_new_tokens: usize,
-    /// 0 takes the likeliest token.
-    pub temperature: f64,
+    /// At most this many tokens are written for a page; none for the model's preset, else 4096.
+    pub max_new_tokens: Option<usize>,
+    /// 0 takes the likeliest token; none for the model's preset, else 0.
+    pub temperature: Option<f64>,
     /// The size of a PDF page before the model's pixel limits apply, in pixels per inch.
     pub dpi: f64,
-    /// Larger pages are reduced to at most this many pixels; none for the model's own limit.
+    /// Larger pages are reduced to at most this many pixels; none for the model's own limit and that of its preset.
     pub max_pixels: Option<u64>,
     /// How often a page is tried again after a failure that may pass.
     pub retries: u32,
@@ -68,8 +71,8 @@ impl Default for ReaderOptions {
             dtype: DTypeChoice::Auto,
             format: OutputFormat::Markdown,
             prompt: None,
-            max_new_tokens: options::MAX_NEW_TOKENS,
-            temperature: 0.0,
+            max_new_tokens: None,
+            temperature: None,
             dpi: options::DPI,
             max_pixels: None,
             retries: options::RETRIES,
@@ -79,6 +82,30 @@ impl Default for ReaderOptions {
 }
 
 impl ReaderOptions {
+    fn asked(&self) -> Asked {
+        Asked {
+            prompt: self.prompt.clone(),
+            format: self.format,
+            max_new_tokens: self.max_new_tokens,
+            temperature: self.temperature,
+            seed: 0,
+            drafts: true,
+            draft_head: false,
+            batch_size: 1,
+        }
+    }
+
+    /// How large a page is, within a model's `limits`.
+    fn budget(&self, limits: PixelBudget, preset: Option<&Preset>) -> PixelBudget {
+        let max = limits.max_pixels.min(Preset::max_pixels(preset));
+        let max_pixels = self.max_pixels.unwrap_or(max);
+        PixelBudget {
+            min_pixels: limits.min_pixels.min(max_pixels),
+            max_pixels,
+            ..limits
+        }
+    }
+
     fn policy(&self, factor: u32) -> Policy {
         Policy {
             retries: self.retries,
@@ -111,7 +138,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens the model `name`, a Hugging Face id or a folder in the published layout; takes from seconds to minutes.
+    /// Opens the model `name`, a Hugging Face id, a short name that `omnidocs models` lists, or a folder in the published
+    /// layout; takes from seconds to minutes.
     ///
     /// # Errors
     /// There is no such model, it can't be fetched, or it is of a kind that can't be computed.
@@ -130,24 +158,12 @@ impl Reader {
         let folder = hub::model_folder(name, FetchProgress::Off, &Cancel::default())?;
         let limits = models::pixel_budget(&folder)?;
         let identity = models::identity::identity(&folder, |_| ())?;
-        let prompt = options.prompt.as_deref();
-        let task = Task {
-            prompt: prompt.unwrap_or(options.format.default_prompt()).to_owned(),
-            text_first: false,
-            reading: Reading::Plain,
-            output_format: options.format,
-            sampling: Sampling {
-                max_new_tokens: options.max_new_tokens,
-                temperature: options.temperature,
-                seed: 0,
-            },
-            drafts: options.temperature == 0.0,
-            draft_head: false,
-            batch_size: 1,
-        };
+        let preset = Preset::of(name, Some(&folder));
+        let task = options.asked().of(preset);
         let reader = QwenEngine::load(name, &folder, &identity, first, &task)?;
         let engine = Scheduler::new(reader, options.policy(limits.factor));
-        Ok(Self::new(Box::new(engine), limits, options))
+        let budget = options.budget(limits, preset);
+        Ok(Self::new(Box::new(engine), budget, options))
     }
 
     /// Reads with an engine of one's own, which is given one page at a time.
@@ -155,21 +171,16 @@ impl Reader {
     pub fn with_engine(reader: impl SingleReader + 'static, options: &ReaderOptions) -> Self {
         let reader = crate::engine::OneSlot::new(reader);
         let engine = Scheduler::new(reader, options.policy(PUBLISHED.factor));
-        Self::new(Box::new(engine), PUBLISHED, options)
+        let budget = options.budget(PUBLISHED, None);
+        Self::new(Box::new(engine), budget, options)
     }
 
-    fn new(engine: Box<dyn Engine>, limits: PixelBudget, options: &ReaderOptions) -> Self {
-        let max = limits.max_pixels.min(options::MAX_PIXELS);
-        let max_pixels = options.max_pixels.unwrap_or(max);
+    fn new(engine: Box<dyn Engine>, budget: PixelBudget, options: &ReaderOptions) -> Self {
         Self {
             engine,
             raster: Raster {
                 dpi: options.dpi,
-                budget: PixelBudget {
-                    min_pixels: limits.min_pixels.min(max_pixels),
-                    max_pixels,
-                    ..limits
-                },
+                budget,
             },
             page_timeout: options.page_timeout,
         }
@@ -280,5 +291,89 @@ impl Reader {
             Some(outcome) => Ok(Record::read(&facts, outcome)),
             None => bail!("the engine gave no answer; this is a bug"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{answer, record::Status};
+
+    /// A tiny random model whose files say that it was made from `origin`.
+    fn fine_tune(origin: &str) -> TempDir {
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tiny-qwen2_5_vl-tied");
+        let folder = tempfile::tempdir().unwrap();
+        for entry in fs::read_dir(model).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+        }
+        let path = folder.path().join("config.json");
+        let mut config: serde_json::Value =
+            serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        config["_name_or_path"] = origin.into();
+        fs::write(path, config.to_string()).unwrap();
+        folder
+    }
+
+    fn read(folder: &TempDir, options: &ReaderOptions) -> Record {
+        let name = folder.path().to_str().unwrap();
+        let mut reader = Reader::open_with(name, options).unwrap();
+        let page = RgbImage::from_fn(64, 96, |x, y| [(7 * x) as u8, (11 * y) as u8, 90].into());
+        let record = reader.read_image(page).unwrap();
+        assert_eq!(record.status, Status::Ok, "{record:?}");
+        record
+    }
+
+    #[test]
+    fn reader_asks_as_the_preset_does_unless_options_say_otherwise() {
+        let chandra = fine_tune("datalab-to/chandra");
+        let short = ReaderOptions {
+            dtype: DTypeChoice::F32,
+            max_new_tokens: Some(7),
+            ..ReaderOptions::default()
+        };
+        let own = read(&chandra, &short);
+        assert_eq!(own.output_format, OutputFormat::Html);
+        assert_eq!(own.completion_tokens, Some(7), "the option wins");
+        let asked = ReaderOptions {
+            prompt: Some("Read.".to_owned()),
+            ..short.clone()
+        };
+        let asked = read(&chandra, &asked);
+        assert_eq!(asked.output_format, OutputFormat::Markdown);
+        assert!(asked.prompt_tokens < own.prompt_tokens);
+        let plain = read(&fine_tune("org/model"), &short);
+        assert_eq!(plain.output_format, OutputFormat::Markdown);
+        assert_ne!(plain.prompt_tokens, own.prompt_tokens);
+    }
+
+    #[test]
+    fn reader_has_the_presets_pixels_budget_temperature_and_reading() {
+        let olmocr = Preset::of("allenai/olmOCR-2-7B-1025", None);
+        let defaults = ReaderOptions::default();
+        let task = defaults.asked().of(olmocr);
+        assert!(task.text_first && !task.drafts);
+        assert_eq!(task.reading, answer::Reading::FrontMatter);
+        assert_eq!(task.sampling.max_new_tokens, 8000);
+        assert!((task.sampling.temperature - 0.1).abs() < 1e-9);
+        assert_eq!(defaults.budget(PUBLISHED, olmocr).max_pixels, 1_173_050);
+        let max = |options: &ReaderOptions| options.budget(PUBLISHED, None).max_pixels;
+        assert_eq!(max(&defaults), options::MAX_PIXELS);
+
+        let given = ReaderOptions {
+            max_new_tokens: Some(options::MAX_NEW_TOKENS),
+            temperature: Some(0.0),
+            max_pixels: Some(9000),
+            ..defaults
+        };
+        let task = given.asked().of(olmocr);
+        assert!(task.sampling.is_greedy() && task.drafts);
+        assert_eq!(task.sampling.max_new_tokens, options::MAX_NEW_TOKENS);
+        let budget = given.budget(PUBLISHED, olmocr);
+        assert_eq!((budget.min_pixels, budget.max_pixels), (9000, 9000));
     }
 }

@@ -13,9 +13,10 @@ use crate::{
         Engine, OneSlot, SingleReader,
         fallback::Fallback,
         pool::EnginePool,
-        qwen::{QwenEngine, Task},
+        qwen::QwenEngine,
         scheduler::{Policy, Scheduler},
         server::{Server, ServerEngine, find_model},
+        task::Task,
         tesseract::TesseractEngine,
         text_layer::TextLayer,
     },
@@ -29,9 +30,7 @@ use crate::{
         spec::ModelSpec,
     },
     nn::{self, device::Hardware},
-    options::{
-        CPU_MODEL, CUDA_MODEL, DraftChoice, EngineChoice, MAX_PIXELS, ProgressChoice, Verbosity,
-    },
+    options::{CPU_MODEL, CUDA_MODEL, DraftChoice, EngineChoice, ProgressChoice, Verbosity},
     page::{Needs, PixelBudget},
     progress::RunInfo,
     tesseract::Tesseract,
@@ -218,8 +217,7 @@ impl EngineSpec {
     }
 
     fn max_pixels(&self) -> u64 {
-        let of_preset = self.preset().and_then(|preset| preset.size.max_pixels());
-        of_preset.unwrap_or(MAX_PIXELS)
+        Preset::max_pixels(self.preset())
     }
 
     fn draft(&self) -> Option<&Tesseract> {

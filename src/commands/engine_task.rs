@@ -1,40 +1,26 @@
-//! What a model is asked, and how it answers: as the options say, else as the model's preset does.
+//! What a model is asked, by the settings.
 
 use crate::{
-    answer::Reading, config::Settings, engine::qwen::Task, generation::sampler::Sampling,
-    models::preset::Preset, options::DraftChoice,
+    config::Settings,
+    engine::task::{Asked, Task},
+    models::preset::Preset,
+    options::DraftChoice,
 };
 
 /// The task of a model with this preset, if it has one.
 pub(super) fn task(settings: &Settings, preset: Option<&Preset>) -> Task {
     let given = settings.given;
-    let of_preset = preset.filter(|_| !given.prompt);
-    let own = of_preset.and_then(|preset| Some((preset, preset.prompt_for(settings.format)?)));
-    let temperature = preset
-        .and_then(|preset| preset.temperature)
-        .filter(|_| !given.temperature)
-        .unwrap_or(settings.temperature);
-    let max_new_tokens = preset
-        .and_then(|preset| preset.max_new_tokens)
-        .filter(|_| !given.max_new_tokens)
-        .unwrap_or(settings.max_new_tokens);
-    // Sampled answers are not guessed, so no text need be read for them.
-    let drafts = settings.draft != DraftChoice::Off && temperature == 0.0;
-    Task {
-        prompt: own.map_or_else(|| settings.prompt.clone(), |(_, prompt)| prompt.to_owned()),
-        text_first: preset.is_some_and(|preset| preset.text_first),
-        output_format: own.map_or(settings.format, |(preset, _)| preset.writes),
-        // Another prompt may be answered in the same way, and one without a front matter is read as it is.
-        reading: preset.map_or(Reading::Plain, |preset| preset.reading),
-        sampling: Sampling {
-            max_new_tokens,
-            temperature,
-            seed: settings.seed,
-        },
-        drafts,
-        draft_head: drafts && settings.draft == DraftChoice::Mtp,
+    let asked = Asked {
+        prompt: given.prompt.then(|| settings.prompt.clone()),
+        format: settings.format,
+        max_new_tokens: given.max_new_tokens.then_some(settings.max_new_tokens),
+        temperature: given.temperature.then_some(settings.temperature),
+        seed: settings.seed,
+        drafts: settings.draft != DraftChoice::Off,
+        draft_head: settings.draft == DraftChoice::Mtp,
         batch_size: settings.batch_size,
-    }
+    };
+    asked.of(preset)
 }
 
 #[cfg(test)]
@@ -64,7 +50,7 @@ mod tests {
 
         let olmocr = task_of("allenai/olmOCR-2-7B-1025", "");
         assert!(olmocr.prompt.contains("front matter") && olmocr.text_first);
-        assert_eq!(olmocr.reading, Reading::FrontMatter);
+        assert_eq!(olmocr.reading, crate::answer::Reading::FrontMatter);
         assert_eq!(olmocr.sampling.max_new_tokens, 8000);
         assert!((olmocr.sampling.temperature - 0.1).abs() < 1e-9 && !olmocr.drafts);
 

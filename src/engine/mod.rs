@@ -11,6 +11,7 @@ pub mod qwen;
 pub mod recovery;
 pub mod scheduler;
 pub mod server;
+pub mod task;
 pub mod tesseract;
 pub mod text_layer;
 mod traits;

@@ -5,7 +5,7 @@ use std::{mem, path::Path, sync::Arc, thread, time::Duration};
 use anyhow::{Context, Result, bail};
 use image::{RgbImage, imageops};
 
-use super::{Attempt, BatchReader, PageResult};
+use super::{Attempt, BatchReader, PageResult, task::Task};
 use crate::{
     answer::{self, Answer, Reading, Turn},
     error::{ErrorKind, PageError, Stage},
@@ -21,30 +21,8 @@ use crate::{
         device::Hardware,
         fault::{self, DeviceFault},
     },
-    options::OutputFormat,
     page::{EngineInfo, FinishReason, Needs, PageAnswer, PageId, PreparedPage},
 };
-
-/// The prompt and sampling for the model.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Task {
-    /// The instruction that goes with each page; empty for the page alone.
-    pub prompt: String,
-    /// Whether it comes before the page.
-    pub text_first: bool,
-    /// How the answer is read.
-    pub reading: Reading,
-    /// What it asks for.
-    pub output_format: OutputFormat,
-    /// How the answer is written.
-    pub sampling: Sampling,
-    /// Whether to draft from the page's text and from the answer so far.
-    pub drafts: bool,
-    /// Whether the model's own head drafts too.
-    pub draft_head: bool,
-    /// Number of pages decoded together.
-    pub batch_size: usize,
-}
 
 /// A page that is being read.
 struct Held {

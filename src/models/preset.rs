@@ -9,7 +9,11 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::{answer::Reading, model_files::read_json_or_default, options::OutputFormat};
+use crate::{
+    answer::Reading,
+    model_files::read_json_or_default,
+    options::{self, OutputFormat},
+};
 
 /// What is known of a model.
 #[derive(Debug, PartialEq)]
@@ -226,6 +230,13 @@ impl Preset {
     pub fn prompt_for(&self, format: OutputFormat) -> Option<&'static str> {
         let is_own = format == self.writes || format == OutputFormat::Markdown;
         self.prompt.filter(|_| is_own)
+    }
+
+    /// The most pixels of a page, where the options don't say, for a model with this preset, if it has one.
+    #[must_use]
+    pub fn max_pixels(preset: Option<&Self>) -> u64 {
+        let of_preset = preset.and_then(|preset| preset.size.max_pixels());
+        of_preset.unwrap_or(options::MAX_PIXELS)
     }
 
     /// Its weights in memory, in bytes.

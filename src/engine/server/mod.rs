@@ -40,7 +40,7 @@ pub use self::{
     models::find_model,
     settings::{API_KEY, ApiKey, Server},
 };
-use super::{Engine, qwen::Task, scheduler::Policy};
+use super::{Engine, scheduler::Policy, task::Task};
 use crate::{
     cancel::{Cancel, Reason},
     clock,

@@ -19,9 +19,9 @@ use crate::{
     clock,
     engine::{
         PageResult,
-        qwen::Task,
         recovery::{History, Step},
         scheduler::Policy,
+        task::Task,
     },
     error::{ErrorKind, PageError, Stage},
     generation::repetition::LoopDetector,
