@@ -92,7 +92,7 @@ const GENERAL: Preset = Preset {
 };
 
 /// All presets.
-pub const PRESETS: [Preset; 9] = [
+pub const PRESETS: [Preset; 12] = [
     Preset {
         short: "qwen3-vl-2b",
         ids: &["Qwen/Qwen3-VL-2B-Instruct"],
@@ -152,6 +152,22 @@ pub const PRESETS: [Preset; 9] = [
         ..GENERAL
     },
     Preset {
+        short: "chandra2",
+        ids: &["datalab-to/chandra-ocr-2"],
+        // By the size of its weights; its authors say 4.
+        billions: 5.3,
+        licence: Some("modified OpenRAIL-M"),
+        prompt: Some(prompts::CHANDRA_2),
+        writes: OutputFormat::Html,
+        size: Size::Pixels(3072 * 2048),
+        max_new_tokens: Some(12_384),
+        temperature: Some(0.0),
+        quality: Some(("olmOCR-bench 85.9", "its authors, chandra-ocr 0.2.0")),
+        good_at: "layout, handwriting, forms, tables; blocks with boxes; 90 languages",
+        source: "the package chandra-ocr 0.2.0: prompts.py, settings.py, model/util.py, model/vllm.py, README",
+        ..GENERAL
+    },
+    Preset {
         short: "olmocr2",
         ids: &["allenai/olmOCR-2-7B-1025", "allenai/olmOCR-2-7B-1025-FP8"],
         billions: 8.3,
@@ -202,6 +218,31 @@ pub const PRESETS: [Preset; 9] = [
         temperature: Some(0.2),
         good_at: "plain text in reading order",
         source: "huggingface.co/reducto/RolmOCR: the card's example",
+        ..GENERAL
+    },
+    Preset {
+        short: "infinity-parser",
+        ids: &["infly/Infinity-Parser-7B"],
+        billions: 8.3,
+        licence: None,
+        prompt: Some(prompts::INFINITY),
+        size: Size::Pixels(1_806_336),
+        max_new_tokens: Some(8192),
+        temperature: Some(0.0),
+        good_at: "Markdown without page headers and footers",
+        source: "github.com/infly-ai/INF-MLLM at 0195e76: Infinity-Parser/inference/{consant,main,vllm_backend}.py",
+        ..GENERAL
+    },
+    Preset {
+        short: "nanonets-s",
+        ids: &["nanonets/Nanonets-OCR-s"],
+        billions: 3.8,
+        licence: None,
+        prompt: Some(prompts::NANONETS),
+        max_new_tokens: Some(10_000),
+        temperature: Some(0.0),
+        good_at: "Markdown with tags for watermarks, page numbers, signatures and images",
+        source: "github.com/NanoNets/docext at 0edc8f5: core/pdf2md/pdf2md.py, app/args.py, README.md",
         ..GENERAL
     },
 ];

@@ -57,6 +57,9 @@ fn short_names_stand_for_names_on_the_hub() {
         ("chandra", "datalab-to/chandra"),
         ("firered", "FireRedTeam/FireRed-OCR"),
         ("lighton3", "lightonai/LightOnOCR-3-0.8B"),
+        ("chandra2", "datalab-to/chandra-ocr-2"),
+        ("infinity-parser", "infly/Infinity-Parser-7B"),
+        ("nanonets-s", "nanonets/Nanonets-OCR-s"),
     ] {
         let ran = Ran::of(&mut offline(
             &room,
