@@ -115,7 +115,7 @@ fn qwen2_5_vl_7b_is_read_in_both_styles() {
             (151_655, &[151_645][..])
         );
         let vision = vision(folder.path());
-        assert_eq!((vision.window_side, vision.depth), (4, 32));
+        assert_eq!((vision.window_side, vision.shape.depth), (4, 32));
         assert_eq!(vision.fullatt_block_indexes, [7, 15, 23, 31]);
     }
 }

@@ -92,7 +92,7 @@ impl Grid {
 /// The rows that the patch embedding multiplies: shape `(patches, channels · patch²)`, normalised.
 ///
 /// The reference's rows are twice as wide, since it repeats a still image as two frames; see
-/// [`patch_embed`](super::tower::patch_embed) for how the weight is folded instead.
+/// [`load_patch_embed`](super::tower::load_patch_embed) for how the weight is folded instead.
 ///
 /// # Errors
 /// The image does not fit the patch grid.

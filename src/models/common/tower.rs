@@ -1,11 +1,16 @@
 //! What vision towers are made of: the patch embedding, blocks, and what joins patches to an embedding of the decoder's.
+//! A family brings the norms, the feed-forward layers, and the places of patches.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use candle_core::{Result as CandleResult, Tensor};
+use rayon::prelude::*;
 
-use super::patches::{Grid, PatchSettings};
+use super::{
+    patches::{Grid, PatchSettings},
+    positions::axial_angles,
+};
 use crate::nn::{
     attention::{AttentionArgs, attend},
     linear::Linear,
@@ -49,25 +54,91 @@ impl<T> Latest<T> {
 /// Colours of a pixel.
 const CHANNELS: usize = 3;
 
-/// The patch embedding as a linear layer over one frame. The published weight is a 3-D convolution over `frames` equal
+/// The sizes that every tower has.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TowerShape {
+    /// How many blocks.
+    pub depth: usize,
+    /// Width of a patch.
+    pub width: usize,
+    /// Heads of attention.
+    pub heads: usize,
+    /// How many frames the patch embedding sees.
+    pub frames: usize,
+    /// How pixels become patches.
+    pub patches: PatchSettings,
+    /// How fast positions turn queries and keys.
+    pub rope_theta: f64,
+}
+
+impl TowerShape {
+    /// Width of the joined patches of a block of the merger.
+    #[must_use]
+    pub fn merged(&self) -> usize {
+        self.width * self.patches.merge_size.pow(2)
+    }
+
+    /// Angles for the patches at `places`, where `patches` are and in their type.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn rope(
+        &self,
+        places: impl Iterator<Item = (usize, usize)>,
+        patches: &Tensor,
+    ) -> CandleResult<RopeTables> {
+        let head_dim = self.width / self.heads;
+        let angles = axial_angles(places, self.rope_theta, head_dim);
+        RopeTables::new(angles, head_dim / 2, patches.device(), patches.dtype())
+    }
+}
+
+/// How a part of a family's blocks is loaded, by its name.
+pub type LoadPart<'a, T> = &'a (dyn Fn(&str) -> Result<T> + Sync);
+
+/// Loads the blocks under `prefix`.
+///
+/// # Errors
+/// A tensor is missing, or has another shape.
+pub fn load_blocks(
+    weights: &Weights,
+    prefix: &str,
+    shape: &TowerShape,
+    norm: LoadPart<Norm>,
+    mlp: LoadPart<Mlp>,
+) -> Result<Vec<VisionBlock>> {
+    let block = |i| {
+        let name = format!("{prefix}.blocks.{i}");
+        Ok(VisionBlock {
+            norm1: norm(&format!("{name}.norm1"))?,
+            attention: VisionAttention::load(weights, &format!("{name}.attn"), shape)?,
+            norm2: norm(&format!("{name}.norm2"))?,
+            mlp: mlp(&format!("{name}.mlp"))?,
+        })
+    };
+    (0..shape.depth).into_par_iter().map(block).collect()
+}
+
+/// The patch embedding under `prefix` as a linear layer over one frame. The published weight is a 3-D convolution over equal
 /// frames, so its slices along time are added up: the same sums, half the work.
 ///
 /// # Errors
 /// A tensor is missing, or has another shape.
-pub fn patch_embed(
+pub fn load_patch_embed(
     weights: &Weights,
-    name: &str,
-    hidden: usize,
-    frames: usize,
-    patches: &PatchSettings,
+    prefix: &str,
+    shape: &TowerShape,
     bias: bool,
 ) -> Result<Linear> {
-    let side = patches.patch_size;
-    let shape = [hidden, CHANNELS, frames, side, side];
-    let folded = weights.get(&format!("{name}.weight"), &shape)?.sum(2)?;
-    let weight = folded.reshape((hidden, CHANNELS * side * side))?;
+    let (name, side) = (
+        format!("{prefix}.patch_embed.proj"),
+        shape.patches.patch_size,
+    );
+    let kernel = [shape.width, CHANNELS, shape.frames, side, side];
+    let folded = weights.get(&format!("{name}.weight"), &kernel)?.sum(2)?;
+    let weight = folded.reshape((shape.width, CHANNELS * side * side))?;
     let bias = if bias {
-        Some(weights.get(&format!("{name}.bias"), &[hidden])?)
+        Some(weights.get(&format!("{name}.bias"), &[shape.width])?)
     } else {
         None
     };
@@ -128,11 +199,12 @@ impl VisionAttention {
     ///
     /// # Errors
     /// A tensor is missing, or has another shape.
-    pub fn load(weights: &Weights, name: &str, hidden: usize, heads: usize) -> Result<Self> {
+    fn load(weights: &Weights, name: &str, shape: &TowerShape) -> Result<Self> {
+        let width = shape.width;
         Ok(Self {
-            qkv: Linear::load(weights, &format!("{name}.qkv"), hidden, 3 * hidden, true)?,
-            proj: Linear::load(weights, &format!("{name}.proj"), hidden, hidden, true)?,
-            heads,
+            qkv: Linear::load(weights, &format!("{name}.qkv"), width, 3 * width, true)?,
+            proj: Linear::load(weights, &format!("{name}.proj"), width, width, true)?,
+            heads: shape.heads,
             precision: weights.precision(),
         })
     }

@@ -9,13 +9,10 @@ mod windows;
 
 use anyhow::Result;
 
-use self::{config::VisionConfig, vision::Tower};
+use self::vision::Tower;
 use super::{
-    common::{
-        decoder::LayeredDecoder,
-        model::{QwenVl, Source},
-    },
-    qwen2_vl::config::{Config, TensorNames},
+    common::model::{QwenVl, Source},
+    qwen2_vl,
 };
 
 /// Loads a model of this family.
@@ -23,11 +20,5 @@ use super::{
 /// # Errors
 /// A file is missing or damaged, or the files don't fit each other; the error names the tensor or field.
 pub fn load(source: Source) -> Result<QwenVl> {
-    let config = Config::<VisionConfig>::read(source.folder)?;
-    QwenVl::load(source, config.common, |weights| {
-        let names = TensorNames::of(weights);
-        let vision = Tower::load(weights, names.vision, &config.vision)?;
-        let text = LayeredDecoder::load(weights, names.text, &config.text)?;
-        Ok((Box::new(vision), Box::new(text)))
-    })
+    qwen2_vl::load_with(source, Tower::load)
 }

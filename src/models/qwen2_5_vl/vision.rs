@@ -2,15 +2,18 @@
 
 use anyhow::Result;
 use candle_core::{Result as CandleResult, Tensor};
-use rayon::prelude::*;
 
 use super::{config::VisionConfig, windows::Windows};
 use crate::{
-    models::common::{
-        parts::{VisionOutput, VisionTower},
-        patches::Grid,
-        positions::axial_angles,
-        tower::{Latest, Merger, VisionAttention, VisionBlock, WindowRun, patch_embed},
+    models::{
+        common::{
+            parts::{VisionOutput, VisionTower},
+            patches::Grid,
+            tower::{
+                Latest, Merger, TowerShape, VisionBlock, WindowRun, load_blocks, load_patch_embed,
+            },
+        },
+        qwen2_vl::vision::merger,
     },
     nn::{
         linear::Linear,
@@ -38,7 +41,11 @@ struct Places {
 
 /// The tower.
 pub(super) struct Tower {
-    config: VisionConfig,
+    shape: TowerShape,
+    /// Side of a window, in image tokens.
+    window_side: usize,
+    /// Blocks that see the whole page.
+    see_all: Vec<usize>,
     patch_embed: Linear,
     places: Latest<Places>,
     blocks: Vec<VisionBlock>,
@@ -48,37 +55,25 @@ pub(super) struct Tower {
 impl Tower {
     /// Takes the tensors under `prefix`.
     pub(super) fn load(weights: &Weights, prefix: &str, config: &VisionConfig) -> Result<Self> {
-        let (width, merge) = (config.hidden_size, config.patches.merge_size);
-        let norm = RmsNorm::load(weights, &format!("{prefix}.merger.ln_q"), width, EPS)?;
+        let shape = config.shape;
+        let (width, inner) = (shape.width, config.intermediate_size);
+        let norm = |name: &str| Ok(Norm::Rms(RmsNorm::load(weights, name, width, EPS)?));
+        let mlp = |name: &str| Mlp::load_gated(weights, name, width, inner, true);
         Ok(Self {
-            patch_embed: patch_embed(
-                weights,
-                &format!("{prefix}.patch_embed.proj"),
-                width,
-                config.temporal_patch_size,
-                &config.patches,
-                false,
-            )?,
+            patch_embed: load_patch_embed(weights, prefix, &shape, false)?,
             places: Latest::default(),
-            blocks: (0..config.depth)
-                .into_par_iter()
-                .map(|i| block(weights, &format!("{prefix}.blocks.{i}"), config))
-                .collect::<Result<_>>()?,
-            merger: Merger::load(
-                weights,
-                [0, 2].map(|i| format!("{prefix}.merger.mlp.{i}")),
-                Norm::Rms(norm),
-                width * merge * merge,
-                config.out_hidden_size,
-            )?,
-            config: config.clone(),
+            blocks: load_blocks(weights, prefix, &shape, &norm, &mlp)?,
+            merger: merger(weights, prefix, &shape, &norm, config.out_hidden_size)?,
+            window_side: config.window_side,
+            see_all: config.fullatt_block_indexes.clone(),
+            shape,
         })
     }
 
     fn places(&self, patches: &Tensor, grid: Grid) -> CandleResult<Places> {
-        let (config, merge) = (&self.config, self.config.patches.merge_size);
+        let merge = self.shape.patches.merge_size;
         let tokens = grid.merged(merge);
-        let windows = Windows::new(tokens, config.window_side, merge);
+        let windows = Windows::new(tokens, self.window_side, merge);
         // The patches of an image token follow each other before and after.
         let of_token = (merge * merge) as u32;
         let order: Vec<u32> = windows
@@ -88,11 +83,9 @@ impl Tower {
             .collect();
         let places: Vec<_> = grid.merge_order(merge).collect();
         let places = order.iter().map(|&i| places[i as usize]);
-        let head_dim = config.hidden_size / config.num_heads;
-        let angles = axial_angles(places, config.rope_theta, head_dim);
-        let (device, dtype) = (patches.device(), patches.dtype());
+        let device = patches.device();
         Ok(Places {
-            rope: RopeTables::new(angles, head_dim / 2, device, dtype)?,
+            rope: self.shape.rope(places, patches)?,
             order: Tensor::from_vec(order, grid.len(), device)?,
             back: Tensor::from_vec(windows.back, tokens.len(), device)?,
             runs: windows.runs,
@@ -106,8 +99,7 @@ impl VisionTower for Tower {
         let patches = patches.index_select(&places.order, 0)?;
         let mut hidden = self.patch_embed.forward(&patches)?;
         for (i, block) in self.blocks.iter().enumerate() {
-            let sees_all = self.config.fullatt_block_indexes.contains(&i);
-            let windows = (!sees_all).then_some(&*places.runs);
+            let windows = (!self.see_all.contains(&i)).then_some(&*places.runs);
             hidden = block.forward(&hidden, &places.rope, windows)?;
         }
         let merged = self.merger.forward(&hidden)?;
@@ -116,20 +108,4 @@ impl VisionTower for Tower {
             deepstack: Vec::new(),
         })
     }
-}
-
-fn block(weights: &Weights, name: &str, config: &VisionConfig) -> Result<VisionBlock> {
-    let (width, inner) = (config.hidden_size, config.intermediate_size);
-    let norm = |part| RmsNorm::load(weights, &format!("{name}.{part}"), width, EPS);
-    Ok(VisionBlock {
-        norm1: Norm::Rms(norm("norm1")?),
-        attention: VisionAttention::load(
-            weights,
-            &format!("{name}.attn"),
-            width,
-            config.num_heads,
-        )?,
-        norm2: Norm::Rms(norm("norm2")?),
-        mlp: Mlp::load_gated(weights, &format!("{name}.mlp"), width, inner, true)?,
-    })
 }

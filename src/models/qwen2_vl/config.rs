@@ -13,11 +13,11 @@ use crate::{
     model_files::read_json,
     models::common::{
         config::{
-            CommonConfig, Files, Published, RawText, TextConfig, TextDefaults, Traits,
-            fields::{RawRope, check_activation, check_channels, required},
+            CommonConfig, Files, Published, RawText, RawTower, TextConfig, TextDefaults,
+            TowerDefaults, Traits, fields::required,
         },
-        patches::PatchSettings,
         positions::Sections,
+        tower::TowerShape,
     },
     nn::weights::Weights,
 };
@@ -35,6 +35,16 @@ const TEXT: TextDefaults = TextDefaults {
     partial_rotary_factor: 1.0,
     rope_theta: 1_000_000.0,
     rms_norm_eps: 1e-5,
+};
+
+/// The same of the tower, which sees the colours that CLIP does.
+pub(in crate::models) const TOWER: TowerDefaults = TowerDefaults {
+    hidden_act: "quick_gelu",
+    patch_size: 14,
+    colours: [
+        [0.481_454_66, 0.457_827_5, 0.408_210_73],
+        [0.268_629_54, 0.261_302_6, 0.275_777_1],
+    ],
 };
 
 /// All that the model needs to know, from the files of one folder.
@@ -59,8 +69,8 @@ pub trait ReadVision: Sized {
     /// A field is missing, or has a value that can't be right; the error names it.
     fn check(raw: Self::Raw) -> Result<Self>;
 
-    /// How pixels become its input.
-    fn patches(&self) -> PatchSettings;
+    /// Its sizes.
+    fn shape(&self) -> TowerShape;
 
     /// How wide its output is.
     fn output(&self) -> usize;
@@ -107,7 +117,7 @@ impl<V: ReadVision> Config<V> {
             text.hidden_size
         );
         let published = Published {
-            patches: vision.patches(),
+            patches: vision.shape().patches,
             min_pixels: 3136,
             max_pixels: 12_845_056,
         };
@@ -118,16 +128,6 @@ impl<V: ReadVision> Config<V> {
             text,
             vision,
         })
-    }
-}
-
-/// The pixels that the families' towers see: those of CLIP.
-pub(in crate::models) fn clip_patches(patch_size: usize, merge_size: usize) -> PatchSettings {
-    PatchSettings {
-        patch_size,
-        merge_size,
-        mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
-        std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
     }
 }
 
@@ -164,83 +164,45 @@ impl TensorNames {
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)]
 pub struct VisionConfig {
-    pub depth: usize,
-    /// Width of the tower.
-    pub embed_dim: usize,
+    pub shape: TowerShape,
     pub intermediate_size: usize,
-    pub num_heads: usize,
-    /// With CLIP's means and deviations.
-    pub patches: PatchSettings,
-    pub temporal_patch_size: usize,
     /// Width of the decoder.
     pub hidden_size: usize,
-    pub rope_theta: f64,
 }
 
 /// As it is met in the wild.
 #[derive(Deserialize)]
 pub struct RawVision {
-    depth: Option<usize>,
+    #[serde(flatten)]
+    tower: RawTower,
     embed_dim: Option<usize>,
     hidden_size: Option<usize>,
-    hidden_act: Option<String>,
     mlp_ratio: Option<f64>,
-    num_heads: Option<usize>,
-    in_channels: Option<usize>,
-    patch_size: Option<usize>,
-    spatial_merge_size: Option<usize>,
-    temporal_patch_size: Option<usize>,
-    rope_parameters: Option<RawRope>,
 }
 
 impl ReadVision for VisionConfig {
     type Raw = RawVision;
 
     fn check(raw: RawVision) -> Result<Self> {
-        let (embed_dim, num_heads) = (required!(raw.embed_dim), required!(raw.num_heads));
-        check_heads(embed_dim, num_heads)?;
-        check_activation(raw.hidden_act.as_deref(), "quick_gelu")?;
-        check_channels(raw.in_channels)?;
+        let shape = raw.tower.check(required!(raw.embed_dim), &TOWER)?;
         let ratio = raw.mlp_ratio.unwrap_or(4.0);
-        let intermediate_size = (embed_dim as f64 * ratio) as usize;
+        let intermediate_size = (shape.width as f64 * ratio) as usize;
         ensure!(
             intermediate_size > 0,
             "mlp_ratio {ratio} makes the inner width 0"
         );
         Ok(Self {
-            depth: required!(raw.depth),
-            embed_dim,
+            shape,
             intermediate_size,
-            num_heads,
-            patches: clip_patches(
-                raw.patch_size.unwrap_or(14),
-                raw.spatial_merge_size.unwrap_or(2),
-            ),
-            temporal_patch_size: raw.temporal_patch_size.unwrap_or(2),
             hidden_size: required!(raw.hidden_size),
-            rope_theta: axial_theta(raw.rope_parameters),
         })
     }
 
-    fn patches(&self) -> PatchSettings {
-        self.patches
+    fn shape(&self) -> TowerShape {
+        self.shape
     }
 
     fn output(&self) -> usize {
         self.hidden_size
     }
-}
-
-/// That a tower's heads can be turned by rows and by columns.
-pub(in crate::models) fn check_heads(hidden: usize, heads: usize) -> Result<()> {
-    ensure!(
-        hidden.is_multiple_of(heads * 4),
-        "a tower of width {hidden} does not give {heads} heads whose size is a multiple of 4"
-    );
-    Ok(())
-}
-
-/// The base of a tower's frequencies.
-pub(in crate::models) fn axial_theta(rope: Option<RawRope>) -> f64 {
-    rope.and_then(|rope| rope.rope_theta).unwrap_or(10_000.0)
 }

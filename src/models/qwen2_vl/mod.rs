@@ -4,28 +4,41 @@
 //! `tests/model/parity.rs`.
 
 pub mod config;
-mod vision;
+pub(super) mod vision;
 
 use anyhow::Result;
 
 use self::{
-    config::{Config, TensorNames, VisionConfig},
+    config::{Config, ReadVision, TensorNames},
     vision::Tower,
 };
 use super::common::{
     decoder::LayeredDecoder,
     model::{QwenVl, Source},
+    parts::VisionTower,
 };
+use crate::nn::weights::Weights;
 
 /// Loads a model of this family.
 ///
 /// # Errors
 /// A file is missing or damaged, or the files don't fit each other; the error names the tensor or field.
 pub fn load(source: Source) -> Result<QwenVl> {
-    let config = Config::<VisionConfig>::read(source.folder)?;
+    load_with(source, Tower::load)
+}
+
+/// As [`load`], with a tower that is loaded by `tower` from the weights, the prefix of its tensors and its configuration.
+///
+/// # Errors
+/// As [`load`].
+pub(super) fn load_with<V: ReadVision, T: VisionTower + 'static>(
+    source: Source,
+    tower: impl FnOnce(&Weights, &str, &V) -> Result<T>,
+) -> Result<QwenVl> {
+    let config = Config::<V>::read(source.folder)?;
     QwenVl::load(source, config.common, |weights| {
         let names = TensorNames::of(weights);
-        let vision = Tower::load(weights, names.vision, &config.vision)?;
+        let vision = tower(weights, names.vision, &config.vision)?;
         let text = LayeredDecoder::load(weights, names.text, &config.text)?;
         Ok((Box::new(vision), Box::new(text)))
     })

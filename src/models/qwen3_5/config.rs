@@ -159,7 +159,7 @@ impl Config {
             text.hidden_size
         );
         let published = Published {
-            patches: vision.patches,
+            patches: vision.shape.patches,
             min_pixels: 65_536,
             max_pixels: 16_777_216,
         };

@@ -2,15 +2,14 @@
 
 use anyhow::Result;
 use candle_core::{Result as CandleResult, Tensor};
-use rayon::prelude::*;
 
 use super::config::VisionConfig;
 use crate::{
     models::common::{
         parts::{VisionOutput, VisionTower},
         patches::Grid,
-        positions::{axial_angles, stretched_positions},
-        tower::{Latest, Merger, VisionAttention, VisionBlock, patch_embed},
+        positions::stretched_positions,
+        tower::{Latest, Merger, TowerShape, VisionBlock, load_blocks, load_patch_embed},
     },
     nn::{
         linear::Linear,
@@ -30,14 +29,16 @@ struct Places {
 
 /// The tower.
 pub struct Tower {
-    config: VisionConfig,
+    shape: TowerShape,
     patch_embed: Linear,
     /// `(side², hidden)`.
     positions: Tensor,
+    side: usize,
     places: Latest<Places>,
     blocks: Vec<VisionBlock>,
     merger: Merger,
-    deepstack_mergers: Vec<Merger>,
+    /// Each with the block that it comes after, in order.
+    deepstack: Vec<(usize, Merger)>,
 }
 
 impl Tower {
@@ -46,44 +47,38 @@ impl Tower {
     /// # Errors
     /// A tensor is missing, or has another shape than `config` says.
     pub fn load(weights: &Weights, prefix: &str, config: &VisionConfig) -> Result<Self> {
-        let positions = config.position_side.pow(2);
-        let deepstack = |i| {
-            let name = format!("{prefix}.deepstack_merger_list.{i}");
-            merger(weights, &name, config, true)
+        let (shape, side) = (config.shape, config.position_side);
+        let sizes = (shape.width, config.intermediate_size);
+        let norm = |name: &str| Ok(Norm::Layer(LayerNorm::load(weights, name, shape.width)?));
+        let mlp = |name: &str| {
+            let layers = ["linear_fc1", "linear_fc2"];
+            Mlp::load_plain(weights, name, layers, sizes, Activation::GeluTanh)
         };
+        let taps = config.deepstack_visual_indexes.iter().enumerate();
+        let deepstack = taps.map(|(i, &block)| {
+            let name = format!("{prefix}.deepstack_merger_list.{i}");
+            Ok((block, merger(weights, &name, config, true)?))
+        });
         Ok(Self {
-            patch_embed: patch_embed(
-                weights,
-                &format!("{prefix}.patch_embed.proj"),
-                config.hidden_size,
-                config.temporal_patch_size,
-                &config.patches,
-                true,
-            )?,
+            patch_embed: load_patch_embed(weights, prefix, &shape, true)?,
             positions: weights.get(
                 &format!("{prefix}.pos_embed.weight"),
-                &[positions, config.hidden_size],
+                &[side * side, shape.width],
             )?,
+            side,
             places: Latest::default(),
-            blocks: (0..config.depth)
-                .into_par_iter()
-                .map(|i| block(weights, &format!("{prefix}.blocks.{i}"), config))
-                .collect::<Result<_>>()?,
+            blocks: load_blocks(weights, prefix, &shape, &norm, &mlp)?,
             merger: merger(weights, &format!("{prefix}.merger"), config, false)?,
-            deepstack_mergers: (0..config.deepstack_visual_indexes.len())
-                .map(deepstack)
-                .collect::<Result<_>>()?,
-            config: config.clone(),
+            deepstack: deepstack.collect::<Result<_>>()?,
+            shape,
         })
     }
 
     fn places(&self, patches: &Tensor, grid: Grid) -> CandleResult<Places> {
-        let (config, merge) = (&self.config, self.config.patches.merge_size);
-        let head_dim = config.hidden_size / config.num_heads;
-        let angles = axial_angles(grid.merge_order(merge), config.rope_theta, head_dim);
+        let merge = self.shape.patches.merge_size;
         Ok(Places {
-            learned: stretched_positions(&self.positions, config.position_side, grid, merge)?,
-            rope: RopeTables::new(angles, head_dim / 2, patches.device(), patches.dtype())?,
+            learned: stretched_positions(&self.positions, self.side, grid, merge)?,
+            rope: self.shape.rope(grid.merge_order(merge), patches)?,
         })
     }
 }
@@ -92,11 +87,11 @@ impl VisionTower for Tower {
     fn forward(&self, patches: &Tensor, grid: Grid) -> CandleResult<VisionOutput> {
         let places = self.places.get_or(grid, || self.places(patches, grid))?;
         let mut hidden = (self.patch_embed.forward(patches)? + &places.learned)?;
-        let mut deepstack = Vec::with_capacity(self.deepstack_mergers.len());
+        let mut deepstack = Vec::with_capacity(self.deepstack.len());
         for (i, block) in self.blocks.iter().enumerate() {
             hidden = block.forward(&hidden, &places.rope, None)?;
-            if let Ok(tap) = self.config.deepstack_visual_indexes.binary_search(&i) {
-                deepstack.push(self.deepstack_mergers[tap].forward(&hidden)?);
+            if let Some((_, merger)) = self.deepstack.iter().find(|(block, _)| *block == i) {
+                deepstack.push(merger.forward(&hidden)?);
             }
         }
         Ok(VisionOutput {
@@ -106,28 +101,6 @@ impl VisionTower for Tower {
     }
 }
 
-fn block(weights: &Weights, name: &str, config: &VisionConfig) -> Result<VisionBlock> {
-    let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-    let norm = |part| LayerNorm::load(weights, &format!("{name}.{part}"), hidden);
-    Ok(VisionBlock {
-        norm1: Norm::Layer(norm("norm1")?),
-        attention: VisionAttention::load(
-            weights,
-            &format!("{name}.attn"),
-            hidden,
-            config.num_heads,
-        )?,
-        norm2: Norm::Layer(norm("norm2")?),
-        mlp: Mlp::load_plain(
-            weights,
-            &format!("{name}.mlp"),
-            ["linear_fc1", "linear_fc2"],
-            (hidden, inner),
-            Activation::GeluTanh,
-        )?,
-    })
-}
-
 /// Deepstack mergers normalise the joined row, the main one each patch.
 fn merger(
     weights: &Weights,
@@ -135,11 +108,11 @@ fn merger(
     config: &VisionConfig,
     joins_first: bool,
 ) -> Result<Merger> {
-    let merged = config.hidden_size * config.patches.merge_size.pow(2);
+    let merged = config.shape.merged();
     let normed = if joins_first {
         merged
     } else {
-        config.hidden_size
+        config.shape.width
     };
     let norm = Norm::Layer(LayerNorm::load(weights, &format!("{name}.norm"), normed)?);
     let names = ["linear_fc1", "linear_fc2"].map(|part| format!("{name}.{part}"));

@@ -7,6 +7,7 @@
 pub mod fields;
 mod files;
 mod text;
+mod tower;
 
 use anyhow::{Context, Result, ensure};
 
@@ -14,6 +15,7 @@ use self::fields::OneOrMany;
 pub use self::{
     files::Files,
     text::{Biases, RawText, TextConfig, TextDefaults, Traits},
+    tower::{RawTower, TowerDefaults},
 };
 use super::patches::PatchSettings;
 use crate::page::PixelBudget;

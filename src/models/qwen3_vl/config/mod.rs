@@ -76,7 +76,7 @@ impl Config {
             .check()
             .context("vision_config in config.json")?;
         let published = Published {
-            patches: vision.patches,
+            patches: vision.shape.patches,
             min_pixels: 65_536,
             max_pixels: 16_777_216,
         };
