@@ -13,6 +13,7 @@ mod not_finite;
 mod parity;
 mod positions;
 mod published;
+mod published_sizes;
 mod quantized;
 mod qwen3_5;
 mod spec;
