@@ -29,6 +29,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        answer::Reading,
         cli::{Cli, Command},
         options::OutputFormat,
     };
@@ -50,7 +51,7 @@ mod tests {
 
         let olmocr = task_of("allenai/olmOCR-2-7B-1025", "");
         assert!(olmocr.prompt.contains("front matter") && olmocr.text_first);
-        assert_eq!(olmocr.reading, crate::answer::Reading::FrontMatter);
+        assert_eq!(olmocr.reading, Reading::FrontMatter);
         assert_eq!(olmocr.sampling.max_new_tokens, 8000);
         assert!((olmocr.sampling.temperature - 0.1).abs() < 1e-9 && !olmocr.drafts);
 

@@ -61,13 +61,12 @@ impl Asked {
         };
         // Sampled answers are not guessed, so no text need be read for them.
         let drafts = self.drafts && sampling.is_greedy();
-        let (prompt, output_format) = match own {
-            Some((preset, prompt)) => (prompt.to_owned(), preset.writes),
-            None => {
-                let prompt = self.prompt;
-                let prompt = prompt.unwrap_or_else(|| self.format.default_prompt().to_owned());
-                (prompt, self.format)
-            }
+        let (prompt, output_format) = if let Some((preset, prompt)) = own {
+            (prompt.to_owned(), preset.writes)
+        } else {
+            let prompt = self.prompt;
+            let prompt = prompt.unwrap_or_else(|| self.format.default_prompt().to_owned());
+            (prompt, self.format)
         };
         Task {
             prompt,

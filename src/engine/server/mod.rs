@@ -263,6 +263,7 @@ mod tests {
                 seed: 1,
             },
             drafts: false,
+            draft_head: false,
             batch_size: 1,
         }
     }

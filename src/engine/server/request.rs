@@ -14,7 +14,7 @@ use image::{
 };
 use serde_json::json;
 
-use crate::{engine::qwen::Task, generation::sampler::Sampling};
+use crate::{engine::task::Task, generation::sampler::Sampling};
 
 /// How the URL of a picture starts, in JSON; its data and the closing quote follow.
 const DATA_URL: &str = "data:image/png;base64,";

@@ -63,7 +63,7 @@ impl Tower {
             patch_embed: load_patch_embed(weights, prefix, &shape, false)?,
             places: Latest::default(),
             blocks: load_blocks(weights, prefix, &shape, &norm, &mlp)?,
-            merger: merger(weights, prefix, &shape, &norm, config.out_hidden_size)?,
+            merger: merger(weights, prefix, &shape, norm, config.out_hidden_size)?,
             window_side: config.window_side,
             see_all: config.fullatt_block_indexes.clone(),
             shape,

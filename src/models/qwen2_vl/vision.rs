@@ -41,7 +41,7 @@ impl Tower {
             patch_embed: load_patch_embed(weights, prefix, &shape, false)?,
             rope: Latest::default(),
             blocks: load_blocks(weights, prefix, &shape, &norm, &mlp)?,
-            merger: merger(weights, prefix, &shape, &norm, config.hidden_size)?,
+            merger: merger(weights, prefix, &shape, norm, config.hidden_size)?,
             shape,
         })
     }
