@@ -7,7 +7,7 @@ use anyhow::Result;
 use candle_core::{D, DType, Device, Tensor, quantized::GgmlDType};
 use omnidocs::nn::{
     attention::{AttentionArgs, attend},
-    linear::Linear,
+    linear::{Linear, Pass},
     matrix::{self, Matrix},
     precision::Precision,
 };
@@ -124,7 +124,7 @@ fn blocks(device: &Device, tally: &mut Tally) -> Result<()> {
             };
             let weight = Matrix::quantized(matrix::quantize(&dense, blocks, device)?)?;
             Ok(Some(
-                Linear::new(weight, None).forward(&x.to_device(device)?)?,
+                Linear::new(weight, None).forward(&x.to_device(device)?, Pass::Decode)?,
             ))
         };
         // No block of any type fits into some rows, which stay dense.

@@ -9,9 +9,9 @@ use candle_core::{
 };
 use memmap2::Mmap;
 
-use super::elementwise::values;
 #[cfg(target_arch = "x86_64")]
 use super::packed::Packed;
+use super::{elementwise::values, linear::Pass};
 
 /// A matrix of weights, `(out, in)`.
 #[derive(Clone)]
@@ -91,7 +91,12 @@ impl Matrix {
     }
 
     /// `x·Wᵀ + bias`: `(rows, in)` → `(rows, out)`.
-    pub(super) fn multiply(&self, x: &Tensor, bias: Option<&Tensor>) -> CandleResult<Tensor> {
+    pub(super) fn multiply(
+        &self,
+        x: &Tensor,
+        bias: Option<&Tensor>,
+        pass: Pass,
+    ) -> CandleResult<Tensor> {
         let product = match self {
             Self::Dense(weight) => x.matmul(weight)?,
             Self::Quantized(weight) => {
@@ -100,7 +105,7 @@ impl Matrix {
             }
             #[cfg(target_arch = "x86_64")]
             Self::Packed(weight) => {
-                let product = PackedProduct { weight, bias };
+                let product = PackedProduct { weight, bias, pass };
                 return x.contiguous()?.apply_op1_no_bwd(&product);
             }
         };
@@ -172,6 +177,7 @@ fn packs(shape: (usize, usize), blocks: GgmlDType, device: &Device) -> bool {
 struct PackedProduct<'a> {
     weight: &'a Packed,
     bias: Option<&'a Tensor>,
+    pass: Pass,
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -183,14 +189,18 @@ impl CustomOp1 for PackedProduct<'_> {
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
         let (rows, _) = layout.shape().dims2()?;
         let x = values(storage, layout)?;
+        let multiply = |bias: Option<&[f32]>| match self.pass {
+            Pass::Prefill => self.weight.multiply_many(x, bias),
+            Pass::Decode => self.weight.multiply(x, bias),
+        };
         let product = if let Some(bias) = self.bias {
             let (storage, layout) = bias.storage_and_layout();
             let Storage::Cpu(storage) = &*storage else {
                 bail!("a bias that is not where its weights are")
             };
-            self.weight.multiply(x, Some(values(storage, layout)?))
+            multiply(Some(values(storage, layout)?))
         } else {
-            self.weight.multiply(x, None)
+            multiply(None)
         };
         Ok((
             CpuStorage::F32(product),

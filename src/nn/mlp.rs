@@ -5,7 +5,7 @@ use candle_core::{Result as CandleResult, Tensor};
 
 use super::{
     elementwise::{gelu_tanh, quick_gelu, swiglu},
-    linear::Linear,
+    linear::{Linear, Pass},
     precision::Precision,
     weights::{Padding, Weights},
 };
@@ -103,20 +103,23 @@ impl Mlp {
     ///
     /// # Errors
     /// The device fails.
-    pub fn forward(&self, x: &Tensor) -> CandleResult<Tensor> {
+    pub fn forward(&self, x: &Tensor, pass: Pass) -> CandleResult<Tensor> {
         match self {
             Self::Plain {
                 up,
                 down,
                 activation,
             } => {
-                let inner = up.forward(x)?;
-                down.forward(&match activation {
+                let inner = up.forward(x, pass)?;
+                let inner = match activation {
                     Activation::GeluTanh => gelu_tanh(inner)?,
                     Activation::QuickGelu => quick_gelu(inner)?,
-                })
+                };
+                down.forward(&inner, pass)
             }
-            Self::Gated { gate_up, down } => down.forward(&swiglu(&gate_up.forward(x)?)?),
+            Self::Gated { gate_up, down } => {
+                down.forward(&swiglu(&gate_up.forward(x, pass)?)?, pass)
+            }
         }
     }
 }

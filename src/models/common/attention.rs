@@ -9,7 +9,7 @@ use crate::{
     nn::{
         attention::{AttentionArgs, attend},
         gates::{Gate, gated},
-        linear::Linear,
+        linear::{Linear, Pass},
         norms::RmsNorm,
         precision::Precision,
         rope::RopeTables,
@@ -84,11 +84,12 @@ impl Mixer for Attention {
         rope: &RopeTables,
         layer: usize,
         slices: &mut [SequenceSlice],
+        pass: Pass,
     ) -> CandleResult<Tensor> {
         let (rows, head_dim) = (x.dim(0)?, self.head_dim);
         // A gate lies behind each head's queries.
         let per_head = if self.gated { 2 } else { 1 };
-        let qkv = self.qkv.forward(x)?.reshape((
+        let qkv = self.qkv.forward(x, pass)?.reshape((
             rows,
             per_head * self.heads + 2 * self.kv_heads,
             head_dim,
@@ -126,7 +127,7 @@ impl Mixer for Attention {
         if self.gated {
             attended = gated(&attended, &of_heads(1)?.flatten_from(1)?, Gate::Sigmoid)?;
         }
-        self.out.forward(&attended)
+        self.out.forward(&attended, pass)
     }
 
     fn kind(&self) -> LayerKind {

@@ -13,8 +13,13 @@ use super::{
 use crate::{
     generation::{kv_cache::KvCache, model::SequenceSlice},
     nn::{
-        linear::Linear, matrix::Matrix, mlp::Mlp, norms::RmsNorm, precision::Precision,
-        rope::RopeTables, weights::Weights,
+        linear::{Linear, Pass},
+        matrix::Matrix,
+        mlp::Mlp,
+        norms::RmsNorm,
+        precision::Precision,
+        rope::RopeTables,
+        weights::Weights,
     },
 };
 
@@ -116,7 +121,7 @@ impl Decoder for LayeredDecoder {
             position: 0,
             cache,
         }];
-        self.run(x, positions, &mut slices, &mut |i, mut x| {
+        self.run(x, positions, &mut slices, Pass::Prefill, &mut |i, mut x| {
             if let Some((start, feature)) =
                 deepstack.and_then(|deep| Some((deep.start, deep.features.get(i)?)))
             {
@@ -133,7 +138,7 @@ impl Decoder for LayeredDecoder {
         positions: &[Position],
         slices: &mut [SequenceSlice],
     ) -> CandleResult<Tensor> {
-        self.run(x, positions, slices, &mut |_, x| Ok(x))
+        self.run(x, positions, slices, Pass::Decode, &mut |_, x| Ok(x))
     }
 
     fn states(&self, hidden: &Tensor) -> CandleResult<Tensor> {
@@ -141,7 +146,7 @@ impl Decoder for LayeredDecoder {
     }
 
     fn logits_of(&self, states: &Tensor) -> CandleResult<Tensor> {
-        self.lm_head.forward(states)
+        self.lm_head.forward(states, Pass::Decode)
     }
 
     fn head(&self) -> Option<&dyn DraftHead> {
@@ -167,12 +172,13 @@ impl LayeredDecoder {
         x: &Tensor,
         positions: &[Position],
         slices: &mut [SequenceSlice],
+        pass: Pass,
         between: &mut dyn FnMut(usize, Tensor) -> CandleResult<Tensor>,
     ) -> CandleResult<Tensor> {
         let rope = self.rope.tables(positions, x.device(), x.dtype())?;
         let mut x = x.clone();
         for (i, layer) in self.layers.iter().enumerate() {
-            x = between(i, layer.forward(&x, &rope, i, slices)?)?;
+            x = between(i, layer.forward(&x, &rope, i, slices, pass)?)?;
         }
         for slice in slices {
             slice.cache.advance(slice.tokens);
@@ -227,11 +233,12 @@ impl Layer {
         rope: &RopeTables,
         layer: usize,
         slices: &mut [SequenceSlice],
+        pass: Pass,
     ) -> CandleResult<Tensor> {
-        let x = (x + self
-            .mixer
-            .forward(&self.input_norm.forward(x)?, rope, layer, slices)?)?;
+        let normed = self.input_norm.forward(x)?;
+        let mixed = self.mixer.forward(&normed, rope, layer, slices, pass)?;
+        let x = (x + mixed)?;
         let normed = self.post_attention_norm.forward(&x)?;
-        x + self.mlp.forward(&normed)?
+        x + self.mlp.forward(&normed, pass)?
     }
 }

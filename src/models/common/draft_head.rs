@@ -13,7 +13,11 @@ use super::{
 };
 use crate::{
     generation::model::SequenceSlice,
-    nn::{linear::Linear, norms::RmsNorm, weights::Weights},
+    nn::{
+        linear::{Linear, Pass},
+        norms::RmsNorm,
+        weights::Weights,
+    },
 };
 
 /// The head.
@@ -72,9 +76,10 @@ impl DraftHead for LayerHead {
             ],
             D::Minus1,
         )?;
+        let joined = self.join.forward(&joined, Pass::Decode)?;
         let x = self
             .layer
-            .forward(&self.join.forward(&joined)?, &rope, 0, slices)?;
+            .forward(&joined, &rope, 0, slices, Pass::Decode)?;
         for slice in slices {
             slice.cache.advance(slice.tokens);
         }

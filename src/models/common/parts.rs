@@ -8,7 +8,7 @@ use crate::{
         kv_cache::{KvCache, LayerKind},
         model::SequenceSlice,
     },
-    nn::rope::RopeTables,
+    nn::{linear::Pass, rope::RopeTables},
 };
 
 /// Pixels to embeddings.
@@ -44,7 +44,7 @@ pub trait Decoder: Send + Sync {
     /// The device fails, or there is no such token.
     fn embed(&self, tokens: &Tensor) -> CandleResult<Tensor>;
 
-    /// Runs all layers over new tokens of one sequence and leaves what later ones need of them in `cache`.
+    /// Runs all layers over a prompt, or a first part of one, and leaves what later tokens need of it in `cache`.
     ///
     /// `x` is `(tokens, hidden)`, `positions` one for each of them. Returns `(tokens, hidden)`, not yet normalised;
     /// `each_layer` sees what every layer hands on.
@@ -131,6 +131,7 @@ pub trait Mixer: Send + Sync {
         rope: &RopeTables,
         layer: usize,
         slices: &mut [SequenceSlice],
+        pass: Pass,
     ) -> CandleResult<Tensor>;
 
     /// What it keeps of tokens.

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::nn::{
     attention::{AttentionArgs, attend},
-    linear::Linear,
+    linear::{Linear, Pass},
     matrix::Matrix,
     mlp::Mlp,
     norms::Norm,
@@ -180,7 +180,7 @@ impl VisionBlock {
         let x = (x + self
             .attention
             .forward(&self.norm1.forward(x)?, rope, windows)?)?;
-        let inner = self.mlp.forward(&self.norm2.forward(&x)?)?;
+        let inner = self.mlp.forward(&self.norm2.forward(&x)?, Pass::Prefill)?;
         x + inner
     }
 }
@@ -216,10 +216,12 @@ impl VisionAttention {
         windows: Option<&[WindowRun]>,
     ) -> CandleResult<Tensor> {
         let (patches, hidden) = x.dims2()?;
-        let qkv = self
-            .qkv
-            .forward(x)?
-            .reshape((patches, 3, self.heads, hidden / self.heads))?;
+        let qkv = self.qkv.forward(x, Pass::Prefill)?.reshape((
+            patches,
+            3,
+            self.heads,
+            hidden / self.heads,
+        ))?;
         let part = |i| qkv.narrow(1, i, 1)?.squeeze(1)?.transpose(0, 1);
         let (q, k, v) = (part(0)?, part(1)?, part(2)?);
         let args = AttentionArgs {
@@ -234,7 +236,7 @@ impl VisionAttention {
                 attend_in_windows(&rope.rotate(&q)?, &rope.rotate(&k)?, &v, runs, args)?
             }
         };
-        self.proj.forward(&seen)
+        self.proj.forward(&seen, Pass::Prefill)
     }
 }
 
@@ -320,6 +322,7 @@ impl Merger {
             self.norm.forward(x)?.reshape(((), self.merged))?
         };
         // The exact GELU here, where blocks take an approximation of it.
-        self.fc2.forward(&self.fc1.forward(&joined)?.gelu_erf()?)
+        let inner = self.fc1.forward(&joined, Pass::Prefill)?.gelu_erf()?;
+        self.fc2.forward(&inner, Pass::Prefill)
     }
 }

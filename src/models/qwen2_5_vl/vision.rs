@@ -16,7 +16,7 @@ use crate::{
         qwen2_vl::vision::merger,
     },
     nn::{
-        linear::Linear,
+        linear::{Linear, Pass},
         mlp::Mlp,
         norms::{Norm, RmsNorm},
         rope::RopeTables,
@@ -97,7 +97,7 @@ impl VisionTower for Tower {
     fn forward(&self, patches: &Tensor, grid: Grid) -> CandleResult<VisionOutput> {
         let places = self.places.get_or(grid, || self.places(patches, grid))?;
         let patches = patches.index_select(&places.order, 0)?;
-        let mut hidden = self.patch_embed.forward(&patches)?;
+        let mut hidden = self.patch_embed.forward(&patches, Pass::Prefill)?;
         for (i, block) in self.blocks.iter().enumerate() {
             let windows = (!self.see_all.contains(&i)).then_some(&*places.runs);
             hidden = block.forward(&hidden, &places.rope, windows)?;

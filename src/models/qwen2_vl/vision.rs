@@ -11,7 +11,7 @@ use crate::{
         tower::{Latest, Merger, TowerShape, VisionBlock, load_blocks, load_patch_embed},
     },
     nn::{
-        linear::Linear,
+        linear::{Linear, Pass},
         mlp::{Activation, Mlp},
         norms::{LayerNorm, Norm},
         rope::RopeTables,
@@ -66,7 +66,7 @@ impl VisionTower for Tower {
             let places = grid.merge_order(self.shape.patches.merge_size);
             self.shape.rope(places, patches)
         })?;
-        let mut hidden = self.patch_embed.forward(patches)?;
+        let mut hidden = self.patch_embed.forward(patches, Pass::Prefill)?;
         for block in &self.blocks {
             hidden = block.forward(&hidden, &rope, None)?;
         }

@@ -12,7 +12,7 @@ use crate::{
         tower::{Latest, Merger, TowerShape, VisionBlock, load_blocks, load_patch_embed},
     },
     nn::{
-        linear::Linear,
+        linear::{Linear, Pass},
         mlp::{Activation, Mlp},
         norms::{LayerNorm, Norm},
         rope::RopeTables,
@@ -86,7 +86,7 @@ impl Tower {
 impl VisionTower for Tower {
     fn forward(&self, patches: &Tensor, grid: Grid) -> CandleResult<VisionOutput> {
         let places = self.places.get_or(grid, || self.places(patches, grid))?;
-        let mut hidden = (self.patch_embed.forward(patches)? + &places.learned)?;
+        let mut hidden = (self.patch_embed.forward(patches, Pass::Prefill)? + &places.learned)?;
         let mut deepstack = Vec::with_capacity(self.deepstack.len());
         for (i, block) in self.blocks.iter().enumerate() {
             hidden = block.forward(&hidden, &places.rope, None)?;
