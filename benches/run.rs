@@ -1,4 +1,4 @@
-//! Whole runs of the program: `cargo bench --bench run`.
+//! Whole runs of the program: `cargo bench --bench run`, or `cargo bench --bench run -- memory` for one of them.
 //!
 //! Drafts: on born-digital pages, drafts from the text layer must save two of three decoder steps. Workers: two worker
 //! processes must prepare at least 1.7 times as many pages a second as one. Resume: a run over an output of a million records
@@ -33,15 +33,29 @@ struct Measured {
     wall: Duration,
 }
 
+/// Each bench by its name.
+const ALL: [(&str, fn(&Room)); 7] = [
+    ("drafts", drafts),
+    ("workers", workers),
+    ("million_records", million_records),
+    ("memory", memory),
+    ("documents", documents),
+    ("overlap", overlap),
+    ("scaling", scaling),
+];
+
 fn main() {
     let room = Room::new();
-    drafts(&room);
-    workers(&room);
-    million_records(&room);
-    memory(&room);
-    documents(&room);
-    overlap(&room);
-    scaling(&room);
+    // Cargo adds an argument of its own.
+    let wanted: Vec<String> = env::args()
+        .skip(1)
+        .filter(|arg| !arg.starts_with("--"))
+        .collect();
+    for (name, bench) in ALL {
+        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+            bench(&room);
+        }
+    }
 }
 
 fn drafts(room: &Room) {
