@@ -25,7 +25,10 @@ use crate::{
 
 /// Runs the subcommand. An `Err` ends the program: see [`exit_of`] and [`crate::exit::report`].
 pub fn run(cli: Cli) -> Result<Exit> {
-    if matches!(cli.command, Command::Extract(_) | Command::Merge(_)) {
+    if matches!(
+        cli.command,
+        Command::Extract(_) | Command::Merge(_)
+    ) {
         limits::prepare()?;
     }
     match cli.command {

@@ -75,6 +75,12 @@ impl Entry {
         }
     }
 
+    /// Where the record's line begins in its file.
+    #[must_use]
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
     /// The page, or the first one of a range; 0 for a document that could not be opened.
     #[must_use]
     pub fn page(&self) -> u32 {
@@ -164,9 +170,9 @@ impl Index {
     /// # Errors
     /// The file can't be read, [`NotAnOutput`](super::NotAnOutput), or a complete line is not a record (the error names
     /// its number).
-    pub(super) fn read(file: &mut File) -> Result<(Self, Extent)> {
+    pub(super) fn read(file: &File) -> Result<(Self, Extent)> {
         let mut builder = Builder::default();
-        let extent = builder.add(file, |path| Ok(path_hash(path)))?;
+        let extent = builder.add(file, |line| Ok(path_hash(&line.path)))?;
         Ok((builder.finish(), extent))
     }
 
@@ -253,16 +259,16 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    /// Adds a journal. Its records are newer than those of the journals before. `note` maps a path to the number kept
-    /// in its entries.
+    /// Adds a journal. Its records are newer than those of the journals before. `note` gives the number of a line's path,
+    /// which is kept in its entry.
     pub(super) fn add(
         &mut self,
-        file: &mut File,
-        mut note: impl FnMut(&[u8]) -> Result<u32>,
+        file: &File,
+        mut note: impl FnMut(&Line) -> Result<u32>,
     ) -> Result<Extent> {
         let input = self.inputs;
-        let extent = each_line(file, |line, place| {
-            let path = note(&line.path)?;
+        let extent = each_line(file, 0..u64::MAX, |line, place| {
+            let path = note(&line)?;
             let length = (place.end - place.start) as usize;
             let mut entry = Entry::new(&line, place.start, length, path, input)?;
             if self.by_path {
@@ -309,6 +315,7 @@ impl Builder {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::journal::line::Facts;
 
     pub(in crate::journal) fn entry(
         document: u8,
@@ -335,6 +342,7 @@ pub(super) mod tests {
                 repetition: false,
                 changed: false,
             },
+            facts: Facts::default(),
         };
         Entry::new(&line, start, 10, 0, input).unwrap()
     }

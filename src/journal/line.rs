@@ -4,6 +4,7 @@
 //! than a general one; every other line goes to `serde_json`. Both give the same result, or the hand-written one gives
 //! `None`.
 
+mod facts;
 mod walk;
 
 use std::{borrow::Cow, fmt};
@@ -12,6 +13,7 @@ use anyhow::{Result, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 
+pub(super) use self::facts::{Facts, Times};
 use self::walk::{Nullable, Walk, put};
 use super::key::PageKey;
 use crate::record::{READABLE, Status};
@@ -82,6 +84,7 @@ pub(super) struct Line<'a> {
     pub(super) last_page: Option<u32>,
     pub(super) page_count: Option<u32>,
     pub(super) state: PageState,
+    pub(super) facts: Facts<'a>,
 }
 
 impl Line<'_> {
@@ -124,6 +127,14 @@ struct Head<'a> {
     warnings: Vec<Cow<'a, str>>,
     #[serde(borrow)]
     error: Option<Failure<'a>>,
+    #[serde(default, deserialize_with = "facts::count")]
+    word_count: u64,
+    #[serde(default, deserialize_with = "facts::count")]
+    completion_tokens: u64,
+    #[serde(default, deserialize_with = "facts::text")]
+    engine: Cow<'a, str>,
+    #[serde(default, deserialize_with = "facts::times")]
+    timings_ms: Times,
 }
 
 /// Why a page failed.
@@ -166,6 +177,13 @@ impl<'a> Head<'a> {
             last_page: self.last_page,
             page_count: self.page_count,
             state,
+            facts: Facts {
+                words: self.word_count,
+                tokens: self.completion_tokens,
+                engine: self.engine,
+                times: self.timings_ms,
+                warnings: self.warnings,
+            },
         }
     }
 }
@@ -206,10 +224,9 @@ fn by_hand(line: &[u8]) -> Option<Head<'_>> {
     let mut texts = [const { None }; 4];
     let mut counts = [const { None }; 2];
     let (mut warnings, mut error) = (None, None);
-    walk.expect(b'{')?;
-    loop {
-        let name = walk.plain_text()?;
-        walk.expect(b':')?;
+    let (mut word_count, mut completion_tokens) = (None, None);
+    let (mut engine, mut timings) = (None, None);
+    walk.object(|walk, name| {
         // A name that is there twice is a fault, which the other reader tells.
         match name {
             "schema" => put(&mut schema, walk.count()?)?,
@@ -224,14 +241,14 @@ fn by_hand(line: &[u8]) -> Option<Head<'_>> {
             "page_count" => put(&mut counts[1], walk.count_or_null()?)?,
             "warnings" => put(&mut warnings, walk.list_of_texts()?)?,
             "error" => put(&mut error, walk.text_in_object_or_null("kind")?)?,
+            "word_count" => put(&mut word_count, walk.count_or_other()?)?,
+            "completion_tokens" => put(&mut completion_tokens, walk.count_or_other()?)?,
+            "engine" => put(&mut engine, walk.text_or_other()?)?,
+            "timings_ms" => put(&mut timings, walk.times_or_other()?)?,
             _ => walk.skip(0)?,
         }
-        match walk.next()? {
-            b',' => {}
-            b'}' => break,
-            _ => return None,
-        }
-    }
+        Some(())
+    })?;
     let schema = schema.filter(|schema| READABLE.contains(schema))?;
     let [path_bytes, doc_id, copy_of, finish_reason] =
         texts.map(|text| text.and_then(|Nullable(text)| text));
@@ -249,6 +266,10 @@ fn by_hand(line: &[u8]) -> Option<Head<'_>> {
         finish_reason,
         warnings: warnings.unwrap_or_default(),
         error: error.and_then(|Nullable(error)| error.map(|kind| Failure { kind })),
+        word_count: word_count.unwrap_or_default(),
+        completion_tokens: completion_tokens.unwrap_or_default(),
+        engine: engine.unwrap_or_default(),
+        timings_ms: timings.unwrap_or_default(),
     })
 }
 

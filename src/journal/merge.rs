@@ -130,7 +130,7 @@ impl Merge {
         let settings = agreed(&inputs)?;
         let (mut builder, mut paths) = (Builder::by_path(), Paths::default());
         for input in &mut inputs {
-            let extent = builder.add(&mut input.file, |path| paths.note(path));
+            let extent = builder.add(&input.file, |line| paths.note(&line.path));
             let explained =
                 extent.map_err(|error| explain(&input.path, error, "; repair or delete that line"));
             input.torn = explained?.lost();

@@ -21,6 +21,7 @@ mod scan;
 mod snapshot;
 mod storage;
 mod target;
+mod totals;
 
 use std::{
     fmt,
@@ -40,10 +41,12 @@ pub use self::{
     locked::Locked,
     merge::{Document, Gaps, Merge, SettingsDisagree},
     meta::{MAX_NEW_TOKENS, Meta, OutputSettings, Run, SHARD, SettingsDiffer},
+    place::put_whole,
     resume::{Before, FailedBefore, Resume, Resumed, Retry},
     scan::NotAnOutput,
     snapshot::{RunState, Snapshot},
     target::Target,
+    totals::Totals,
 };
 use self::{
     line::{Newer, begins_like_a_record},

@@ -28,7 +28,10 @@ pub(super) fn resolve(path: &Path) -> PathBuf {
 }
 
 /// Replaces a file atomically by what `write` writes: readers see the old file or the new one, also after a power cut.
-pub(super) fn put_whole(
+///
+/// # Errors
+/// The folder can't be written to, or the error of `write`.
+pub fn put_whole(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<&mut File>) -> Result<()>,
 ) -> Result<()> {

@@ -73,17 +73,22 @@ pub(super) struct Hole {
     pub(super) place: Range<u64>,
 }
 
-/// Passes every complete line to `take`, in order, with its byte range. Blank lines are skipped, and so are lines with
-/// zeros, which no record has.
+/// Passes every complete line of `range` to `take`, in order, with its byte range. Blank lines are skipped, and so are lines
+/// with zeros, which no record has.
 ///
 /// # Errors
 /// [`NotAnOutput`], the file can't be read, or a line is not a record (the error names its number).
 pub(super) fn each_line(
-    file: &mut File,
+    mut file: &File,
+    range: Range<u64>,
     mut take: impl FnMut(Line, Range<u64>) -> Result<()>,
 ) -> Result<Extent> {
-    file.seek(SeekFrom::Start(0))?;
-    let mut walked = Walked::default();
+    file.seek(SeekFrom::Start(range.start))?;
+    let mut file = file.take(range.end - range.start);
+    let mut walked = Walked {
+        end: range.start,
+        ..Walked::default()
+    };
     let mut buffer = Vec::with_capacity(PIECE);
     loop {
         let read = file.by_ref().take(PIECE as u64).read_to_end(&mut buffer)?;

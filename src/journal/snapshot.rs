@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io,
+    ops::Range,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -18,7 +19,8 @@ use super::{
     meta::Meta,
     paths::Paths,
     place::resolve,
-    scan::explain,
+    scan::{each_line, explain},
+    totals::Totals,
 };
 
 /// Records are read in pieces of about this many bytes.
@@ -33,6 +35,10 @@ pub struct Snapshot {
     rows: Rows,
     paths: Paths,
     meta: Option<Meta>,
+    /// Of all lines.
+    totals: Totals,
+    /// Where the last line ends.
+    end: u64,
     torn: u64,
 }
 
@@ -54,11 +60,15 @@ impl Snapshot {
     /// The file can't be read, is not an output, has a newer schema, or a line of it is damaged.
     pub fn open(path: &Path) -> Result<Self> {
         let shown = path.display();
-        let mut file = File::open(path).with_context(|| format!("cannot read {shown}"))?;
+        let file = File::open(path).with_context(|| format!("cannot read {shown}"))?;
         let is_file = file.metadata().is_ok_and(|data| data.is_file());
         anyhow::ensure!(is_file, "{shown} is not a regular file");
         let (mut builder, mut paths) = (Builder::by_path(), Paths::default());
-        let extent = builder.add(&mut file, |path| paths.note(path));
+        let mut totals = Totals::default();
+        let extent = builder.add(&file, |line| {
+            totals.add(line);
+            paths.note(&line.path)
+        });
         let extent = extent.map_err(|error| explain(path, error, ""))?;
         Ok(Self {
             meta: Meta::read(&resolve(path))?,
@@ -66,6 +76,8 @@ impl Snapshot {
             file,
             rows: Rows::new(builder.into_entries(), &paths),
             paths,
+            totals,
+            end: extent.end,
             torn: extent.torn,
         })
     }
@@ -128,6 +140,34 @@ impl Snapshot {
         read.with_context(|| format!("cannot read {}", self.path.display()))
     }
 
+    /// Sums over the newest records of the pages of `documents`. Of the file, only what is between these is read again.
+    ///
+    /// # Errors
+    /// The file can't be read any more, or was changed.
+    pub fn totals(&self, documents: &[Document]) -> Result<Totals> {
+        let mut kept: Vec<Range<u64>> = documents
+            .iter()
+            .flat_map(Document::records)
+            .map(|entry| entry.start..entry.end() + 1)
+            .collect();
+        kept.par_sort_unstable_by_key(|place| place.start);
+        let mut superseded = Totals::default();
+        let mut at = 0;
+        for place in kept.into_iter().chain([self.end..self.end]) {
+            if at < place.start {
+                let read = each_line(&self.file, at..place.start, |line, _| {
+                    superseded.add(&line);
+                    Ok(())
+                });
+                read.with_context(|| format!("cannot read {}", self.path.display()))?;
+            }
+            at = place.end;
+        }
+        let mut totals = self.totals.clone();
+        totals.subtract(superseded);
+        Ok(totals)
+    }
+
     /// Passes the newest record of each page of `documents` to `take`, in the order of the file. Memory is bounded.
     ///
     /// # Errors
@@ -135,9 +175,21 @@ impl Snapshot {
     pub fn each<R: DeserializeOwned + Send>(
         &self,
         documents: &[Document],
+        take: impl FnMut(&Entry, R) -> Result<()>,
+    ) -> Result<()> {
+        self.each_of(documents.iter().flat_map(Document::records), take)
+    }
+
+    /// As [`each`](Self::each), for some entries.
+    ///
+    /// # Errors
+    /// As [`each`](Self::each).
+    pub fn each_of<'e, R: DeserializeOwned + Send>(
+        &self,
+        entries: impl Iterator<Item = &'e Entry>,
         mut take: impl FnMut(&Entry, R) -> Result<()>,
     ) -> Result<()> {
-        let mut entries: Vec<&Entry> = documents.iter().flat_map(Document::records).collect();
+        let mut entries: Vec<&Entry> = entries.collect();
         entries.par_sort_unstable_by_key(|entry| entry.start);
         let pieces: Vec<&[&Entry]> = pieces(&entries).collect();
         for some in pieces.chunks(PIECES) {

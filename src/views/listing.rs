@@ -8,9 +8,9 @@ use serde::Deserialize;
 
 use crate::{
     error::{ErrorKind, PageError},
-    journal::Snapshot,
+    journal::{Document, Entry, Snapshot},
     page::Warning,
-    record::spelled,
+    record::{Status, spelled},
     terminal::printable,
 };
 
@@ -56,7 +56,11 @@ struct Row {
 /// As [`Snapshot::each`].
 pub fn list(snapshot: &Snapshot, selection: Selection) -> Result<Vec<Listed>> {
     let mut listed = Vec::new();
-    snapshot.each(&snapshot.documents(), |_, page: Row| {
+    let documents = snapshot.documents();
+    let entries = documents.iter().flat_map(Document::records);
+    let may_be =
+        |entry: &&Entry| selection == Selection::Warnings || entry.state().status == Status::Failed;
+    snapshot.each_of(entries.filter(may_be), |_, page: Row| {
         let why = match selection {
             Selection::Failed => page
                 .error

@@ -12,7 +12,7 @@ use crate::{
     error::{ErrorKind, PageError},
     journal::{Document, Entry, OutputSettings, RunState, Snapshot},
     page::Warning,
-    record::{Status as PageStatus, Timings},
+    record::Status as PageStatus,
 };
 
 /// Examples of a kind of failure.
@@ -138,17 +138,11 @@ pub struct LastRun {
     pub price_per_million_pages: Option<f64>,
 }
 
-/// The fields of a record that the status needs.
+/// The fields of a failed record that the status needs.
 #[derive(Deserialize)]
 struct Row {
     path: String,
     page: u32,
-    status: PageStatus,
-    word_count: u64,
-    completion_tokens: Option<u64>,
-    engine: String,
-    timings_ms: Timings,
-    warnings: Vec<Warning>,
     error: Option<PageError>,
 }
 
@@ -169,24 +163,25 @@ impl Status {
         };
         let documents = snapshot.documents();
         status.count_documents(&documents);
-        let (mut failures, mut times) = (BTreeMap::new(), Vec::new());
         let mut in_last_run = None;
-        snapshot.each(&documents, |entry, page: Row| {
+        for entry in documents.iter().flat_map(Document::records) {
+            status.count_page(entry);
             if let Some(is_new) = snapshot.is_of_last_run(entry) {
                 *in_last_run.get_or_insert(0) += u64::from(is_new);
             }
-            if page.status == PageStatus::Ok {
-                times.push(u32::try_from(page.timings_ms.total).unwrap_or(u32::MAX));
-            }
-            status.add(page, u64::from(entry.pages(None).max(1)), &mut failures);
-            Ok(())
-        })?;
-        status.failures = failures.into_values().collect();
-        status
-            .failures
-            .sort_by_key(|it| std::cmp::Reverse(it.pages));
-        status.times = Times::new(times);
+        }
+        let totals = snapshot.totals(&documents)?;
+        (status.words, status.tokens) = (totals.words, totals.tokens);
+        (status.warnings, status.engines) = (totals.warnings, totals.engines);
+        let seconds = |milliseconds: u64| milliseconds as f64 / 1000.0;
+        status.seconds_by_stage = Stages {
+            prepare: seconds(totals.prepare),
+            prefill: seconds(totals.prefill),
+            decode: seconds(totals.decode),
+        };
+        status.times = Times::new(totals.times);
         status.seconds_per_page = seconds_per_page(&status.times);
+        status.failures = failures(snapshot, &documents)?;
         status.last_run = in_last_run.and_then(|pages| last_run(snapshot, pages, price_per_hour));
         if let Some(meta) = snapshot.meta() {
             status.settings.clone_from(&meta.settings);
@@ -212,42 +207,48 @@ impl Status {
         }
     }
 
-    /// Counts a record that stands for `covered` pages.
-    fn add(&mut self, page: Row, covered: u64, failures: &mut BTreeMap<ErrorKind, Failures>) {
-        match page.status {
+    fn count_page(&mut self, entry: &Entry) {
+        match entry.state().status {
             PageStatus::Ok => self.pages.ok += 1,
             PageStatus::Blank => self.pages.blank += 1,
-            PageStatus::Failed => self.pages.failed += covered,
-        }
-        self.words += page.word_count;
-        self.tokens += page.completion_tokens.unwrap_or(0);
-        let seconds = |milliseconds: u64| milliseconds as f64 / 1000.0;
-        self.seconds_by_stage.prepare += seconds(page.timings_ms.prepare);
-        self.seconds_by_stage.prefill += seconds(page.timings_ms.prefill);
-        self.seconds_by_stage.decode += seconds(page.timings_ms.decode);
-        for warning in page.warnings {
-            *self.warnings.entry(warning).or_default() += 1;
-        }
-        if page.status == PageStatus::Ok {
-            *self.engines.entry(page.engine).or_default() += 1;
-        }
-        if let Some(error) = page.error {
-            let failures = failures.entry(error.kind).or_insert_with(|| Failures {
-                kind: error.kind,
-                pages: 0,
-                advice: super::advice::advice(error.kind),
-                examples: Vec::new(),
-            });
-            failures.pages += covered;
-            if failures.examples.len() < EXAMPLES {
-                failures.examples.push(Example {
-                    path: page.path,
-                    page: page.page,
-                    message: error.message,
-                });
-            }
+            PageStatus::Failed => self.pages.failed += covered(entry),
         }
     }
+}
+
+/// The pages that a record stands for; a document that could not be opened counts as one.
+fn covered(entry: &Entry) -> u64 {
+    u64::from(entry.pages(None).max(1))
+}
+
+/// The failures by kind, the most frequent one first.
+fn failures(snapshot: &Snapshot, documents: &[Document]) -> Result<Vec<Failures>> {
+    let entries = documents.iter().flat_map(Document::records);
+    let failed = entries.filter(|entry| entry.state().status == PageStatus::Failed);
+    let mut kinds: BTreeMap<ErrorKind, Failures> = BTreeMap::new();
+    snapshot.each_of(failed, |entry, page: Row| {
+        let Some(error) = page.error else {
+            return Ok(());
+        };
+        let failures = kinds.entry(error.kind).or_insert_with(|| Failures {
+            kind: error.kind,
+            pages: 0,
+            advice: super::advice::advice(error.kind),
+            examples: Vec::new(),
+        });
+        failures.pages += covered(entry);
+        if failures.examples.len() < EXAMPLES {
+            failures.examples.push(Example {
+                path: page.path,
+                page: page.page,
+                message: error.message,
+            });
+        }
+        Ok(())
+    })?;
+    let mut failures: Vec<_> = kinds.into_values().collect();
+    failures.sort_by_key(|it| std::cmp::Reverse(it.pages));
+    Ok(failures)
 }
 
 fn seconds_per_page(times: &Times) -> Option<SecondsPerPage> {

@@ -238,3 +238,52 @@ fn export_keeps_paths_inside_its_folder_and_the_newest_of_an_edited_file() {
     run(&room, "export r.jsonl --to new").expect(3);
     assert_eq!(room.read("new/in/a.pdf.txt"), "Edited\n");
 }
+
+#[test]
+fn status_counts_the_newest_record_of_a_page_alone() {
+    let room = room();
+    let status = || -> serde_json::Value {
+        let ran = run(&room, "status r.jsonl --json").expect(0);
+        serde_json::from_str(&ran.stdout).unwrap()
+    };
+    let before = status();
+    let text = room.read("r.jsonl");
+    // As if each page had been read before, by another engine and with other numbers.
+    let older: String = text
+        .lines()
+        .map(|line| {
+            let mut record: serde_json::Value = serde_json::from_str(line).unwrap();
+            if record["status"] == "ok" {
+                record["engine"] = "tesseract".into();
+                record["word_count"] = 1000.into();
+                record["completion_tokens"] = 7.into();
+                record["warnings"] = serde_json::json!(["truncated"]);
+                record["timings_ms"]["prepare"] = 9000.into();
+                record["timings_ms"]["total"] = 9000.into();
+            }
+            format!("{record}\n")
+        })
+        .collect();
+    room.put("r.jsonl", older.clone() + &text);
+    assert_eq!(status()["words"], 6);
+    for field in [
+        "pages",
+        "documents",
+        "words",
+        "tokens",
+        "warnings",
+        "engines",
+        "seconds_per_page",
+        "seconds_by_stage",
+        "failures",
+    ] {
+        assert_eq!(status()[field], before[field], "{field}");
+    }
+    room.put("r.jsonl", older);
+    let older = status();
+    assert_eq!(older["words"], 3000, "{older:#}");
+    assert_eq!(older["tokens"], 21, "{older:#}");
+    assert_eq!(older["warnings"]["truncated"], 3, "{older:#}");
+    assert_eq!(older["engines"]["tesseract"], 3, "{older:#}");
+    assert_eq!(older["seconds_per_page"]["median"], 9.0, "{older:#}");
+}

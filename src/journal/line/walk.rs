@@ -45,7 +45,7 @@ impl<'a> Walk<'a> {
         is_there.then_some(())
     }
 
-    fn peek(&self) -> Option<u8> {
+    pub(super) fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
@@ -102,23 +102,33 @@ impl<'a> Walk<'a> {
         if self.peek()? == b'n' {
             return self.take(b"null").map(|()| Nullable(None));
         }
-        self.expect(b'{')?;
         let mut found = None;
+        self.object(|walk, name| {
+            if name == wanted {
+                put(&mut found, walk.text_or_null()?)
+            } else {
+                walk.skip(1)
+            }
+        })?;
+        Some(Nullable(Some(found.and_then(|Nullable(text)| text))))
+    }
+
+    /// An object that is not empty: `field` is called at the value of each name.
+    pub(super) fn object(
+        &mut self,
+        mut field: impl FnMut(&mut Self, &'a str) -> Option<()>,
+    ) -> Option<()> {
+        self.expect(b'{')?;
         loop {
             let name = self.plain_text()?;
             self.expect(b':')?;
-            if name == wanted {
-                put(&mut found, self.text_or_null()?)?;
-            } else {
-                self.skip(1)?;
-            }
+            field(self, name)?;
             match self.next()? {
                 b',' => {}
-                b'}' => break,
+                b'}' => return Some(()),
                 _ => return None,
             }
         }
-        Some(Nullable(Some(found.and_then(|Nullable(text)| text))))
     }
 
     pub(super) fn list_of_texts(&mut self) -> Option<Vec<Cow<'a, str>>> {
