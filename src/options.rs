@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use clap::ValueEnum;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Default of `--max-new-tokens`.
@@ -25,7 +26,9 @@ pub const CONCURRENCY: usize = 8;
 pub const SERVER_WAIT: f64 = 600.0;
 
 /// Format of a page's content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum OutputFormat {
     /// Markdown, with its table syntax and LaTeX formulas

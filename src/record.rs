@@ -3,11 +3,13 @@
 mod build;
 mod copy;
 mod one_line;
+pub mod schema;
 #[cfg(test)]
 mod tests;
 
 use std::ops::RangeInclusive;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -24,7 +26,7 @@ pub const SCHEMA: u32 = 2;
 pub const READABLE: RangeInclusive<u32> = 1..=2;
 
 /// How a page ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// The page was read.
@@ -43,7 +45,7 @@ pub fn spelled(value: &impl Serialize) -> String {
 }
 
 /// The page's timings, in whole milliseconds. All are 0 for a copy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Timings {
     /// Opening, rendering, resizing, and Tesseract's reading for drafts.
@@ -57,7 +59,7 @@ pub struct Timings {
 }
 
 /// How sure the model was of its answer. Mean log-probabilities: 0 is certain.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Confidence {
     /// Of all tokens.
@@ -69,10 +71,10 @@ pub struct Confidence {
 /// The record of one page, or of a range of pages that the file does not have. Fields that are unknown are null.
 ///
 /// Lines of schema 1 can be read too: what is new in schema 2 is `None` then.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
-    /// [`SCHEMA`].
+    /// The schema version: [`SCHEMA`] in what is written, 1 in older outputs.
     pub schema: u32,
     /// The path as given, or below the given folder.
     pub path: String,

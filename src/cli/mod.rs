@@ -124,6 +124,9 @@ pub enum Command {
         shell: Shell,
     },
 
+    /// Print the JSON Schema of the records
+    Schema,
+
     /// Print a man page, or write all man pages to a folder
     Man(Man),
 

@@ -10,6 +10,7 @@ mod extract;
 mod man;
 mod merge;
 mod models;
+mod schema;
 mod show;
 mod status;
 
@@ -39,6 +40,7 @@ pub fn run(cli: Cli) -> Result<Exit> {
         Command::Export(typed) => export::run(&typed),
         Command::Completions { shell } => completions::run(shell),
         Command::Man(typed) => man::run(&typed),
+        Command::Schema => schema::run(),
         Command::Models => models::run(),
         Command::PrepareWorker => worker::serve().map(|()| Exit::Ok),
         Command::RunWithParent(typed) => run_with_parent(&typed),

@@ -37,6 +37,7 @@ mod promises;
 mod ranges;
 mod reading;
 mod resume;
+mod schema;
 mod server;
 mod shards;
 #[cfg(target_os = "linux")]
