@@ -63,7 +63,7 @@
 //! | certificates and proxies | `http` |
 //! | one line of the output | `record` |
 //! | the output, and resuming it | `journal` |
-//! | an output, as people look at it: status, pages, files | `views` |
+//! | an output, as people look at it: status, pages, files, report | `views` |
 //! | stderr: bar, log, summary | `progress`, drawn by `terminal` |
 //! | secrets withheld from child processes | `secrets` |
 //! | exit codes and signals | `exit`, `signals` |

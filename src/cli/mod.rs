@@ -5,6 +5,7 @@ mod export;
 mod extract;
 mod man;
 mod merge;
+mod report;
 mod show;
 mod status;
 
@@ -19,6 +20,7 @@ pub use extract::{
 };
 pub use man::Man;
 pub use merge::Merge;
+pub use report::Report;
 pub use show::Show;
 pub use status::Status;
 
@@ -103,6 +105,13 @@ pub enum Command {
     /// One file per document, in the format of its records. A page that failed has a placeholder; exit code 3. Files are
     /// replaced atomically; unchanged ones are left alone.
     Export(Export),
+
+    /// Write a web page: the status, and pages beside what was read of them
+    ///
+    /// One file that needs no network and no server. It shows a random sample of the pages, or those that failed or have
+    /// warnings, with a picture of each where its document is still there. Keys: j and k go to the next and the previous
+    /// page, f filters, / searches.
+    Report(Report),
 
     /// List the document models that are known by name
     ///

@@ -10,6 +10,7 @@ mod extract;
 mod man;
 mod merge;
 mod models;
+mod report;
 mod schema;
 mod show;
 mod status;
@@ -28,7 +29,7 @@ use crate::{
 pub fn run(cli: Cli) -> Result<Exit> {
     if matches!(
         cli.command,
-        Command::Extract(_) | Command::Merge(_)
+        Command::Extract(_) | Command::Merge(_) | Command::Report(_)
     ) {
         limits::prepare()?;
     }
@@ -40,6 +41,7 @@ pub fn run(cli: Cli) -> Result<Exit> {
         Command::Export(typed) => export::run(&typed),
         Command::Completions { shell } => completions::run(shell),
         Command::Man(typed) => man::run(&typed),
+        Command::Report(typed) => report::run(&typed),
         Command::Schema => schema::run(),
         Command::Models => models::run(),
         Command::PrepareWorker => worker::serve().map(|()| Exit::Ok),

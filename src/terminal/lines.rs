@@ -53,6 +53,12 @@ impl Lines {
         self.0.append(&mut others.0);
     }
 
+    /// Label and text of each line, and whether the text must not be wrapped. They are not [`printable`] yet.
+    pub fn each(&self) -> impl Iterator<Item = (&'static str, &str, bool)> {
+        let lines = self.0.iter();
+        lines.map(|line| (line.label, line.text.as_str(), line.whole))
+    }
+
     /// The lines as text, wrapped before `width` if given, continuation lines indented below the label.
     #[must_use]
     pub fn render(&self, width: Option<usize>, coloured: bool) -> String {

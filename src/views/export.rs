@@ -4,8 +4,7 @@
 //! `report.png` don't collide. No path leads out of the folder. Files are replaced atomically, unchanged ones are left alone.
 
 use std::{
-    borrow::Cow,
-    collections::{BTreeMap, hash_map::DefaultHasher},
+    collections::hash_map::DefaultHasher,
     fs,
     hash::{Hash, Hasher},
     io::{self, Write},
@@ -15,10 +14,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::with_newline;
+use super::{newest, with_newline};
 use crate::{
     error::PageError,
-    journal::{Document, Snapshot},
+    journal::Snapshot,
     options::OutputFormat,
     record::{Status, spelled},
 };
@@ -156,18 +155,6 @@ impl Row {
         }
         self.content.clone().unwrap_or_default()
     }
-}
-
-/// The newest document of each path: an edited file has several.
-fn newest<'a>(documents: &'a [Document<'a>]) -> BTreeMap<Cow<'a, str>, &'a Document<'a>> {
-    let mut newest: BTreeMap<Cow<str>, &Document> = BTreeMap::new();
-    for document in documents {
-        let kept = newest.entry(document.path()).or_insert(document);
-        if document.newest() > kept.newest() {
-            *kept = document;
-        }
-    }
-    newest
 }
 
 /// The path below the folder of an export. `..` becomes `_`, so that nothing leads out of it; the root of an absolute path goes.

@@ -117,35 +117,50 @@ fn unknown(documents: &[Document], typed: &str, snapshot: &Snapshot) -> String {
 /// The facts of a record in a line or two, without its content.
 pub struct Facts<'a>(pub &'a Record);
 
+impl Facts<'_> {
+    /// The document and the page.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let record = self.0;
+        let mut title = record.path.clone();
+        if record.page > 0 {
+            title += &format!(" p.{}", record.page);
+        }
+        if let Some(count) = record.page_count {
+            title += &format!(" of {count}");
+        }
+        title
+    }
+
+    /// How it was read.
+    #[must_use]
+    pub fn details(&self) -> String {
+        let record = self.0;
+        let mut details = Vec::new();
+        if record.status == Status::Ok {
+            details.push(format!("{} words", record.word_count));
+        }
+        let model = record.model.as_ref();
+        let model = model.map_or_else(String::new, |model| format!(" {model}"));
+        details.push(format!("{}{model}", record.engine));
+        if let Some((width, height)) = record.width.zip(record.height) {
+            details.push(format!("{width}×{height}"));
+        }
+        let total = std::time::Duration::from_millis(record.timings_ms.total);
+        details.push(human(total));
+        if record.attempts > 1 {
+            details.push(format!("{} attempts", record.attempts));
+        }
+        details.extend(record.warnings.iter().map(spelled));
+        details.join(" · ")
+    }
+}
+
 impl fmt::Display for Facts<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let record = self.0;
-        f.write_str(&record.path)?;
-        if record.page > 0 {
-            write!(f, " p.{}", record.page)?;
-        }
-        if let Some(count) = record.page_count {
-            write!(f, " of {count}")?;
-        }
-        write!(f, " · {}", spelled(&record.status))?;
-        if record.status == Status::Ok {
-            write!(f, " · {} words", record.word_count)?;
-        }
-        write!(f, " · {}", record.engine)?;
-        if let Some(model) = &record.model {
-            write!(f, " {model}")?;
-        }
-        if let Some((width, height)) = record.width.zip(record.height) {
-            write!(f, " · {width}×{height}")?;
-        }
-        let total = std::time::Duration::from_millis(record.timings_ms.total);
-        write!(f, " · {}", human(total))?;
-        if record.attempts > 1 {
-            write!(f, " · {} attempts", record.attempts)?;
-        }
-        for warning in &record.warnings {
-            write!(f, " · {}", spelled(warning))?;
-        }
+        let (title, details) = (self.title(), self.details());
+        write!(f, "{title} · {} · {details}", spelled(&record.status))?;
         if let Some(error) = &record.error {
             write!(f, "\n{}: {}", spelled(&error.kind), error.message)?;
         }

@@ -1,5 +1,8 @@
 //! What `omnidocs extract` promises to those who type it, shown on the real program.
 
+#[cfg(unix)]
+#[path = "../common/browser.rs"]
+mod browser;
 #[path = "../common/chat_server.rs"]
 mod chat_server;
 #[path = "../common/mod.rs"]
@@ -36,6 +39,7 @@ mod passwords;
 mod promises;
 mod ranges;
 mod reading;
+mod report;
 mod resume;
 mod schema;
 mod server;
