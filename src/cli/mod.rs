@@ -3,6 +3,7 @@
 pub mod environment;
 mod export;
 mod extract;
+mod fetch;
 mod man;
 mod merge;
 mod report;
@@ -18,6 +19,7 @@ pub use export::Export;
 pub use extract::{
     DisplayArgs, Extract, InputArgs, ModelArgs, OutputArgs, PageArgs, RunArgs, ServerArgs,
 };
+pub use fetch::Fetch;
 pub use man::Man;
 pub use merge::Merge;
 pub use report::Report;
@@ -119,6 +121,12 @@ pub enum Command {
     /// published of the quality and by whom, and whether the model is in the cache. Any other model of the families
     /// Qwen2-VL, Qwen2.5-VL, Qwen3-VL and dense Qwen3.5 runs too; these come with their own prompt, page size and settings.
     Models,
+
+    /// Fetch a model ahead of a run, into the cache or into a folder to carry elsewhere
+    ///
+    /// Without --to, extract --model finds it in the cache, with HF_HUB_OFFLINE=1 too. An interrupted fetch continues when
+    /// the command is run again. The folder of the model is printed on stdout.
+    Fetch(Fetch),
 
     /// Print a shell's completions
     ///

@@ -7,6 +7,7 @@ mod engine_spec;
 mod engine_task;
 mod export;
 mod extract;
+mod fetch;
 mod man;
 mod merge;
 mod models;
@@ -39,6 +40,7 @@ pub fn run(cli: Cli) -> Result<Exit> {
         Command::Status(typed) => status::run(&typed),
         Command::Show(typed) => show::run(&typed),
         Command::Export(typed) => export::run(&typed),
+        Command::Fetch(typed) => fetch::run(&typed),
         Command::Completions { shell } => completions::run(shell),
         Command::Man(typed) => man::run(&typed),
         Command::Report(typed) => report::run(&typed),

@@ -86,7 +86,16 @@ pub fn small_files(model: &str, progress: FetchProgress, cancel: &Cancel) -> Res
         });
     }
     let model = ModelName::parse(model)?;
-    let hub = Hub::from_env()?;
+    small_files_from(Hub::from_env()?, model, progress, cancel)
+}
+
+/// As [`small_files`], from this hub and its cache.
+pub(super) fn small_files_from(
+    hub: Hub,
+    model: ModelName,
+    progress: FetchProgress,
+    cancel: &Cancel,
+) -> Result<SmallFiles> {
     if hub.offline {
         let unreachable = |error| {
             anyhow::Error::new(Unreachable(format!(

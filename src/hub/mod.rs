@@ -7,6 +7,7 @@
 //! The environment is that of the hub's own tools: `HF_HOME`, `HF_HUB_CACHE`, `HF_TOKEN`, `HF_ENDPOINT`,
 //! `HF_HUB_OFFLINE`, `HF_HUB_DOWNLOAD_TIMEOUT` (seconds without a byte, 60).
 
+mod carry;
 mod failure;
 mod fetch;
 mod folder;
@@ -17,6 +18,7 @@ mod request;
 mod transfer;
 
 pub use self::{
+    carry::fetch_into,
     failure::Unreachable,
     folder::{SmallFiles, is_cached, model_folder, small_files},
     progress::FetchProgress,

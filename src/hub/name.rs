@@ -36,7 +36,9 @@ impl ModelName {
         let guess = similar.map_or_else(String::new, |path| {
             format!("; did you mean {}?", path.display())
         });
-        if !path_like && !guess.is_empty() && !model.contains('@') {
+        let beside_folders = Path::new(id).parent().is_some_and(Path::is_dir);
+        if !path_like && beside_folders && !model.contains('@') {
+            // A mistyped path, or a model's name: nothing is fetched on a guess.
             bail!(
                 "the model folder {model} does not exist{guess} ({model}@main is the one on the hub)"
             );

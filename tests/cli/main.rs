@@ -21,6 +21,7 @@ mod corpus;
 mod draft_head;
 mod drafts;
 mod faults;
+mod fetch;
 mod foreign_output;
 mod help;
 mod inputs;
