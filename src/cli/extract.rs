@@ -269,7 +269,7 @@ pub struct ModelArgs {
 }
 
 /// Options under the heading "Server".
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Server")]
 pub struct ServerArgs {
     /// URL of an OpenAI-compatible server for --engine server, like http://host:8000/v1
@@ -293,7 +293,7 @@ pub struct ServerArgs {
 }
 
 /// Options under the heading "Page size".
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Page size")]
 pub struct PageArgs {
     /// Resolution of PDF pages in dots per inch, within the limits below

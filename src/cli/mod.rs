@@ -1,5 +1,6 @@
 //! The command line. [`crate::config`] turns it into settings.
 
+mod bench;
 pub mod environment;
 mod export;
 mod extract;
@@ -15,6 +16,7 @@ use std::{ffi::OsString, sync::LazyLock};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+pub use bench::Bench;
 pub use export::Export;
 pub use extract::{
     DisplayArgs, Extract, InputArgs, ModelArgs, OutputArgs, PageArgs, RunArgs, ServerArgs,
@@ -121,6 +123,12 @@ pub enum Command {
     /// published of the quality and by whom, and whether the model is in the cache. Any other model of the families
     /// Qwen2-VL, Qwen2.5-VL, Qwen3-VL and dense Qwen3.5 runs too; these come with their own prompt, page size and settings.
     Models,
+
+    /// Measure how fast pages are read on this machine
+    ///
+    /// Reads 100 pages that it makes, or the first pages of the inputs, and prints one table for a README or a bug report:
+    /// load time, time per page, pages and tokens per second, memory. Nothing is kept.
+    Bench(Box<Bench>),
 
     /// Fetch a model ahead of a run, into the cache or into a folder to carry elsewhere
     ///

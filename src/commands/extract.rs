@@ -130,7 +130,7 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
 }
 
 /// How the pages are prepared for these engines.
-fn preparation(
+pub(super) fn preparation(
     settings: &Settings,
     engines: &EngineSpecs,
     budget: PixelBudget,

@@ -1,5 +1,6 @@
 //! The subcommands, one file each.
 
+mod bench;
 mod completions;
 mod draft_head;
 mod dry_run;
@@ -30,7 +31,7 @@ use crate::{
 pub fn run(cli: Cli) -> Result<Exit> {
     if matches!(
         cli.command,
-        Command::Extract(_) | Command::Merge(_) | Command::Report(_)
+        Command::Extract(_) | Command::Merge(_) | Command::Report(_) | Command::Bench(_)
     ) {
         limits::prepare()?;
     }
@@ -40,6 +41,7 @@ pub fn run(cli: Cli) -> Result<Exit> {
         Command::Status(typed) => status::run(&typed),
         Command::Show(typed) => show::run(&typed),
         Command::Export(typed) => export::run(&typed),
+        Command::Bench(typed) => bench::run(&typed),
         Command::Fetch(typed) => fetch::run(&typed),
         Command::Completions { shell } => completions::run(shell),
         Command::Man(typed) => man::run(&typed),

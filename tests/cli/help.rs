@@ -17,6 +17,7 @@ fn help_snapshots() {
     insta::assert_snapshot!("show_help", help("show --help"));
     insta::assert_snapshot!("export_help", help("export --help"));
     insta::assert_snapshot!("fetch_help", help("fetch --help"));
+    insta::assert_snapshot!("bench_help", help("bench --help"));
     insta::assert_snapshot!("report_help", help("report --help"));
     insta::assert_snapshot!("man_help", help("man --help"));
 }

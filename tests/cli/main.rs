@@ -14,6 +14,7 @@ mod hub_server;
 mod pty;
 
 mod bad_input;
+mod bench;
 mod changed;
 mod checkpoints;
 mod copies;
