@@ -182,6 +182,15 @@ pub enum RetryChoice {
     Repetition,
 }
 
+/// `--as`: what an export writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportKind {
+    /// One file per document or page
+    Files,
+    /// Training data: DIR/documents.jsonl, one line per document with the fields of Dolma
+    Dolma,
+}
+
 /// `--lock`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum LockChoice {

@@ -4,11 +4,17 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::options::ExportKind;
+
 const EXAMPLES: &str = "\
 Examples:
   omnidocs export results.jsonl --to out
   omnidocs export results.jsonl --to out --per-page
-  omnidocs export results.jsonl --to out --page-break '---'";
+  omnidocs export results.jsonl --to out --page-break '---'
+  omnidocs export results.jsonl --to out --as dolma
+
+The records as Parquet, with DuckDB:
+  duckdb -c \"COPY (FROM read_json('results.jsonl', format='newline_delimited')) TO 'results.parquet'\"";
 
 /// `omnidocs export`.
 #[derive(Debug, Args)]
@@ -21,6 +27,13 @@ pub struct Export {
     /// The folder for the files: in/a.pdf becomes DIR/in/a.pdf.md
     #[arg(long, value_name = "DIR")]
     pub to: PathBuf,
+
+    /// What to write
+    ///
+    /// Dolma's lines have id (the SHA-256 of the document's file), text, source, added, created, metadata, and
+    /// attributes.pdf_page_numbers, as olmOCR writes them. Copies and documents without text are left out.
+    #[arg(long = "as", value_enum, value_name = "WHAT", default_value_t = ExportKind::Files)]
+    pub kind: ExportKind,
 
     /// Write one file per page: DIR/in/a.pdf.p0003.md
     #[arg(long)]

@@ -1,15 +1,21 @@
 //! `omnidocs export`: writes the documents of an output as files.
 
-use anyhow::{Result, bail};
+use std::fs;
+
+use anyhow::{Context, Result, bail};
 
 use crate::{
     cancel::Cancel,
     cli,
-    exit::Exit,
+    exit::{Exit, UsageError},
     journal::Snapshot,
+    options::ExportKind,
     signals::SignalHandlers,
     terminal,
-    views::export::{Export, Exported},
+    views::{
+        dolma::{self, Written},
+        export::{Export, Exported},
+    },
     words::counted,
 };
 
@@ -18,44 +24,88 @@ use crate::{
 /// # Errors
 /// The output can't be read, or a file can't be written.
 pub fn run(typed: &cli::Export) -> Result<Exit> {
+    if typed.kind == ExportKind::Dolma && (typed.per_page || typed.page_break.is_some()) {
+        let message = "--as dolma writes whole documents: leave out --per-page and --page-break";
+        return Err(UsageError(message.to_owned()).into());
+    }
     let snapshot = Snapshot::open(&typed.output)?;
-    let export = Export {
-        folder: typed.to.clone(),
-        per_page: typed.per_page,
-        page_break: typed.page_break.clone(),
-    };
     let cancel = Cancel::default();
     SignalHandlers::install(&cancel, |_| {})?.pages_in_hand();
     let go_on = || match cancel.signal() {
         None => Ok(()),
         Some(_) => bail!("interrupted"),
     };
-    let exported = match export.write(&snapshot, &go_on) {
-        Ok(exported) => exported,
+    let written = match typed.kind {
+        ExportKind::Files => files(typed, &snapshot, &go_on),
+        ExportKind::Dolma => training_data(typed, &snapshot, &go_on),
+    };
+    let (done, failed) = match written {
+        Ok(written) => written,
         Err(error) => match cancel.signal() {
             Some(signal) => return Ok(Exit::Interrupted(signal)),
             None => return Err(error),
         },
+    };
+    terminal::print_line(format_args!("exported  {done}"));
+    if failed == 0 {
+        return Ok(Exit::Ok);
+    }
+    let pages = counted(failed, "page", "pages");
+    let instead = match typed.kind {
+        ExportKind::Files => "which have placeholders",
+        ExportKind::Dolma => "which have no text",
+    };
+    let output = typed.output.display();
+    terminal::print_line(format_args!(
+        "failed    {pages}, {instead}: omnidocs status {output} --failed"
+    ));
+    Ok(Exit::SomeFailed)
+}
+
+/// Writes a file per document or page. What was done, and the number of failed pages.
+fn files(
+    typed: &cli::Export,
+    snapshot: &Snapshot,
+    go_on: &dyn Fn() -> Result<()>,
+) -> Result<(String, usize)> {
+    let export = Export {
+        folder: typed.to.clone(),
+        per_page: typed.per_page,
+        page_break: typed.page_break.clone(),
     };
     let Exported {
         documents,
         written,
         unchanged,
         failed,
-    } = exported;
+    } = export.write(snapshot, go_on)?;
     let documents = counted(documents, "document", "documents");
     let files = counted(written, "file", "files");
     let folder = typed.to.display();
-    terminal::print_line(format_args!(
-        "exported  {documents} to {folder}: {files} written, {unchanged} unchanged"
-    ));
-    if failed == 0 {
-        return Ok(Exit::Ok);
+    let done = format!("{documents} to {folder}: {files} written, {unchanged} unchanged");
+    Ok((done, failed))
+}
+
+/// Writes a line per document. What was done, and the number of failed pages.
+fn training_data(
+    typed: &cli::Export,
+    snapshot: &Snapshot,
+    go_on: &dyn Fn() -> Result<()>,
+) -> Result<(String, usize)> {
+    let folder = typed.to.display();
+    fs::create_dir_all(&typed.to).with_context(|| format!("cannot create {folder}"))?;
+    let path = typed.to.join("documents.jsonl");
+    let Written {
+        documents,
+        empty,
+        copies,
+        failed,
+    } = dolma::write(snapshot, &path, go_on)?;
+    let documents = counted(documents, "document", "documents");
+    let mut done = format!("{documents} to {}", path.display());
+    if empty + copies > 0 {
+        let copies = counted(copies, "copy", "copies");
+        done += &format!("; left out {empty} without text, {copies}");
     }
-    let pages = counted(failed, "page", "pages");
-    let output = typed.output.display();
-    terminal::print_line(format_args!(
-        "failed    {pages}, which have placeholders: omnidocs status {output} --failed"
-    ));
-    Ok(Exit::SomeFailed)
+    Ok((done, failed))
 }

@@ -1,6 +1,7 @@
 //! What people look at, made from an output: its status, its pages, its documents as files, a report.
 
 pub mod advice;
+pub mod dolma;
 pub mod export;
 pub mod histogram;
 pub mod listing;

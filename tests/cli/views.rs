@@ -287,3 +287,87 @@ fn status_counts_the_newest_record_of_a_page_alone() {
     assert_eq!(older["engines"]["tesseract"], 3, "{older:#}");
     assert_eq!(older["seconds_per_page"]["median"], 9.0, "{older:#}");
 }
+
+#[test]
+fn export_writes_training_data_as_olmocr_does() {
+    let room = room();
+    room.put("in/a-copy.pdf", pdf(&["First page", "Second page"]));
+    Ran::of(&mut room.text_layer("in -o r.jsonl")).expect(3);
+    let text = room
+        .read("r.jsonl")
+        .replace("First page", "F\u{fc}rst page");
+    room.put("r.jsonl", text);
+    let ran = run(&room, "export r.jsonl --to out --as dolma").expect(3);
+    let said = "exported  2 documents to out/documents.jsonl; left out 2 without text, 1 copy";
+    assert!(ran.stderr.contains(said), "{}", ran.stderr);
+    let written = room.read("out/documents.jsonl");
+    let lines: Vec<serde_json::Value> = written
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let [first, second] = &lines[..] else {
+        panic!("{written}");
+    };
+    assert_eq!(first["text"], "F\u{fc}rst page\nSecond page");
+    // In characters, as Python counts them.
+    let spans = serde_json::json!([[0, 11, 1], [11, 22, 2]]);
+    assert_eq!(first["attributes"]["pdf_page_numbers"], spans);
+    assert_eq!(first["source"], "omnidocs");
+    assert_eq!(first["id"].as_str().unwrap().len(), 64);
+    assert_eq!(first["metadata"]["pdf-total-pages"], 2);
+    assert_eq!(second["metadata"]["Source-File"], "in/sub/b.pdf");
+    let day = first["added"].as_str().unwrap();
+    assert_eq!((day.len(), &first["created"]), (10, &first["added"]));
+    let again = run(&room, "export r.jsonl --to again --as dolma").expect(3);
+    assert!(
+        again.stderr.contains("which have no text"),
+        "{}",
+        again.stderr
+    );
+    assert_eq!(room.read("again/documents.jsonl"), written);
+    let mixed = run(&room, "export r.jsonl --to x --as dolma --per-page").expect(2);
+    assert!(
+        mixed.stderr.contains("leave out --per-page"),
+        "{}",
+        mixed.stderr
+    );
+}
+
+/// Runs SQL with DuckDB's program or its Python package; `None` where there is neither.
+fn duckdb(room: &Room, sql: &str) -> Option<String> {
+    let python = "import duckdb, sys; found = duckdb.sql(sys.argv[1]); print(found.fetchall() if found else '')";
+    let commands = [
+        vec!["duckdb", "-c", sql],
+        vec!["python3", "-c", python, sql],
+    ];
+    commands.iter().find_map(|command| {
+        let mut program = std::process::Command::new(command[0]);
+        let ran = program
+            .args(&command[1..])
+            .current_dir(room.path(""))
+            .output()
+            .ok()?;
+        ran.status
+            .success()
+            .then(|| String::from_utf8(ran.stdout).unwrap())
+    })
+}
+
+#[test]
+fn parquet_line_of_the_help_works_with_duckdb() {
+    let room = room();
+    if duckdb(&room, "SELECT 1").is_none() {
+        return;
+    }
+    let help = run(&room, "export --help").expect(0).stdout;
+    let line = help.lines().find(|line| line.contains("duckdb -c"));
+    let sql = line.and_then(|line| line.split('"').nth(1)).unwrap();
+    room.put("results.jsonl", room.read("r.jsonl"));
+    duckdb(&room, sql).expect("the line of the help runs");
+    let sql = "SELECT count(*) + 100, max(content) FROM 'results.parquet' WHERE status = 'ok'";
+    let counted = duckdb(&room, sql).unwrap();
+    assert!(
+        counted.contains("103") && counted.contains("Second page"),
+        "{counted}"
+    );
+}
