@@ -30,7 +30,7 @@ use crate::{
     progress::Progress,
     run,
     shard::Shard,
-    signals::{Heard, SignalHandlers},
+    signals::SignalHandlers,
     source::{Next, PageSource},
     terminal,
     views::status::Status,
@@ -53,27 +53,20 @@ pub fn run(typed: &cli::Bench) -> Result<Exit> {
         [] => vec![EngineChoice::Qwen],
         _ => typed.engines.clone(),
     };
-    let settings = engines.into_iter().map(|engine| {
-        let output = folder.path().join(format!("{engine:?}.jsonl"));
+    let settings = engines.into_iter().enumerate().map(|(place, engine)| {
+        let output = folder.path().join(format!("{place}.jsonl"));
         Settings::new(extract(typed, engine, &inputs, &output))
     });
     let settings: Vec<Settings> = settings.collect::<Result<_, _>>()?;
     let cancel = Cancel::default();
     let mut measured = Vec::new();
-    let mut signals = None;
-    for settings in &settings {
+    // The pages in hand are read to their end, and the folder goes.
+    SignalHandlers::install(&cancel, |_| {})?.pages_in_hand();
+    limits::start_threads(typed.threads)?;
+    for (place, settings) in settings.iter().enumerate() {
         let progress = Progress::new(settings.progress, settings.verbosity, false);
-        if signals.is_none() {
+        if place == 0 {
             progress.take_log();
-            let shown = progress.handle();
-            signals = Some(SignalHandlers::install(
-                &cancel,
-                move |heard| match heard {
-                    Heard::Ending(signal) => shown.interrupted(signal),
-                    Heard::Status => shown.print_status(),
-                },
-            )?);
-            limits::start_threads(settings.threads)?;
         }
         measured.push(measure(settings, typed.pages, progress, &cancel)?);
         if let Some(signal) = cancel.signal() {
