@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{ErrorKind, Read, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use anyhow::{Context, Result, bail};
@@ -61,7 +61,7 @@ pub fn run(typed: &cli::Report) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-fn describe(built: &Built, to: &PathBuf) {
+fn describe(built: &Built, to: &Path) {
     let pages = counted(built.pages, "page", "pages");
     let size = built.html.len() as f64 / 1e6;
     let to = to.display();

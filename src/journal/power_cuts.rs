@@ -122,8 +122,8 @@ proptest! {
         let path = folder.path().join("out.jsonl");
         for cut in &cuts {
             let sure = run_until_power_cut(&path, PAGES, cut);
-            let mut file = File::open(&path).unwrap();
-            let there = pages_of(&Index::read(&mut file).unwrap().0);
+            let file = File::open(&path).unwrap();
+            let there = pages_of(&Index::read(&file).unwrap().0);
             prop_assert!(sure.is_subset(&there), "{sure:?} were synced, {there:?} are there");
         }
         let target = Target::File(path.clone());
@@ -190,7 +190,7 @@ fn damaged_journals_are_refused_unchanged_or_resume_whole() {
             Ok((mut journal, opened)) => {
                 journal.append(&record(9)).unwrap();
                 drop(journal);
-                let (index, extent) = Index::read(&mut File::open(&path).unwrap()).unwrap();
+                let (index, extent) = Index::read(&File::open(&path).unwrap()).unwrap();
                 assert_eq!((extent.torn, extent.holes.len()), (0, 0));
                 assert!(index.len() >= opened.index.len());
             }

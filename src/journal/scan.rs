@@ -204,7 +204,7 @@ mod tests {
     fn scan_bytes(bytes: &[u8]) -> Result<(Index, Extent)> {
         let mut file = tempfile::tempfile()?;
         file.write_all(bytes)?;
-        Index::read(&mut file)
+        Index::read(&file)
     }
 
     /// A journal of so many lines, each of another page.

@@ -3,7 +3,6 @@
 use std::{
     fs::File,
     io,
-    ops::Range,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -145,23 +144,22 @@ impl Snapshot {
     /// # Errors
     /// The file can't be read any more, or was changed.
     pub fn totals(&self, documents: &[Document]) -> Result<Totals> {
-        let mut kept: Vec<Range<u64>> = documents
-            .iter()
-            .flat_map(Document::records)
-            .map(|entry| entry.start..entry.end() + 1)
+        let entries = documents.iter().flat_map(Document::records);
+        let mut kept: Vec<(u64, u64)> = entries
+            .map(|entry| (entry.start, entry.end() + 1))
             .collect();
-        kept.par_sort_unstable_by_key(|place| place.start);
+        kept.par_sort_unstable();
         let mut superseded = Totals::default();
         let mut at = 0;
-        for place in kept.into_iter().chain([self.end..self.end]) {
-            if at < place.start {
-                let read = each_line(&self.file, at..place.start, |line, _| {
+        for (start, end) in kept.into_iter().chain([(self.end, self.end)]) {
+            if at < start {
+                let read = each_line(&self.file, at..start, |line, _| {
                     superseded.add(&line);
                     Ok(())
                 });
                 read.with_context(|| format!("cannot read {}", self.path.display()))?;
             }
-            at = place.end;
+            at = end;
         }
         let mut totals = self.totals.clone();
         totals.subtract(superseded);

@@ -132,7 +132,7 @@ fn disk_errors_are_reported_and_keep_complete_lines() {
             );
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(&content).unwrap();
-            let (index, found) = Index::read(&mut file).unwrap();
+            let (index, found) = Index::read(&file).unwrap();
             assert!(!cuts || found.torn == 0, "half a line was left");
             // A sync that fails leaves its record in the file.
             assert!((written..=written + 1).contains(&index.len()));

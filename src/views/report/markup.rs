@@ -322,13 +322,12 @@ mod tests {
         for piece in html.split('<').skip(1) {
             let (tag, _) = piece.split_once('>').expect("a whole tag");
             let (name, attributes) = tag.split_once(' ').unwrap_or((tag, ""));
-            match name.strip_prefix('/') {
-                Some(name) => assert_eq!(open.pop(), Some(name), "{html}"),
-                None => {
-                    assert!(ALLOWED.contains(&name), "{name:?} in {html}");
-                    if !VOID.contains(&name) {
-                        open.push(name);
-                    }
+            if let Some(name) = name.strip_prefix('/') {
+                assert_eq!(open.pop(), Some(name), "{html}");
+            } else {
+                assert!(ALLOWED.contains(&name), "{name:?} in {html}");
+                if !VOID.contains(&name) {
+                    open.push(name);
                 }
             }
             let plain = |c: char| c.is_ascii_digit() || "colspanrwet=\" ".contains(c);
