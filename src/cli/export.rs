@@ -14,7 +14,7 @@ Examples:
   omnidocs export results.jsonl --to out --as dolma
 
 The records as Parquet, with DuckDB:
-  duckdb -c \"COPY (FROM read_json('results.jsonl', format='newline_delimited')) TO 'results.parquet'\"";
+  duckdb -c \"COPY (FROM 'results.jsonl') TO 'results.parquet'\"";
 
 /// `omnidocs export`.
 #[derive(Debug, Args)]
