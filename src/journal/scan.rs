@@ -84,12 +84,12 @@ pub(super) fn each_line(
     mut take: impl FnMut(Line, Range<u64>) -> Result<()>,
 ) -> Result<Extent> {
     file.seek(SeekFrom::Start(range.start))?;
-    let mut file = file.take(range.end - range.start);
     let mut walked = Walked {
         end: range.start,
         ..Walked::default()
     };
-    let mut buffer = Vec::with_capacity(PIECE);
+    let mut file = file.take(range.end - range.start);
+    let mut buffer = Vec::with_capacity(PIECE.min((range.end - range.start) as usize));
     loop {
         let read = file.by_ref().take(PIECE as u64).read_to_end(&mut buffer)?;
         let whole = memrchr(b'\n', &buffer).map_or(0, |last| last + 1);
