@@ -29,6 +29,7 @@ use serde_json::Value;
 
 pub(super) use self::rows::Rows;
 use super::{
+    differences::shown,
     index::{Builder, Entry, page_count, read_at},
     key::PageKey,
     lock::lock_shared,
@@ -60,6 +61,7 @@ impl fmt::Display for SettingsDisagree {
         let [one, other] = self.journals.each_ref().map(|path| path.display());
         writeln!(f, "{one} and {other} were written with different settings:")?;
         for (name, in_one, in_other) in &self.differing {
+            let (in_one, in_other) = shown(in_one, in_other);
             writeln!(f, "  {name}: {in_one} in {one}, {in_other} in {other}")?;
         }
         f.write_str("merge only outputs that were written with the same settings")

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
+    differences::shown,
     line::Newer,
     place::{beside, put_whole, resolve},
     resume::Retry,
@@ -122,6 +123,7 @@ impl fmt::Display for SettingsDiffer {
             self.journal.display()
         )?;
         for (name, there, now) in &self.differing {
+            let (there, now) = shown(there, now);
             writeln!(f, "  {name}: {there} recorded, {now} now")?;
         }
         f.write_str(

@@ -4,6 +4,7 @@
 //! an unfinished last line, removes what a power cut left between whole lines, and indexes its pages. Each record is one write. Syncs are spaced so that they cost less
 //! than 1 % of the time. Standard output, a pipe or a device is a journal that can't be resumed.
 
+mod differences;
 mod hashes;
 mod index;
 mod key;
