@@ -3,6 +3,7 @@
 use std::{fmt::Display, process::ExitCode};
 
 use anyhow::Error;
+use serde::Serialize;
 
 use crate::{
     limits,
@@ -62,15 +63,38 @@ impl Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
+/// The last object where there is no summary of a run.
+#[derive(Serialize)]
+struct Ended<'a> {
+    exit_code: u8,
+    error: Option<&'a str>,
+}
+
+/// Prints the last object of `--progress json`, unless it is printed.
+pub fn end_objects(exit: Exit, error: Option<&str>) {
+    if terminal::speaks_in_objects() && !terminal::has_summary() {
+        let exit_code = exit.code();
+        terminal::print_object("summary", &Ended { exit_code, error });
+    }
+}
+
 /// Reports the error that ends the program with `exit`, with its causes.
 pub fn report(error: &Error, exit: Exit) {
     let label = paint("error:", Colour::Red, terminal::has_colours());
     let advice = limits::advice(error).map(|advice| format!(" ({advice})"));
     let error = format!("{error:#}{}", advice.unwrap_or_default());
+    if terminal::speaks_in_objects() {
+        return end_objects(exit, Some(&error));
+    }
     let hint = if exit == Exit::Usage {
         "\n\nFor more information, try '--help'."
     } else {
         ""
     };
-    terminal::print(&format!("{label} {}{hint}", printable(&error)));
+    // Settings that differ are a list, one a line; elsewhere a newline is part of a name.
+    let shown = match exit {
+        Exit::SettingsDiffer => error.lines().map(printable).collect::<Vec<_>>().join("\n"),
+        _ => printable(&error).into_owned(),
+    };
+    terminal::print(&format!("{label} {shown}{hint}"));
 }

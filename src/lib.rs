@@ -61,6 +61,7 @@
 //! | an answer's text → a page's content | `answer` |
 //! | models by name | `hub` |
 //! | certificates and proxies | `http` |
+//! | NVIDIA GPUs: what they are, how busy | `gpu` |
 //! | one line of the output | `record` |
 //! | the output, and resuming it | `journal` |
 //! | an output, as people look at it: status, pages, files, report | `views` |
@@ -99,7 +100,9 @@
 //! - The exit code covers every requested page, whichever run read it: `tests/cli/resume.rs`.
 //! - A foreign file is never changed, and an output is never destroyed: `tests/cli/foreign_output.rs`,
 //!   `tests/cli/output_file.rs`.
-//! - Records go to the output, everything else to stderr: `tests/cli/output.rs`.
+//! - Records go to the output, everything else to stderr: `tests/cli/output.rs`; with `--progress json`, as objects and
+//!   nothing else: `tests/cli/progress.rs`.
+//! - The README's commands run: `tests/cli/readme.rs`.
 
 // Print through `terminal`: these macros panic when the stream is closed.
 #![cfg_attr(not(test), deny(clippy::print_stderr, clippy::print_stdout))]
@@ -131,6 +134,8 @@ pub mod formats;
 mod fuzz;
 #[doc(hidden)]
 pub mod generation;
+#[doc(hidden)]
+pub mod gpu;
 #[doc(hidden)]
 pub mod http;
 #[doc(hidden)]

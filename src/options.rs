@@ -32,10 +32,12 @@ pub const SERVER_WAIT: f64 = 600.0;
 #[serde(rename_all = "lowercase")]
 pub enum OutputFormat {
     /// Markdown, with its table syntax and LaTeX formulas
+    #[value(alias = "md")]
     Markdown,
     /// HTML with semantic tags
     Html,
     /// Plain text in reading order
+    #[value(alias = "txt")]
     Text,
 }
 
@@ -210,6 +212,8 @@ pub enum ProgressChoice {
     Bar,
     /// A line every 30 seconds
     Plain,
+    /// One JSON object per line and nothing else
+    Json,
     /// Nothing until the summary
     Off,
 }

@@ -8,7 +8,10 @@ use clap::{
 };
 
 use super::Cli;
-use crate::terminal::{self, printable};
+use crate::{
+    exit::{Exit, end_objects},
+    terminal::{self, printable},
+};
 
 /// What all our variables begin with.
 const PREFIX: &str = "OMNIDOCS_";
@@ -63,6 +66,11 @@ fn add_tip(error: &mut clap::Error) {
 
 /// Ends the program with what clap says. A name in it that would move the cursor is shown without colours, but safely.
 fn exit(error: &clap::Error) -> ! {
+    if error.use_stderr() && wants_objects() {
+        terminal::speak_in_objects();
+        end_objects(Exit::Usage, Some(error.render().to_string().trim_end()));
+        process::exit(error.exit_code());
+    }
     let has_control = |arg: OsString| printable(&arg.to_string_lossy()) != arg.to_string_lossy();
     if error.use_stderr() && env::args_os().any(has_control) {
         let said = error.render().to_string();
@@ -71,6 +79,14 @@ fn exit(error: &clap::Error) -> ! {
         process::exit(error.exit_code());
     }
     error.exit()
+}
+
+/// Whether `--progress json` was asked for, on a command line that can't be parsed.
+fn wants_objects() -> bool {
+    let args: Vec<_> = env::args_os().collect();
+    let typed = args.windows(2).any(|pair| pair == ["--progress", "json"])
+        || args.iter().any(|arg| arg == "--progress=json");
+    typed || env::var_os("OMNIDOCS_PROGRESS").is_some_and(|value| value == "json")
 }
 
 /// A sentence on each variable that looks like an option and is none, with the name that it is nearest to.

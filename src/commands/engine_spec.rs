@@ -298,6 +298,10 @@ impl EngineSpec {
             dtype: hardware.first().map(Hardware::dtype),
             devices: hardware.iter().map(Hardware::name).collect(),
             cpu: on_cpu.then(|| (rayon::current_num_threads(), nn::instructions::best())),
+            batch_size: match self {
+                Self::Qwen(qwen) => qwen.task.batch_size,
+                _ => 1,
+            },
             documents,
             output,
         }
@@ -421,7 +425,7 @@ fn fetch_progress(settings: &Settings) -> FetchProgress {
         _ if settings.verbosity == Verbosity::Quiet => FetchProgress::Off,
         // A bar needs a terminal.
         ProgressChoice::Auto | ProgressChoice::Bar => FetchProgress::auto(),
-        ProgressChoice::Plain => FetchProgress::Plain,
+        ProgressChoice::Plain | ProgressChoice::Json => FetchProgress::Plain,
         ProgressChoice::Off => FetchProgress::Off,
     }
 }

@@ -9,12 +9,13 @@ use crate::{
     config::{Assigned, Settings},
     discover::discover,
     exit::Exit,
-    journal::{self, Closed, Journal, Opening, Resume, Target},
+    gpu,
+    journal::{self, Before, Closed, Journal, Opening, Resume, Target},
     launch, limits,
-    options::EngineChoice,
+    options::{DeviceChoice, EngineChoice},
     page::PixelBudget,
-    prepare::{self, DecoderChoice, Raster},
-    progress::Progress,
+    prepare::{self, DecoderChoice, Raster, SkipCounts},
+    progress::{Progress, RunInfo},
     run,
     signals::{Heard, SignalHandlers},
     terminal,
@@ -70,7 +71,11 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
         let resume = resume.of_shard(settings.shard());
         return dry_run::run(found.sources, preparation, resume, &progress, &cancel);
     }
-    progress.announce(&engines.info(found.sources.len(), &settings.output));
+    announce(
+        &engines.info(found.sources.len(), &settings.output),
+        &settings.device,
+        &progress,
+    );
     let (mut journal, opened) = Journal::open(&settings.output, output_settings, opening)?;
     progress.opened(&opened, &settings.output);
     let resume = Resume::new(&settings.output, opened.index, settings.retry);
@@ -118,15 +123,44 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
         None if progress.tally().failed() + before.failed > 0 => Exit::SomeFailed,
         None => Exit::Ok,
     };
-    progress.tally().done_before = (
-        pages.skipped().done_documents() as usize,
-        pages.skipped().done_pages() as usize,
-    );
-    progress.tally().before = before;
-    progress.tally().copies = pages.skipped().copies() as usize;
-    progress.tally().elsewhere = pages.skipped().elsewhere() as usize;
+    count_before(&progress, pages.skipped(), before);
     progress.finish(&found.ignored, &settings.output, exit);
     Ok(exit)
+}
+
+/// Prints the first lines of a run.
+fn announce(info: &RunInfo, device: &DeviceChoice, progress: &Progress) {
+    progress.announce(info);
+    if info.cpu.is_some()
+        && let Some(sentence) = unused_gpu(device)
+    {
+        progress.note(sentence);
+    }
+}
+
+/// A sentence on a GPU of this machine that this build can't use.
+fn unused_gpu(device: &DeviceChoice) -> Option<String> {
+    if cfg!(feature = "cuda") || *device != DeviceChoice::Auto {
+        return None;
+    }
+    let gpus = gpu::monitor()?.gpus();
+    let name = &gpus.first()?.name;
+    Some(format!(
+        "this machine has a GPU ({name}) that this build can't use: it is for the CPU alone; build one for CUDA with cargo \
+         build --release --features cuda"
+    ))
+}
+
+/// Counts what earlier runs and other shards have.
+fn count_before(progress: &Progress, skipped: &SkipCounts, before: Before) {
+    let mut tally = progress.tally();
+    tally.done_before = (
+        skipped.done_documents() as usize,
+        skipped.done_pages() as usize,
+    );
+    tally.before = before;
+    tally.copies = skipped.copies() as usize;
+    tally.elsewhere = skipped.elsewhere() as usize;
 }
 
 /// How the pages are prepared for these engines.

@@ -17,6 +17,8 @@ pub struct RunInfo<'a> {
     pub devices: Vec<&'a str>,
     /// Compute threads, and their instruction set.
     pub cpu: Option<(usize, &'a str)>,
+    /// Pages that are decoded together.
+    pub batch_size: usize,
     /// Documents found.
     pub documents: usize,
     /// The output.
@@ -68,6 +70,7 @@ mod tests {
             dtype: Some("q8_0"),
             devices: vec!["cpu"],
             cpu: Some((2, "AVX2")),
+            batch_size: 1,
             documents: 20,
             output: &output,
         };
@@ -84,6 +87,7 @@ mod tests {
             dtype: None,
             devices: Vec::new(),
             cpu: None,
+            batch_size: 1,
             documents: 1,
             output: &Target::Stdout,
         };

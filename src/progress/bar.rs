@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use console::measure_text_width;
 
-use super::tally::Tally;
+use super::{
+    gpus::format_gpus,
+    tally::{Numbers, Tally},
+};
 use crate::{
     terminal::{Colour, paint, printable_path},
     words::{human, number},
@@ -27,6 +30,7 @@ pub(super) struct State {
     failed: Option<String>,
     pace: Option<String>,
     left: Option<Duration>,
+    gpus: Option<String>,
     /// The document of the latest page, printable.
     document: String,
 }
@@ -39,11 +43,17 @@ impl Tally {
     }
 
     pub(super) fn state_after(&self, elapsed: Duration) -> State {
-        let (done, known, more) = self.pages_of();
-        let (now, left) = (self.pages(), self.pages_left());
-        let (read, timed) = (self.read(), now - self.copied);
+        let Numbers {
+            fraction,
+            done,
+            known,
+            more,
+            failed,
+            pages_per_second,
+            left,
+        } = self.numbers_after(elapsed);
         State {
-            done: done as f64 / (done as f64 + left).max(1.0),
+            done: fraction,
             pages: format!(
                 "{}/{}{} {}",
                 number(done),
@@ -56,15 +66,19 @@ impl Tally {
                 number(self.documents_behind()),
                 number(self.documents)
             ),
-            failed: (self.failed > 0).then(|| format!("{} failed", number(self.failed))),
-            pace: (read > 0 && !elapsed.is_zero()).then(|| self.pace(elapsed)),
-            // Failures alone say nothing of how long a page takes.
-            left: (read > 0)
-                .then(|| Duration::try_from_secs_f64(elapsed.as_secs_f64() * left / timed as f64))
-                .map(|left| left.unwrap_or(Duration::MAX)),
+            failed: (failed > 0).then(|| format!("{} failed", number(failed))),
+            pace: pages_per_second.map(format_pace),
+            left,
+            gpus: format_gpus(&self.gpus),
             document: printable_path(&self.latest),
         }
     }
+}
+
+/// `2.31 pages/s`.
+pub(super) fn format_pace(pages_per_second: f64) -> String {
+    let decimals = if pages_per_second < 10.0 { 2 } else { 0 };
+    format!("{pages_per_second:.decimals$} pages/s")
 }
 
 impl State {
@@ -77,53 +91,51 @@ impl State {
             self.documents.clone(),
             self.pace.clone().unwrap_or_default(),
             self.left(),
+            self.gpus.clone().unwrap_or_default(),
             self.document.clone(),
         ];
         joined(&parts)
     }
 
-    /// The line, narrower than `width`. Parts without room are left out: first the bar, then the pace, then the
-    /// document. The percentage and the time left stay.
+    /// The line, narrower than `width`. Parts without room are left out: first the bar, then the pace, the document
+    /// and the GPUs. The percentage and the time left stay.
     pub(super) fn fitted(&self, width: usize, tick: usize, coloured: bool) -> String {
         // The last column stays free, where some terminals break the line.
         let width = width.saturating_sub(1);
         let failed = self.failed.clone().unwrap_or_default();
-        let pace = self.pace.clone().unwrap_or_default();
         let red = paint(&failed, Colour::Red, coloured && !failed.is_empty());
         let spinner = SPINNER[tick % SPINNER.len()];
         let (percent, left) = (format!("{:>3}", self.percent()), self.left());
-        let empty = String::new();
-        let line = |glyphs: bool, pace: &String, pages: &String, failed: &String| {
-            let bar = if glyphs { self.glyphs() } else { String::new() };
-            let parts = [&percent, pages, failed, pace, &left].map(String::clone);
-            format!("{spinner} {bar}{}", joined(&parts))
+        let line = |glyphs: &str, pages: &str, failed: &str, pace: &str, gpus: &str| {
+            let parts = [&percent, pages, failed, pace, &left, gpus].map(str::to_owned);
+            format!("{spinner} {glyphs}{}", joined(&parts))
         };
-        let path_room = if self.document.is_empty() {
-            0
-        } else {
-            MIN_PATH + 3
+        let pace = self.pace.as_deref().unwrap_or_default();
+        let gpus = self.gpus.as_deref().unwrap_or_default();
+        let path_room = match self.path_wanted() {
+            0 => 0,
+            _ => MIN_PATH + 3,
         };
-        let full = line(true, &pace, &self.pages, &red);
-        if measure_text_width(&full) + path_room.max(self.path_wanted().min(30)) <= width {
-            return self.with_document(full, width);
-        }
-        let bare = line(false, &pace, &self.pages, &red);
-        if measure_text_width(&bare) + path_room <= width {
-            return self.with_document(bare, width);
-        }
-        let slow = line(false, &empty, &self.pages, &red);
-        if measure_text_width(&slow) + path_room <= width {
-            return self.with_document(slow, width);
+        let with_path = [
+            (
+                line(&self.glyphs(), &self.pages, &red, pace, gpus),
+                path_room.max(self.path_wanted().min(30)),
+            ),
+            (line("", &self.pages, &red, pace, gpus), path_room),
+            (line("", &self.pages, &red, "", gpus), path_room),
+        ];
+        let fits = |line: &String, more: usize| measure_text_width(line) + more <= width;
+        if let Some((line, _)) = with_path.iter().find(|(line, room)| fits(line, *room)) {
+            return self.with_document(line.clone(), width);
         }
         let shorter = [
-            slow,
-            line(false, &empty, &self.pages, &empty),
-            line(false, &empty, &empty, &empty),
+            line("", &self.pages, &red, "", gpus),
+            line("", &self.pages, &red, "", ""),
+            line("", &self.pages, "", "", ""),
+            line("", "", "", "", ""),
             format!("{percent} {left}"),
         ];
-        let fits = shorter
-            .iter()
-            .find(|line| measure_text_width(line) <= width);
+        let fits = shorter.iter().find(|line| fits(line, 0));
         fits.cloned().unwrap_or_else(|| cut(&percent, width))
     }
 
@@ -213,6 +225,7 @@ mod tests {
             failed: Some("3 failed".to_owned()),
             pace: Some("0.54 pages/s".to_owned()),
             left: Some(Duration::from_secs(11_100)),
+            gpus: None,
             document: "archive/2023/invoices/a long name of a document.pdf".to_owned(),
         }
     }
@@ -240,6 +253,21 @@ mod tests {
         ⠋ 42% · 3h 05m left
         ⠋ 42% · 3h 05m left
         42%
+        ");
+    }
+
+    #[test]
+    fn narrow_bar_keeps_the_gpu_rather_than_the_document() {
+        let on_gpu = || State {
+            gpus: Some("cuda:0 97% 21/80 GB".to_owned()),
+            ..state()
+        };
+        let shown = [150, 110, 80, 60].map(|width| on_gpu().fitted(width, 0, false));
+        insta::assert_snapshot!(shown.join("\n"), @r"
+        ⠋ ━━━━━━━━──────────── 42% · 12,345/28,812+ pages · 3 failed · 0.54 pages/s · 3h 05m left · cuda:0 97% 21/80 GB · …ices/a long name of a document.pdf
+        ⠋ 42% · 12,345/28,812+ pages · 3 failed · 0.54 pages/s · 3h 05m left · cuda:0 97% 21/80 GB · … a document.pdf
+        ⠋ 42% · 12,345/28,812+ pages · 3 failed · 3h 05m left · cuda:0 97% 21/80 GB
+        ⠋ 42% · 12,345/28,812+ pages · 3 failed · 3h 05m left
         ");
     }
 

@@ -6,6 +6,7 @@ use std::{
     panic,
 };
 
+use serde::Serialize;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::{
     EnvFilter,
@@ -74,9 +75,22 @@ where
         };
         let mut said = String::new();
         context.format_fields(Writer::new(&mut said), event)?;
+        if terminal::speaks_in_objects() {
+            let level = label.trim_end_matches(':');
+            let message = said.as_str();
+            terminal::print_object("warning", &Warning { level, message });
+            return Ok(());
+        }
         let label = paint(label, colour, terminal::has_colours());
         write!(writer, "{label} {}", printable(&said))
     }
+}
+
+/// The fields of an event as an object.
+#[derive(Serialize)]
+struct Warning<'a> {
+    level: &'a str,
+    message: &'a str,
 }
 
 /// Collects an event, which arrives in one write.
@@ -84,7 +98,10 @@ struct Line;
 
 impl Write for Line {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        terminal::log(&String::from_utf8_lossy(bytes));
+        // Empty, where the event was printed as an object.
+        if !bytes.is_empty() {
+            terminal::log(&String::from_utf8_lossy(bytes));
+        }
         Ok(bytes.len())
     }
 

@@ -3,28 +3,33 @@
 //! A thread draws the bar or logs progress. All other lines are printed past it, each in one write (see [`terminal`]).
 //! A closed stderr is not an error.
 
-mod again;
 mod announce;
 mod bar;
+mod events;
+mod gpu_watch;
+mod gpus;
+mod handle;
 mod log;
+mod next;
 mod summary;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod ticker;
 
 use std::{
     fmt::Display,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    sync::{Arc, MutexGuard, atomic::AtomicUsize},
+    time::Instant,
 };
 
-pub use self::{announce::RunInfo, tally::Tally};
+pub use self::{announce::RunInfo, handle::ProgressHandle, tally::Tally};
+use self::{
+    gpus::GpuUse,
+    handle::{Stage, lock},
+    ticker::{Shown, Ticker},
+};
 use crate::{
-    cancel::{Cancel, Reason},
     discover::Ignored,
     exit::Exit,
     journal::{Opened, Target},
@@ -35,13 +40,6 @@ use crate::{
     terminal, words,
 };
 
-/// Interval of plain progress lines.
-const PLAIN_INTERVAL: Duration = Duration::from_secs(30);
-/// Stages that take this long are logged.
-const PLAIN_FIRST: Duration = Duration::from_secs(5);
-/// Interval of redrawing the bar.
-const TICK: Duration = Duration::from_millis(120);
-
 /// Shows the progress and the summary of a run.
 pub struct Progress {
     handle: ProgressHandle,
@@ -49,42 +47,23 @@ pub struct Progress {
     ticker: Option<Ticker>,
 }
 
-/// A handle on a [`Progress`] for other threads. Cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub struct ProgressHandle {
-    tally: Arc<Mutex<Tally>>,
-    /// The current stage and its start; `None` between stages.
-    stage: Arc<Mutex<Option<(Stage, Instant)>>>,
-    /// Documents found so far.
-    listed: Arc<AtomicUsize>,
-    quiet: bool,
-}
-
-/// The stages of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Listing,
-    Looking,
-    Loading,
-    Reading,
-}
-
 impl Progress {
     /// Takes over stderr. `stdout_is_shown`: records scroll by on the same terminal, where a bar would be in the way.
     #[must_use]
     pub fn new(choice: ProgressChoice, verbosity: Verbosity, stdout_is_shown: bool) -> Self {
-        let wanted = verbosity > Verbosity::Quiet && choice != ProgressChoice::Off;
-        let has_bar = terminal::can_redraw()
-            && match choice {
-                ProgressChoice::Bar => true,
-                ProgressChoice::Auto => !stdout_is_shown,
-                ProgressChoice::Plain | ProgressChoice::Off => false,
-            };
+        let is_quiet = verbosity == Verbosity::Quiet;
+        let shown = match choice {
+            ProgressChoice::Off => Shown::Nothing,
+            ProgressChoice::Json => Shown::Objects,
+            ProgressChoice::Bar if terminal::can_redraw() => Shown::Bar,
+            ProgressChoice::Auto if terminal::can_redraw() && !stdout_is_shown => Shown::Bar,
+            ProgressChoice::Auto | ProgressChoice::Bar | ProgressChoice::Plain => Shown::Lines,
+        };
         let handle = ProgressHandle {
-            quiet: verbosity == Verbosity::Quiet,
+            quiet: is_quiet,
             ..ProgressHandle::default()
         };
-        let ticker = wanted.then(|| Ticker::start(handle.clone(), has_bar));
+        let ticker = (!is_quiet).then(|| Ticker::start(handle.clone(), shown));
         Self {
             handle,
             verbosity,
@@ -103,9 +82,18 @@ impl Progress {
         self.handle.clone()
     }
 
-    /// Prints the first line of a run.
+    /// Prints the first line of a run, and watches its GPUs from now on.
     pub fn announce(&self, info: &RunInfo) {
-        self.note(info);
+        let gpus = info.devices.iter().filter(|name| name.starts_with("cuda"));
+        let gpus = gpus.map(|name| GpuUse::new(name)).collect();
+        let mut tally = self.tally();
+        (tally.gpus, tally.batch_size) = (gpus, info.batch_size);
+        drop(tally);
+        if !terminal::speaks_in_objects() {
+            self.note(info);
+        } else if self.verbosity > Verbosity::Quiet {
+            terminal::print_object("start", &events::Start::new(info));
+        }
     }
 
     /// Sets the number of documents, and the pages selected in each (all if `None`).
@@ -143,8 +131,7 @@ impl Progress {
 
     /// Starts the clock: the first page is about to be requested.
     pub fn start(&mut self) {
-        self.tally().started = Some(Instant::now());
-        self.handle.enter(Some(Stage::Reading));
+        self.handle.start_reading();
     }
 
     /// The counters.
@@ -161,7 +148,11 @@ impl Progress {
     pub fn page_done(&self, record: &Record) {
         let mut tally = self.tally();
         tally.add(record);
-        if self.verbosity >= Verbosity::Pages {
+        if terminal::speaks_in_objects() {
+            if self.verbosity > Verbosity::Quiet {
+                terminal::print_object("page", &events::Written::new(record, &tally));
+            }
+        } else if self.verbosity >= Verbosity::Pages {
             let line = summary::page_line(&tally, record, terminal::has_colours());
             drop(tally);
             terminal::log(&line);
@@ -202,17 +193,27 @@ impl Progress {
         self.ticker = None;
         let mut tally = self.tally();
         tally.interrupted = matches!(exit, Exit::Interrupted(_));
+        let next = match output {
+            Target::File(path) if !tally.interrupted => match tally.failed() {
+                0 if tally.has_text() => next::export(path),
+                0 => None,
+                _ => Some(next::retry()),
+            },
+            _ => None,
+        };
+        if terminal::speaks_in_objects() {
+            let summary = events::Summary::new(&tally, output, exit, next.as_deref());
+            terminal::print_object("summary", &summary);
+            return;
+        }
         let mut lines = if self.verbosity > Verbosity::Quiet {
             tally.summary(ignored, output)
         } else {
             tally.failures(output)
         };
-        if self.verbosity > Verbosity::Quiet
-            && tally.failed() > 0
-            && !tally.interrupted
-            && !output.is_stream()
-        {
-            lines.add_whole("again", again::command());
+        if let Some(next) = next.filter(|_| self.verbosity > Verbosity::Quiet) {
+            let label = if tally.failed() > 0 { "again" } else { "next" };
+            lines.add_whole(label, next);
         }
         drop(tally);
         let width = terminal::is_terminal().then(terminal::width);
@@ -238,158 +239,6 @@ impl Progress {
     pub fn report(&self, text: impl Display) {
         if self.verbosity > Verbosity::Quiet {
             terminal::print_line(text);
-        }
-    }
-}
-
-impl ProgressHandle {
-    /// Reports at once that `signal` was received and what a second one does, unless `--quiet`.
-    pub fn interrupted(&self, signal: u8) {
-        if self.quiet {
-            return;
-        }
-        terminal::log_line(self.format_interruption(signal));
-    }
-
-    fn format_interruption(&self, signal: u8) -> String {
-        const SIGINT: u8 = 2;
-        let (what, another) = match signal {
-            SIGINT => ("interrupted", "press Ctrl-C again to stop now"),
-            _ => ("asked to end", "a second signal stops at once"),
-        };
-        let reading = matches!(*lock(&self.stage), Some((Stage::Reading, _)));
-        let doing = match lock(&self.tally).in_hand() {
-            pages if reading && pages > 0 => format!("finishing the pages in hand ({pages})"),
-            _ => "ending".to_owned(),
-        };
-        format!("{what}: {doing}; {another}")
-    }
-
-    /// One line of progress.
-    #[must_use]
-    pub fn status_line(&self) -> String {
-        let stage = *lock(&self.stage);
-        match stage {
-            Some((Stage::Reading, _)) | None => lock(&self.tally).status_line(),
-            Some((stage, since)) => {
-                format!(
-                    "{} ({})",
-                    self.describe(stage),
-                    words::human(since.elapsed())
-                )
-            }
-        }
-    }
-
-    /// Prints one line of progress.
-    pub fn print_status(&self) {
-        terminal::log_line(self.status_line());
-    }
-
-    fn enter(&self, stage: Option<Stage>) {
-        *lock(&self.stage) = stage.map(|stage| (stage, Instant::now()));
-    }
-
-    fn describe(&self, stage: Stage) -> String {
-        let what = match stage {
-            Stage::Listing => {
-                let found = words::number(self.listed.load(Ordering::Relaxed));
-                return format!("looking for documents: {found} found");
-            }
-            Stage::Looking => "looking for what is not read yet",
-            Stage::Loading => "loading the model",
-            Stage::Reading => "reading",
-        };
-        what.to_owned()
-    }
-
-    /// Redraws the bar.
-    fn draw(&self, tick: usize) {
-        // Drawn with the lock held, so that nothing is drawn once a stage has ended.
-        let stage = lock(&self.stage);
-        let width = terminal::width();
-        let line = match *stage {
-            None => return,
-            Some((Stage::Reading, _)) => {
-                let tally = lock(&self.tally);
-                let state = tally.state_after(tally.elapsed());
-                drop(tally);
-                state.fitted(width, tick, terminal::has_colours())
-            }
-            Some((stage, since)) => {
-                bar::waiting(&self.describe(stage), since.elapsed(), width, tick)
-            }
-        };
-        terminal::set_status(&line);
-    }
-}
-
-/// Ignores poisoning: a panic elsewhere leaves the counters usable.
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A thread that draws the bar, or logs progress at intervals, until dropped.
-struct Ticker {
-    stop: Cancel,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Ticker {
-    fn start(handle: ProgressHandle, has_bar: bool) -> Self {
-        let stop = Cancel::default();
-        let stopped = stop.clone();
-        let timed_out = move |wait| stopped.sleep(wait).is_ok();
-        // Without a thread, a run is not shown.
-        let thread = thread::Builder::new().spawn(move || {
-            if has_bar {
-                let mut tick = 0;
-                while timed_out(TICK) {
-                    handle.draw(tick);
-                    tick += 1;
-                }
-            } else {
-                report_now_and_then(&handle, timed_out, terminal::log_line);
-            }
-        });
-        Self {
-            stop,
-            thread: thread.ok(),
-        }
-    }
-}
-
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        self.stop.cancel(Reason::Stopped);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-        terminal::clear_status();
-    }
-}
-
-/// Reports a slow stage soon, then at every interval.
-fn report_now_and_then(
-    handle: &ProgressHandle,
-    timed_out: impl Fn(Duration) -> bool,
-    report: impl Fn(String),
-) {
-    let mut reported: Option<(Instant, Instant)> = None;
-    while timed_out(Duration::from_millis(500)) {
-        let Some((stage, since)) = *lock(&handle.stage) else {
-            continue;
-        };
-        let now = Instant::now();
-        let due = match reported {
-            Some((of, last)) if of == since => last + PLAIN_INTERVAL,
-            // The first pages tell more than the first seconds.
-            _ if stage == Stage::Reading => since + PLAIN_INTERVAL,
-            _ => since + PLAIN_FIRST,
-        };
-        if now >= due {
-            reported = Some((since, now));
-            report(handle.status_line());
         }
     }
 }

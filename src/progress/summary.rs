@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use super::tally::{Failure, Tally, Warned};
+use super::{
+    bar::format_pace,
+    gpus::GpuUse,
+    tally::{Failure, Tally, Warned},
+};
 use crate::{
     discover::Ignored,
     journal::Target,
@@ -44,6 +48,13 @@ impl Tally {
             for (place, device) in self.device_stats.iter().enumerate() {
                 let label = if place == 0 { "devices" } else { "" };
                 lines.add(label, format_device(device));
+            }
+            let gpus = self.gpus.iter().filter_map(GpuUse::describe);
+            for (place, gpu) in gpus.enumerate() {
+                lines.add(if place == 0 { "gpus" } else { "" }, gpu);
+            }
+            if let Some(idle) = self.idle_gpus(elapsed) {
+                lines.add_in(Colour::Yellow, "idle", idle);
             }
             lines.add("time", self.format_time(elapsed));
         }
@@ -142,7 +153,8 @@ impl Tally {
     }
 
     fn format_pace(&self, elapsed: Duration) -> String {
-        let mut pace = self.pace(elapsed);
+        let pages = self.read() as f64 / elapsed.as_secs_f64().max(1e-9);
+        let mut pace = format_pace(pages);
         if self.tokens > 0 {
             let tokens = self.tokens as f64 / elapsed.as_secs_f64().max(1e-9);
             pace += &format!(", {tokens:.0} tokens/s");
@@ -176,13 +188,6 @@ impl Tally {
             "{all}{colon}{}; preparation {prepared} (in parallel)",
             parts.join(", ")
         )
-    }
-
-    /// The times of the pages that were read, without failed ones and copies.
-    pub(super) fn pace(&self, elapsed: Duration) -> String {
-        let pages = self.read() as f64 / elapsed.as_secs_f64().max(1e-9);
-        let decimals = if pages < 10.0 { 2 } else { 0 };
-        format!("{pages:.decimals$} pages/s")
     }
 }
 

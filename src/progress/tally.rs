@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::gpus::{GpuUse, format_idle};
 use crate::{
     journal::{Before, FailedBefore},
     page::{DeviceStats, PageRef, Warning},
@@ -47,6 +48,10 @@ pub struct Tally {
     pub elsewhere: usize,
     /// Statistics per device, if there are several.
     pub device_stats: Vec<DeviceStats>,
+    /// Pages that are decoded together.
+    pub(super) batch_size: usize,
+    /// The GPUs that pages are read on.
+    pub(super) gpus: Vec<GpuUse>,
     /// Whether the run was interrupted.
     pub interrupted: bool,
     /// Documents that have yielded a page, and the path of the latest.
@@ -96,6 +101,25 @@ pub(super) struct Warned {
     pub pages: usize,
     /// The first few, by path and number.
     pub first: Vec<(String, u32)>,
+}
+
+/// How far a run is, in numbers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Numbers {
+    /// The part that is done, 0 to 1.
+    pub fraction: f64,
+    /// Pages done, now and before.
+    pub done: usize,
+    /// Pages known so far.
+    pub known: usize,
+    /// Whether there may be more.
+    pub more: bool,
+    /// Pages that failed in this run.
+    pub failed: usize,
+    /// Pages read per second, without failures and copies; `None` before the first.
+    pub pages_per_second: Option<f64>,
+    /// Time left; `None` before the first page is read: failures alone say nothing of how long a page takes.
+    pub left: Option<Duration>,
 }
 
 impl Tally {
@@ -216,6 +240,11 @@ impl Tally {
         self.failed + self.before.failed
     }
 
+    /// Whether a page was read, in this run or an earlier one.
+    pub(super) fn has_text(&self) -> bool {
+        self.ok + self.before.ok > 0
+    }
+
     /// Documents that have not come up yet.
     fn unopened(&self) -> usize {
         let known = self.documents_met as u64 + self.passed_over;
@@ -245,6 +274,31 @@ impl Tally {
             (known as f64 / opened as f64).max(1.0)
         };
         (known - done) as f64 + mean * self.unopened() as f64
+    }
+
+    /// How far the run is after so much time.
+    pub(super) fn numbers_after(&self, elapsed: Duration) -> Numbers {
+        let (done, known, more) = self.pages_of();
+        let (left, read) = (self.pages_left(), self.read());
+        let timed = self.pages() - self.copied;
+        let seconds = elapsed.as_secs_f64();
+        Numbers {
+            fraction: done as f64 / (done as f64 + left).max(1.0),
+            done,
+            known,
+            more,
+            failed: self.failed,
+            pages_per_second: (read > 0 && seconds > 0.0).then(|| read as f64 / seconds),
+            left: (read > 0)
+                .then(|| Duration::try_from_secs_f64(seconds * left / timed as f64))
+                .map(|left| left.unwrap_or(Duration::MAX)),
+        }
+    }
+
+    /// The GPUs that idle, with the reason.
+    pub(super) fn idle_gpus(&self, elapsed: Duration) -> Option<String> {
+        let waiting = self.waiting.as_secs_f64() / elapsed.as_secs_f64().max(1e-9);
+        format_idle(&self.gpus, waiting, self.batch_size)
     }
 
     /// Pages in flight.

@@ -4,9 +4,16 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     sync::Arc,
+    thread,
+    time::Duration,
 };
 
-use super::{summary::page_line, tally::FAILURES_SHOWN, *};
+use super::{
+    summary::page_line,
+    tally::FAILURES_SHOWN,
+    ticker::{PLAIN_FIRST, report_now_and_then},
+    *,
+};
 use crate::{
     error::{ErrorKind, PageError, Stage as PageStage},
     options::OutputFormat,

@@ -3,20 +3,27 @@
 //! A message is one write, so that no line is torn. A failed write is ignored: the work goes on without a reader.
 
 mod lines;
+mod objects;
+mod stream;
 
 use std::{
     borrow::Cow,
     env,
-    fmt::{Display, Write as _},
+    fmt::Display,
     io::{self, ErrorKind, IsTerminal, Write as _},
     path::Path,
     sync::{LazyLock, Mutex, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
+    time::SystemTime,
 };
 
+use chrono::SecondsFormat;
 use console::Term;
 
-pub use self::lines::Lines;
+use self::stream::{timestamp, write_once};
+pub use self::{
+    lines::Lines,
+    objects::{has_summary, print_object, speak_in_objects, speaks_in_objects},
+};
 
 /// Back to the start of the line, and all that is on it away.
 const CLEAR_LINE: &str = "\r\x1b[K";
@@ -170,16 +177,20 @@ pub fn log_line(text: impl Display) {
 
 /// Like [`log_line`], for text that is printable but for its colours.
 pub fn log(text: &str) {
-    if is_terminal() {
+    if is_terminal() || speaks_in_objects() {
         print(text);
     } else {
-        print(&format!("{} {text}", timestamp(SystemTime::now())));
+        let now = timestamp(SystemTime::now(), SecondsFormat::Secs);
+        print(&format!("{now} {text}"));
     }
 }
 
 /// Prints lines that are printable but for their colours and ends; a last end is not needed.
 pub fn print(lines: &str) {
     let lines = lines.trim_end_matches('\n');
+    if speaks_in_objects() {
+        return objects::print_message(lines);
+    }
     let status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
     if status.is_empty() {
         write_once(&format!("{lines}\n"));
@@ -190,6 +201,9 @@ pub fn print(lines: &str) {
 
 /// Redraws the status line, which must be printable except for its colours, and narrower than the terminal.
 pub fn set_status(line: &str) {
+    if speaks_in_objects() {
+        return;
+    }
     let mut status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
     if *status != line {
         line.clone_into(&mut status);
@@ -200,11 +214,6 @@ pub fn set_status(line: &str) {
 /// Takes the status line away.
 pub fn clear_status() {
     set_status("");
-}
-
-/// Errors of stderr are ignored.
-fn write_once(text: &str) {
-    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 /// Writes data to stdout. A reader that has seen enough, such as `head`, is no error.
@@ -219,44 +228,8 @@ pub fn write_data(data: &[u8]) -> io::Result<()> {
     }
 }
 
-/// RFC 3339 in UTC, to the second.
-#[must_use]
-pub fn timestamp(time: SystemTime) -> String {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-    let (year, month, day) = civil(days);
-    let mut text = format!("{year:04}-{month:02}-{day:02}T");
-    let _ = write!(
-        text,
-        "{:02}:{:02}:{:02}Z",
-        second / 3600,
-        second / 60 % 60,
-        second % 60
-    );
-    text
-}
-
-/// The date of a day since 1970 (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
-fn civil(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -269,19 +242,6 @@ mod tests {
             ("\u{202e}fdp.exe\u{2028}", "\\u{202e}fdp.exe\\u{2028}"),
         ] {
             assert_eq!(printable(text), shown);
-        }
-    }
-
-    #[test]
-    fn times_are_rfc_3339_in_utc() {
-        for (seconds, shown) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (1_709_251_199, "2024-02-29T23:59:59Z"),
-            (1_798_761_599, "2026-12-31T23:59:59Z"),
-            (4_107_542_400, "2100-03-01T00:00:00Z"),
-        ] {
-            assert_eq!(timestamp(UNIX_EPOCH + Duration::from_secs(seconds)), shown);
         }
     }
 }

@@ -238,7 +238,7 @@ fn usage_errors_name_the_flag_and_a_valid_value() {
         ),
         (
             "a.pdf --progress fancy",
-            "[possible values: auto, bar, plain, off]",
+            "[possible values: auto, bar, plain, json, off]",
         ),
         (
             "a.pdf --max-new-tokens 0",

@@ -45,6 +45,7 @@ fn assert_whole(shown: &Shown, width: u16) {
         "time  ",
         "failed  ",
         "again  ",
+        "next  ",
         "warnings  ",
         "          ",
         "[",
@@ -154,6 +155,69 @@ fn interrupted_run_removes_the_bar() {
     let heard = "interrupted: finishing the pages in hand (1); press Ctrl-C again to stop now";
     assert!(
         shown.lines.iter().any(|line| line == heard),
+        "{:#?}",
+        shown.lines
+    );
+}
+
+#[test]
+fn resumed_bar_starts_where_it_stands() {
+    let (room, server) = (room(), slow_server());
+    pty::run(&extract(&room, &server, ""), 80);
+    let records = room.read("r.jsonl");
+    let kept: String = records.split_inclusive('\n').take(4).collect();
+    room.put("r.jsonl", kept);
+    let shown = pty::run(&extract(&room, &server, ""), 100);
+    assert_whole(&shown, 100);
+    let reading = shown
+        .statuses
+        .iter()
+        .find(|line| line.contains(" pages · "));
+    let reading = reading.unwrap_or_else(|| panic!("{:#?}", shown.statuses));
+    assert!(reading.contains(" 4/6+ pages · "), "{reading}");
+    assert!(shown.lines[1].starts_with("resuming r.jsonl, which has 4 pages"));
+}
+
+#[test]
+fn status_that_is_asked_for_is_a_whole_line_above_the_bar() {
+    let (room, server) = (room(), slow_server());
+    let shown = pty::run_while(&extract(&room, &server, ""), 100, |process| {
+        server.wait_for_requests(2);
+        thread::sleep(Duration::from_millis(150));
+        let sent = std::process::Command::new("kill")
+            .args(["-USR1", process])
+            .status();
+        assert!(sent.unwrap().success());
+    });
+    let line = &shown.lines[1];
+    assert!(
+        line.contains("% · 1/3+ pages · 0/3 documents · ")
+            && line.ends_with(" left · in/first document.pdf"),
+        "{:#?}",
+        shown.lines
+    );
+    assert!(shown.statuses.len() > 2, "{:#?}", shown.statuses);
+}
+
+#[test]
+fn records_that_are_piped_on_leave_no_room_for_a_bar() {
+    let (room, server) = (room(), slow_server());
+    let program = extract(&room, &server, "");
+    let words = program.get_args().map(|word| word.to_str().unwrap());
+    let words: Vec<_> = words
+        .filter(|word| !["-o", "r.jsonl"].contains(word))
+        .collect();
+    let line = format!(
+        "{} {} | cat",
+        env!("CARGO_BIN_EXE_omnidocs"),
+        words.join(" ")
+    );
+    let mut piped = assert_cmd::Command::new("sh");
+    piped.args(["-c", &line]).current_dir(room.path(""));
+    let shown = pty::run(&piped, 100);
+    assert_eq!(shown.statuses, [""; 0]);
+    assert!(
+        shown.lines[0].contains("→ the standard output"),
         "{:#?}",
         shown.lines
     );

@@ -1,6 +1,6 @@
-//! The command that retries failed pages, for the summary.
+//! The next command to type, for the summary.
 
-use std::{env, ffi::OsString};
+use std::{env, ffi::OsString, path::Path};
 
 /// The option that retries failed pages.
 const RETRY: &str = "--retry-failed";
@@ -8,11 +8,19 @@ const RETRY: &str = "--retry-failed";
 const MAX_LENGTH: usize = 300;
 
 /// The command of this run with the retry option, ready to paste; or what to add to it.
-pub(super) fn command() -> String {
+pub(super) fn retry() -> String {
     let restarts = env::var_os("OMNIDOCS_RESTART").is_some_and(|value| !value.is_empty());
     let args: Vec<_> = env::args_os().collect();
     let repeated = (!restarts).then(|| repeat(&args)).flatten();
     repeated.unwrap_or_else(|| format!("the same command with {RETRY} and without --restart"))
+}
+
+/// The command that writes the texts in `output` to files; `None` if its words can't be typed.
+pub(super) fn export(output: &Path) -> Option<String> {
+    let program = env::args_os().next()?;
+    let words = [program.to_str()?, "export", output.to_str()?, "--to", "out"];
+    let can_be_typed = words.iter().all(|word| !word.contains(char::is_control));
+    can_be_typed.then(|| words.map(quoted).join(" "))
 }
 
 /// `None` if the arguments can't be repeated: not text, too long, a password, a list on stdin.
