@@ -81,6 +81,20 @@ pub fn require_memory(bytes: u64) -> Result<()> {
     Ok(())
 }
 
+/// Files that this program may have open at a time; `None` for no limit, or none that is known.
+#[must_use]
+pub fn open_files() -> Option<u64> {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, getrlimit};
+
+        // A run raises its limit to this one.
+        getrlimit(Resource::Nofile).maximum
+    }
+    #[cfg(not(unix))]
+    None
+}
+
 /// Which limit an error comes from, and how to raise it.
 #[must_use]
 pub fn advice(error: &anyhow::Error) -> Option<&'static str> {

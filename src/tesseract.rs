@@ -25,6 +25,8 @@ const PROGRAM: &str = "tesseract";
 pub struct Tesseract {
     languages: String,
     version: String,
+    /// All languages that there are.
+    installed: Vec<String>,
     one_core: bool,
     /// This program, which each run of the other one is tied to.
     tied_to: Option<PathBuf>,
@@ -73,6 +75,7 @@ impl Tesseract {
         Ok(Self {
             languages: languages.to_owned(),
             version: version.trim().to_owned(),
+            installed: installed.into_iter().map(str::to_owned).collect(),
             one_core: false,
             tied_to: None,
         })
@@ -82,6 +85,12 @@ impl Tesseract {
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// The languages that are installed.
+    #[must_use]
+    pub fn installed(&self) -> &[String] {
+        &self.installed
     }
 
     /// Limits it to one thread, for use beside other work: its threads busy-wait for each other, and on busy cores take

@@ -1,6 +1,7 @@
 //! The command line. [`crate::config`] turns it into settings.
 
 mod bench;
+mod doctor;
 pub mod environment;
 mod export;
 mod extract;
@@ -17,6 +18,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub use bench::Bench;
+pub use doctor::Doctor;
 pub use export::Export;
 pub use extract::{
     DisplayArgs, Extract, InputArgs, ModelArgs, OutputArgs, PageArgs, RunArgs, ServerArgs,
@@ -49,7 +51,8 @@ pub struct Cli {
 }
 
 /// The version, with what this build has and what this processor runs.
-fn long_version() -> &'static str {
+#[must_use]
+pub fn long_version() -> &'static str {
     static VERSION: LazyLock<String> = LazyLock::new(describe_build);
     &VERSION
 }
@@ -135,6 +138,12 @@ pub enum Command {
     /// Without --to, extract --model finds it in the cache, with HF_HUB_OFFLINE=1 too. An interrupted fetch continues when
     /// the command is run again. The folder of the model is printed on stdout.
     Fetch(Fetch),
+    /// Check whether this machine is ready, and say what to do where it is not
+    ///
+    /// Each line is ok, warning or broken: the build, the processor, memory, GPUs, fonts, Tesseract, the model cache. A
+    /// test page is read with every engine that is there. Exit code 1: something is broken, or --engine or --model can't
+    /// be used.
+    Doctor(Doctor),
 
     /// Print a shell's completions
     ///

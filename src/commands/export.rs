@@ -52,12 +52,12 @@ pub fn run(typed: &cli::Export) -> Result<Exit> {
     }
     let pages = counted(failed, "page", "pages");
     let instead = match typed.kind {
-        ExportKind::Files => "which have placeholders",
-        ExportKind::Dolma => "which have no text",
+        ExportKind::Files => "each has a placeholder",
+        ExportKind::Dolma => "none of them has text",
     };
     let output = typed.output.display();
     terminal::print_line(format_args!(
-        "failed    {pages}, {instead}: omnidocs status {output} --failed"
+        "failed    {pages}; {instead}: omnidocs status {output} --failed"
     ));
     Ok(Exit::SomeFailed)
 }

@@ -16,6 +16,7 @@ use crate::{
     limits,
     signals::SignalHandlers,
     terminal,
+    words::counted,
 };
 
 /// Maximum number of incomplete documents that are named.
@@ -126,8 +127,10 @@ fn report(gaps: &Gaps, output: &Target) {
         failed,
         ..
     } = gaps;
+    let pages = counted(*pages, "page", "pages");
+    let documents = counted(*documents, "document", "documents");
     terminal::print_line(format_args!(
-        "merged    {pages} pages of {documents} documents into {output}; {failed} of them failed"
+        "merged    {pages} of {documents} into {output}; {failed} of them failed"
     ));
     for shard in &gaps.shards {
         terminal::print_line(format_args!("missing   shard {shard}"));

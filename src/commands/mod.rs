@@ -2,6 +2,7 @@
 
 mod bench;
 mod completions;
+mod doctor;
 mod draft_head;
 mod dry_run;
 mod engine_spec;
@@ -21,14 +22,27 @@ use anyhow::{Context, Error, Result, bail};
 
 use crate::{
     cli::{self, Cli, Command},
-    exit::{Exit, UsageError},
+    exit::{Exit, UsageError, end_objects},
     journal::{Locked, SettingsDiffer, SettingsDisagree},
     launch, limits,
+    options::ProgressChoice,
     prepare::worker,
+    terminal,
 };
 
 /// Runs the subcommand. An `Err` ends the program: see [`exit_of`] and [`crate::exit::report`].
 pub fn run(cli: Cli) -> Result<Exit> {
+    let ended = dispatch(cli)?;
+    end_objects(ended, None);
+    Ok(ended)
+}
+
+fn dispatch(cli: Cli) -> Result<Exit> {
+    if let Command::Extract(typed) = &cli.command
+        && typed.display.progress == ProgressChoice::Json
+    {
+        terminal::speak_in_objects();
+    }
     if matches!(
         cli.command,
         Command::Extract(_) | Command::Merge(_) | Command::Report(_) | Command::Bench(_)
@@ -48,6 +62,7 @@ pub fn run(cli: Cli) -> Result<Exit> {
         Command::Report(typed) => report::run(&typed),
         Command::Schema => schema::run(),
         Command::Models => models::run(),
+        Command::Doctor(typed) => doctor::run(&typed),
         Command::PrepareWorker => worker::serve().map(|()| Exit::Ok),
         Command::RunWithParent(typed) => run_with_parent(&typed),
     }

@@ -74,6 +74,22 @@ pub fn is_cached(model: &str) -> bool {
     whole().is_ok()
 }
 
+/// The folder that models are kept in.
+///
+/// # Errors
+/// There is no home folder, or the environment can't be understood.
+pub fn cache_folder() -> Result<PathBuf> {
+    Ok(Hub::from_env()?.cache.path().clone())
+}
+
+/// Whether `model`, which is no folder, can be the name of one on the hub.
+///
+/// # Errors
+/// It can't: the message says what to do.
+pub fn check_name(model: &str) -> Result<()> {
+    ModelName::parse(model).map(drop)
+}
+
 /// The small files of `model`, enough to refuse it before its weights are fetched. Otherwise as [`model_folder`].
 ///
 /// # Errors

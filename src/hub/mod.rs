@@ -20,6 +20,6 @@ mod transfer;
 pub use self::{
     carry::fetch_into,
     failure::Unreachable,
-    folder::{SmallFiles, is_cached, model_folder, small_files},
+    folder::{SmallFiles, cache_folder, check_name, is_cached, model_folder, small_files},
     progress::FetchProgress,
 };

@@ -1,8 +1,8 @@
 //! What is shown to those who ask.
 
-use std::{fs, process::Command};
+use std::{fs, path::Path, process::Command};
 
-use crate::common::{Ran, Room};
+use crate::common::{Ran, Room, pdf};
 
 #[test]
 fn help_snapshots() {
@@ -20,6 +20,8 @@ fn help_snapshots() {
     insta::assert_snapshot!("bench_help", help("bench --help"));
     insta::assert_snapshot!("report_help", help("report --help"));
     insta::assert_snapshot!("man_help", help("man --help"));
+    insta::assert_snapshot!("models_help", help("models --help"));
+    insta::assert_snapshot!("doctor_help", help("doctor --help"));
 }
 
 #[test]
@@ -89,6 +91,74 @@ fn path_in_place_of_a_subcommand_names_extract() {
     let ran = Ran::of(&mut room.omnidocs("./pdfs")).expect(2);
     let tip = "tip: to read it, run omnidocs extract ./pdfs";
     assert!(ran.stderr.contains(tip), "{}", ran.stderr);
+}
+
+#[test]
+fn mistyped_names_suggest_the_nearest() {
+    let room = Room::new();
+    room.put("a.pdf", "");
+    for (args, tip) in [
+        (
+            "extrat a.pdf",
+            "similar subcommands exist: 'export', 'extract'",
+        ),
+        ("docter", "a similar subcommand exists: 'doctor'"),
+        (
+            "extract a.pdf --max-new-token 9",
+            "a similar argument exists: '--max-new-tokens'",
+        ),
+        (
+            "status r.jsonl --jsn",
+            "a similar argument exists: '--json'",
+        ),
+        (
+            "extract a.pdf --engine tesserakt",
+            "a similar value exists: 'tesseract'",
+        ),
+    ] {
+        let ran = Ran::of(&mut room.omnidocs(args)).expect(2);
+        assert!(ran.stderr.contains(tip), "{tip}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn format_has_short_names() {
+    let room = Room::new();
+    room.put("a.pdf", pdf(&["short"]));
+    for (short, format) in [("md", "markdown"), ("txt", "text")] {
+        let args = format!("a.pdf --format {short} --dry-run -o {format}.jsonl");
+        assert_eq!(
+            room.extract(&args).expect(0).stdout,
+            "a.pdf: 1 of 1 pages\n"
+        );
+    }
+}
+
+#[test]
+fn errors_show_of_a_prompt_only_where_it_differs() {
+    let room = Room::new();
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).display();
+    let start = format!(
+        "extract {repository}/examples/pages/label.png --model {repository}/examples/reader -o r.jsonl --prompt-file"
+    );
+    let long = |word: &str| {
+        format!(
+            "{}{word} and all that. {}",
+            "Look at it. ".repeat(20),
+            "Yes. ".repeat(90)
+        )
+    };
+    room.put("one.txt", long("Read"))
+        .put("two.txt", long("Write"));
+    Ran::of(&mut room.omnidocs(&format!("{start} one.txt"))).expect(0);
+    let error = Ran::of(&mut room.omnidocs(&format!("{start} two.txt")))
+        .expect(10)
+        .stderr;
+    assert!(
+        error.contains("Read and all") && error.contains("Write and all"),
+        "{error}"
+    );
+    assert!(error.len() < 600, "{error}");
 }
 
 #[test]
