@@ -33,8 +33,10 @@ struct Measured {
     wall: Duration,
 }
 
+type Bench = fn(&Room);
+
 /// Each bench by its name.
-const ALL: [(&str, fn(&Room)); 7] = [
+const ALL: [(&str, Bench); 7] = [
     ("drafts", drafts),
     ("workers", workers),
     ("million_records", million_records),

@@ -19,7 +19,8 @@ use std::{
 use chrono::SecondsFormat;
 use console::Term;
 
-use self::stream::{timestamp, write_once};
+pub use self::stream::timestamp;
+use self::stream::write_once;
 pub use self::{
     lines::Lines,
     objects::{has_summary, print_object, speak_in_objects, speaks_in_objects},

@@ -13,7 +13,8 @@ pub(super) fn write_once(text: &str) {
 }
 
 /// RFC 3339 in UTC.
-pub(super) fn timestamp(time: SystemTime, to: SecondsFormat) -> String {
+#[must_use]
+pub fn timestamp(time: SystemTime, to: SecondsFormat) -> String {
     DateTime::<Utc>::from(time).to_rfc3339_opts(to, true)
 }
 

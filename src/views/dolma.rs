@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Result;
+use chrono::SecondsFormat;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -166,7 +167,10 @@ fn line(id: String, pages: &[Row], day: &str) -> Line {
 fn day(snapshot: &Snapshot) -> String {
     let started = snapshot.meta().map(|meta| meta.run.started());
     let seconds = started.or_else(|| snapshot.modified()).unwrap_or(0);
-    let mut time = timestamp(UNIX_EPOCH + Duration::from_secs(seconds));
+    let mut time = timestamp(
+        UNIX_EPOCH + Duration::from_secs(seconds),
+        SecondsFormat::Secs,
+    );
     time.truncate("2026-11-28".len());
     time
 }

@@ -94,7 +94,7 @@ pub(super) fn model(typed: &cli::Doctor) -> Check {
     let begun = Instant::now();
     let options = ReaderOptions {
         device: typed.device.clone(),
-        max_new_tokens: MAX_TOKENS,
+        max_new_tokens: Some(MAX_TOKENS),
         ..ReaderOptions::default()
     };
     let mut reader = match Reader::open_with(name, &options) {

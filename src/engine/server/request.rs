@@ -101,7 +101,7 @@ impl Picture {
         let written = tempfile::tempfile().map_err(ImageError::IoError);
         match written.and_then(|file| encode(image, io::BufWriter::new(file))) {
             Ok(file) => {
-                let file = file.into_inner().map_err(|error| error.into_error())?;
+                let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
                 let length = file.metadata()?.len();
                 Ok(Self::File(Arc::new(file), length))
             }

@@ -164,7 +164,7 @@ fn score(queries: &[[f32; ROWS]], keys: &[Vectors], scores: &mut [[f32; KEYS]; R
     for (i, keys) in keys.chunks_exact(queries.len()).enumerate() {
         let mut sums = [[_mm256_setzero_ps(); VECTORS]; ROWS];
         for (queries, keys) in queries.iter().zip(keys) {
-            for (sums, query) in sums.iter_mut().zip(queries) {
+            for (sums, &query) in sums.iter_mut().zip(queries) {
                 multiply_add(sums, query, keys);
             }
         }
@@ -242,7 +242,7 @@ fn add_values(weights: &[[f32; KEYS]; ROWS], values: &[Vectors], sums: &mut [f32
     let mut added = [[_mm256_setzero_ps(); VECTORS]; ROWS];
     for (key, values) in values.iter().enumerate().take(KEYS) {
         for (added, weights) in added.iter_mut().zip(weights) {
-            multiply_add(added, &weights[key], values);
+            multiply_add(added, weights[key], values);
         }
     }
     for (added, sums) in added.into_iter().zip(sums.chunks_mut(dim)) {
@@ -255,8 +255,8 @@ fn add_values(weights: &[[f32; KEYS]; ROWS], values: &[Vectors], sums: &mut [f32
 /// Adds the products of a number with each of `vectors`.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-fn multiply_add(sums: &mut [__m256; VECTORS], number: &f32, vectors: &Vectors) {
-    let number = _mm256_set1_ps(*number);
+fn multiply_add(sums: &mut [__m256; VECTORS], number: f32, vectors: &Vectors) {
+    let number = _mm256_set1_ps(number);
     for (sum, vector) in sums.iter_mut().zip(vectors) {
         *sum = _mm256_fmadd_ps(number, cast(*vector), *sum);
     }

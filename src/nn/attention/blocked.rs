@@ -55,7 +55,9 @@ impl Queries<'_> {
             if let Some(tables) = self.tables {
                 tables.rotate(&mut row, query);
             }
-            row.iter_mut().for_each(|value| *value *= self.scale);
+            for value in &mut row {
+                *value *= self.scale;
+            }
             row
         })
     }

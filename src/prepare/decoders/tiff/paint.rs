@@ -276,12 +276,11 @@ impl Painter {
         self.is_guess = false;
         let fits = |high: f64| least >= 0.0 && most <= high;
         let (new_low, new_high) = match (self.sample.kind, self.sample.bits) {
-            (SampleKind::Unsigned, 9..=15) => return false,
+            (SampleKind::Unsigned, 9..=15) | (SampleKind::Signed, 9..=16) => return false,
             (SampleKind::Unsigned, 16) if !(256.0..TWELVE_BITS).contains(&most) => {
                 return false;
             }
             (SampleKind::Unsigned, 16) => (0.0, most.log2().floor().exp2() * 2.0 - 1.0),
-            (SampleKind::Signed, 9..=16) => return false,
             // Nobody says what white is: the next usual one above all samples.
             _ => [1.0, 255.0, 65_535.0]
                 .into_iter()
