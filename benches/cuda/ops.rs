@@ -7,8 +7,9 @@ use anyhow::Result;
 use candle_core::{D, DType, Device, Tensor, quantized::GgmlDType};
 use omnidocs::nn::{
     attention::{AttentionArgs, attend},
-    linear::{Linear, Pass},
+    linear::Linear,
     matrix::{self, Matrix},
+    pass::Pass,
     precision::Precision,
 };
 

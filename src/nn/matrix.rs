@@ -11,7 +11,7 @@ use memmap2::Mmap;
 
 #[cfg(target_arch = "x86_64")]
 use super::packed::Packed;
-use super::{elementwise::values, linear::Pass};
+use super::{elementwise::values, pass::Pass};
 
 /// A matrix of weights, `(out, in)`.
 #[derive(Clone)]

@@ -5,7 +5,8 @@ use candle_core::{Result as CandleResult, Tensor};
 
 use super::{
     elementwise::{gelu_tanh, quick_gelu, swiglu},
-    linear::{Linear, Pass},
+    linear::Linear,
+    pass::Pass,
     precision::Precision,
     weights::{Padding, Weights},
 };

@@ -20,6 +20,7 @@ pub mod mlp;
 pub mod norms;
 #[cfg(target_arch = "x86_64")]
 pub mod packed;
+pub mod pass;
 pub mod precision;
 pub mod quantized;
 pub mod rope;

@@ -46,7 +46,6 @@ mod reading;
 mod readme;
 mod report;
 mod resume;
-mod resume;
 mod schema;
 mod screens;
 mod server;

@@ -9,8 +9,9 @@ use crate::{
     nn::{
         attention::{AttentionArgs, attend},
         gates::{Gate, gated},
-        linear::{Linear, Pass},
+        linear::Linear,
         norms::RmsNorm,
+        pass::Pass,
         precision::Precision,
         rope::RopeTables,
         weights::Weights,

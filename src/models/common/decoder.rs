@@ -13,13 +13,8 @@ use super::{
 use crate::{
     generation::{kv_cache::KvCache, model::SequenceSlice},
     nn::{
-        linear::{Linear, Pass},
-        matrix::Matrix,
-        mlp::Mlp,
-        norms::RmsNorm,
-        precision::Precision,
-        rope::RopeTables,
-        weights::Weights,
+        linear::Linear, matrix::Matrix, mlp::Mlp, norms::RmsNorm, pass::Pass, precision::Precision,
+        rope::RopeTables, weights::Weights,
     },
 };
 

@@ -13,11 +13,7 @@ use super::{
 };
 use crate::{
     generation::model::SequenceSlice,
-    nn::{
-        linear::{Linear, Pass},
-        norms::RmsNorm,
-        weights::Weights,
-    },
+    nn::{linear::Linear, norms::RmsNorm, pass::Pass, weights::Weights},
 };
 
 /// The head.

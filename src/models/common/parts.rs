@@ -8,7 +8,7 @@ use crate::{
         kv_cache::{KvCache, LayerKind},
         model::SequenceSlice,
     },
-    nn::{linear::Pass, rope::RopeTables},
+    nn::{pass::Pass, rope::RopeTables},
 };
 
 /// Pixels to embeddings.

@@ -13,10 +13,11 @@ use super::{
 };
 use crate::nn::{
     attention::{AttentionArgs, attend},
-    linear::{Linear, Pass},
+    linear::Linear,
     matrix::Matrix,
     mlp::Mlp,
     norms::Norm,
+    pass::Pass,
     precision::Precision,
     rope::RopeTables,
     weights::Weights,

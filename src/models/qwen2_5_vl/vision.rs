@@ -16,9 +16,10 @@ use crate::{
         qwen2_vl::vision::merger,
     },
     nn::{
-        linear::{Linear, Pass},
+        linear::Linear,
         mlp::Mlp,
         norms::{Norm, RmsNorm},
+        pass::Pass,
         rope::RopeTables,
         weights::Weights,
     },

@@ -11,9 +11,10 @@ use crate::{
         tower::{Latest, Merger, TowerShape, VisionBlock, load_blocks, load_patch_embed},
     },
     nn::{
-        linear::{Linear, Pass},
+        linear::Linear,
         mlp::{Activation, Mlp},
         norms::{LayerNorm, Norm},
+        pass::Pass,
         rope::RopeTables,
         weights::Weights,
     },

@@ -14,8 +14,9 @@ use crate::{
     nn::{
         delta_net::DeltaRun,
         gates::{Gate, gated},
-        linear::{Linear, Pass},
+        linear::Linear,
         norms::RmsNorm,
+        pass::Pass,
         rope::RopeTables,
         weights::Weights,
     },

@@ -185,7 +185,7 @@ fn memory_does_not_grow_with_concurrency() {
         noise.save(room.path(format!("{number}.png"))).unwrap();
     }
     let held = |concurrency: usize| {
-        let server = ChatServer::with(Duration::from_millis(3000), |_, _| Reply::Text);
+        let server = ChatServer::with(Duration::from_secs(3), |_, _| Reply::Text);
         let args = format!(
             "extract . -o {concurrency}.jsonl --engine server --server-url {} --concurrency {concurrency} --prefetch 2",
             server.url()
