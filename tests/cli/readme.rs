@@ -33,9 +33,10 @@ const PRINTED: [&str; 8] = [
     "[12/340]",
 ];
 /// Commands that other programs or machines are needed for, and what they name here.
-const ELSEWHERE: [(&str, &str); 6] = [
+const ELSEWHERE: [(&str, &str); 7] = [
     ("cargo install --path .", "Cargo.toml"),
     ("cargo build --release --features cuda", "Cargo.toml"),
+    ("omnidocs fetch Qwen/", ""),
     ("vllm serve ", ""),
     ("ray start ", ""),
     (
