@@ -108,12 +108,10 @@ fn provide(folder: &Path) -> Result<(), String> {
                 given.display()
             )
         })?;
-        println!(
-            "cargo::rustc-env=OMNIDOCS_PDFIUM_BUILD=of the library that OMNIDOCS_PDFIUM named"
-        );
+        println!("cargo::rustc-env=PDFIUM_BUILD_NAME=of the library that OMNIDOCS_PDFIUM named");
         return write_if_changed(&destination, &library);
     }
-    println!("cargo::rustc-env=OMNIDOCS_PDFIUM_BUILD=build {PDFIUM_BUILD}");
+    println!("cargo::rustc-env=PDFIUM_BUILD_NAME=build {PDFIUM_BUILD}");
     let target = format!(
         "{}-{}",
         variable("CARGO_CFG_TARGET_OS"),

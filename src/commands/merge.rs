@@ -16,7 +16,7 @@ use crate::{
     limits,
     signals::SignalHandlers,
     terminal,
-    words::counted,
+    words::{counted, number},
 };
 
 /// Maximum number of incomplete documents that are named.
@@ -130,7 +130,8 @@ fn report(gaps: &Gaps, output: &Target) {
     let pages = counted(*pages, "page", "pages");
     let documents = counted(*documents, "document", "documents");
     terminal::print_line(format_args!(
-        "merged    {pages} of {documents} into {output}; {failed} of them failed"
+        "merged    {pages} of {documents} into {output}; {} of them failed",
+        number(*failed)
     ));
     for shard in &gaps.shards {
         terminal::print_line(format_args!("missing   shard {shard}"));

@@ -50,8 +50,8 @@ fn pages_that_are_not_there_are_one_record() {
     assert!(
         merged
             .stderr
-            .contains("merged    1400000 pages of 2 documents")
-            && merged.stderr.contains("1399998 of them failed"),
+            .contains("merged    1,400,000 pages of 2 documents")
+            && merged.stderr.contains("1,399,998 of them failed"),
         "{}",
         merged.stderr
     );

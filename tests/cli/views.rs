@@ -320,7 +320,7 @@ fn export_writes_training_data_as_olmocr_does() {
     assert_eq!((day.len(), &first["created"]), (10, &first["added"]));
     let again = run(&room, "export r.jsonl --to again --as dolma").expect(3);
     assert!(
-        again.stderr.contains("which have no text"),
+        again.stderr.contains("none of them has text"),
         "{}",
         again.stderr
     );

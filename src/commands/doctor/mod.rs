@@ -71,7 +71,7 @@ pub fn run(typed: &cli::Doctor) -> Result<Exit> {
 
 /// The PDF library, which is part of the program.
 fn pdfium() -> Check {
-    let build = option_env!("OMNIDOCS_PDFIUM_BUILD").unwrap_or("of its own build");
+    let build = option_env!("PDFIUM_BUILD_NAME").unwrap_or("of its own build");
     match InProcess::start() {
         Ok(_) => Check::ok("pdfium", build),
         Err(error) => Check::broken(

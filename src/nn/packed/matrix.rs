@@ -233,7 +233,7 @@ mod tests {
         };
         // Zeros, the smallest and large numbers, and columns of which each row has far larger ones.
         let rows = 9;
-        let scales = [0.0, 1e-38, 1e-20, 1e-3, 1.0, 1e3, 1e20, 1e30, 50.0];
+        let scales = [0.0, 1e-30, 1e-20, 1e-3, 1.0, 1e3, 1e20, 1e30, 50.0];
         let mut x = values(&random((rows, 2048)));
         for (row, scale) in x.chunks_exact_mut(2048).zip(scales) {
             for (column, value) in row.iter_mut().enumerate() {
