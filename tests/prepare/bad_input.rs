@@ -107,7 +107,7 @@ fn a_truncated_image_is_unreadable() {
     let noise = RgbImage::from_fn(64, 64, |x, y| {
         Rgb([(x * 37 + y * 101) as u8, (x * y) as u8, (x ^ y) as u8])
     });
-    for format in [WebP, Bmp, Gif] {
+    for format in [WebP, Gif] {
         let whole = encode(noise.clone(), format);
         for tenths in [5, 9] {
             let (_, error) = error_of("half", &whole[..whole.len() * tenths / 10]);
@@ -115,7 +115,7 @@ fn a_truncated_image_is_unreadable() {
         }
     }
     // Of the others what is there is read, if that is more than a few rows.
-    for format in [Png, Jpeg, Tiff] {
+    for format in [Png, Jpeg, Tiff, Bmp] {
         let whole = encode(noise.clone(), format);
         let (_, error) = error_of("start", &whole[..whole.len() / 40]);
         assert_eq!(error.kind, ErrorKind::Unreadable, "{format:?}: {error}");

@@ -58,26 +58,6 @@ pub(super) enum Flaw {
     Unsupported(String),
 }
 
-/// The colour model of a page that names none, as libtiff takes it (`tif_getimage.c`).
-fn usual_colors(samples: u64, compression: u64) -> Result<u64, Flaw> {
-    let is_fax = [
-        compression::CCITT_RLE,
-        compression::CCITT_G3,
-        compression::CCITT_G4,
-        compression::CCITT_RLE_WORDS,
-    ]
-    .map(u64::from)
-    .contains(&compression);
-    match samples {
-        1 | 2 if is_fax => Ok(photometric::WHITE_IS_ZERO.into()),
-        1 | 2 => Ok(photometric::BLACK_IS_ZERO.into()),
-        3 | 4 => Ok(photometric::RGB.into()),
-        _ => Err(Flaw::Unsupported(
-            "a TIFF without a colour model".to_owned(),
-        )),
-    }
-}
-
 /// Tags by their numbers in TIFF 6.0 and its supplements.
 pub(super) mod tag {
     pub(in super::super) const WIDTH: u16 = 256;
@@ -177,11 +157,12 @@ impl Layout {
         if !(1..=MAX_SAMPLES).contains(&samples) {
             return Err(Flaw::Damaged);
         }
-        let compression = number(tag::COMPRESSION).unwrap_or(1);
-        let photometric = match number(tag::PHOTOMETRIC) {
-            Some(photometric) => photometric,
-            None => usual_colors(samples, compression)?,
+        let Some(photometric) = number(tag::PHOTOMETRIC) else {
+            return Err(Flaw::Unsupported(
+                "a TIFF without a colour model".to_owned(),
+            ));
         };
+        let compression = number(tag::COMPRESSION).unwrap_or(1);
         let is_reversed = number(tag::FILL_ORDER) == Some(LOWEST_BIT_FIRST);
         let is_planar = samples > 1 && number(tag::PLANAR) == Some(2);
         let predictor = number(tag::PREDICTOR).unwrap_or(1);
