@@ -10,6 +10,7 @@ mod engine_task;
 mod export;
 mod extract;
 mod fetch;
+mod made_pdf;
 mod man;
 mod merge;
 mod models;

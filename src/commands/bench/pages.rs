@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::commands::made_pdf;
+
 /// Words of the text.
 const WORDS: [&str; 40] = [
     "the", "report", "of", "this", "year", "shows", "that", "costs", "for", "paper", "and", "post",
@@ -44,7 +46,7 @@ pub(super) fn pdf(pages: usize) -> Vec<u8> {
             drawn.len()
         ));
     }
-    file_of(&objects)
+    made_pdf::of(&objects)
 }
 
 /// The content of a page.
@@ -81,22 +83,6 @@ fn draw(page: usize) -> String {
         );
     }
     drawn
-}
-
-/// A PDF of these objects, numbered from 1; the first one is the catalogue.
-fn file_of(objects: &[String]) -> Vec<u8> {
-    let mut file = "%PDF-1.4\n".to_owned();
-    let mut places = String::new();
-    for (place, object) in objects.iter().enumerate() {
-        let _ = writeln!(places, "{:010} 00000 n ", file.len());
-        let _ = writeln!(file, "{} 0 obj\n{object}\nendobj", place + 1);
-    }
-    let (table, size) = (file.len(), objects.len() + 1);
-    let _ = write!(
-        file,
-        "xref\n0 {size}\n0000000000 65535 f \n{places}trailer\n<< /Size {size} /Root 1 0 R >>\nstartxref\n{table}\n%%EOF\n"
-    );
-    file.into_bytes()
 }
 
 /// Numbers that are the same on every machine (Knuth's MMIX generator).

@@ -1,11 +1,10 @@
 //! Which letters of PDFs without their own fonts are seen, as PDFium finds fonts for them.
 
-use std::fmt::Write;
-
 use anyhow::Result;
 
 use super::{check::Check, sample};
 use crate::{
+    commands::made_pdf,
     engine::{Attempt, PageResult, SingleReader},
     options::OutputFormat,
     page::{EngineInfo, Needs, PageAnswer, PreparedPage, Warning},
@@ -110,18 +109,7 @@ fn pdf(sample: &Sample) -> Vec<u8> {
         ),
         format!("<< /Length {} >>\nstream\n{drawn}\nendstream", drawn.len()),
     ];
-    let mut file = "%PDF-1.4\n".to_owned();
-    let mut table = "0000000000 65535 f \n".to_owned();
-    for (index, object) in objects.iter().enumerate() {
-        let _ = writeln!(table, "{:010} 00000 n ", file.len());
-        let _ = writeln!(file, "{} 0 obj\n{object}\nendobj", index + 1);
-    }
-    let (at, size) = (file.len(), objects.len() + 1);
-    let _ = writeln!(
-        file,
-        "xref\n0 {size}\n{table}trailer\n<< /Size {size} /Root 1 0 R >>\nstartxref\n{at}\n%%EOF"
-    );
-    file.into_bytes()
+    made_pdf::of(&objects)
 }
 
 /// Looks at a page and reads nothing.

@@ -4,7 +4,6 @@
 use std::{
     fs::File,
     io::{self, BufReader, Cursor, Read, Seek, Write},
-    sync::Arc,
 };
 
 use base64::{prelude::BASE64_STANDARD, write::EncoderWriter};
@@ -34,7 +33,7 @@ pub(super) struct Request {
 #[derive(Debug)]
 enum Picture {
     /// In a file without a name, which is gone when it is closed.
-    File(Arc<File>, u64),
+    File(File, u64),
     /// Where no file can be written.
     Memory(Vec<u8>),
 }
@@ -103,7 +102,7 @@ impl Picture {
             Ok(file) => {
                 let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
                 let length = file.metadata()?.len();
-                Ok(Self::File(Arc::new(file), length))
+                Ok(Self::File(file, length))
             }
             Err(ImageError::IoError(error)) => {
                 tracing::debug!(
@@ -125,7 +124,7 @@ impl Picture {
     fn read(&self) -> io::Result<Box<dyn Read + '_>> {
         Ok(match self {
             Self::File(file, _) => {
-                let mut file = &**file;
+                let mut file = file;
                 file.rewind()?;
                 Box::new(BufReader::with_capacity(1 << 16, file))
             }

@@ -15,7 +15,7 @@ use std::arch::x86_64::{
 use bytemuck::cast;
 
 use super::{
-    blocked::{Kernel, Queries, Tables, exp2_series},
+    blocked::{Kernel, OnlineSoftmax, Queries, Tables, exp2_series},
     rows::Rows,
 };
 use crate::nn::simd::Avx2;
@@ -100,13 +100,6 @@ impl Kernel for Avx2 {
     }
 }
 
-/// The online softmax of some queries: the largest score so far, and the sum of all weights relative to it.
-#[derive(Clone, Copy)]
-struct OnlineSoftmax {
-    max: [f32; ROWS],
-    sum: [f32; ROWS],
-}
-
 #[target_feature(enable = "avx2,fma")]
 fn attend_head(
     queries: &[[f32; ROWS]],
@@ -117,11 +110,7 @@ fn attend_head(
     let dim = packed.dim;
     let groups = out.len().div_ceil(ROWS);
     let mut sums = vec![0.0; groups * ROWS * dim];
-    let start = OnlineSoftmax {
-        max: [f32::NEG_INFINITY; ROWS],
-        sum: [0.0; ROWS],
-    };
-    let mut online = vec![start; groups];
+    let mut online = vec![OnlineSoftmax::START; groups];
     // Scores, then weights.
     let mut scores = [[0.0; KEYS]; ROWS];
     let all = seen(out.len() - 1);
@@ -150,12 +139,7 @@ fn attend_head(
             }
         }
     }
-    for (i, (out, sums)) in out.iter_mut().zip(sums.chunks_exact(dim)).enumerate() {
-        let share = 1.0 / online[i / ROWS].sum[i % ROWS];
-        for (out, sum) in out.iter_mut().zip(sums) {
-            *out = sum * share;
-        }
-    }
+    OnlineSoftmax::finish(&online, &sums, dim, out);
 }
 
 /// The scores of [`ROWS`] queries with [`KEYS`] keys.
@@ -182,27 +166,20 @@ fn score(queries: &[[f32; ROWS]], keys: &[Vectors], scores: &mut [[f32; KEYS]; R
 fn weigh(
     scores: &mut [f32; KEYS],
     seen: usize,
-    online: &mut OnlineSoftmax,
+    online: &mut OnlineSoftmax<ROWS>,
     row: usize,
     sums: &mut [f32],
 ) {
     scores[seen..].fill(f32::NEG_INFINITY);
     let vectors = scores.as_chunks_mut::<LANES>().0;
-    let mut max = _mm256_set1_ps(online.max[row]);
+    let mut max = _mm256_set1_ps(online.max(row));
     for scores in &*vectors {
         max = _mm256_max_ps(max, cast(*scores));
     }
     let max = cast::<_, [f32; LANES]>(max)
         .into_iter()
         .fold(f32::NEG_INFINITY, f32::max);
-    if max > online.max[row] {
-        let scale = (online.max[row] - max).exp2();
-        online.sum[row] *= scale;
-        for sum in sums {
-            *sum *= scale;
-        }
-        online.max[row] = max;
-    }
+    online.raise(row, max, sums);
     let max = _mm256_set1_ps(max);
     let mut sum = _mm256_setzero_ps();
     for scores in vectors {
@@ -210,7 +187,7 @@ fn weigh(
         sum = _mm256_add_ps(sum, weights);
         *scores = cast(weights);
     }
-    online.sum[row] += cast::<_, [f32; LANES]>(sum).into_iter().sum::<f32>();
+    online.add(row, cast::<_, [f32; LANES]>(sum).into_iter().sum::<f32>());
 }
 
 /// 2 to the power of what is not positive, and 2⁻¹²⁶ for what is lower: the whole part goes to the exponent, the rest through

@@ -99,6 +99,56 @@ impl Tables {
     }
 }
 
+/// The online softmax of some queries: the largest score so far, and the sum of all weights relative to it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OnlineSoftmax<const ROWS: usize> {
+    max: [f32; ROWS],
+    sum: [f32; ROWS],
+}
+
+impl<const ROWS: usize> OnlineSoftmax<ROWS> {
+    /// Before the first block of keys.
+    pub(super) const START: Self = Self {
+        max: [f32::NEG_INFINITY; ROWS],
+        sum: [0.0; ROWS],
+    };
+
+    /// The largest score of query `row` so far.
+    #[inline]
+    pub(super) fn max(&self, row: usize) -> f32 {
+        self.max[row]
+    }
+
+    /// Takes the largest score of a block of keys into account: rescales what came before, `sums` too, if it is larger.
+    #[inline]
+    pub(super) fn raise(&mut self, row: usize, max: f32, sums: &mut [f32]) {
+        if max > self.max[row] {
+            let scale = (self.max[row] - max).exp2();
+            self.sum[row] *= scale;
+            for sum in sums {
+                *sum *= scale;
+            }
+            self.max[row] = max;
+        }
+    }
+
+    /// Adds the weights of a block of keys.
+    #[inline]
+    pub(super) fn add(&mut self, row: usize, weights: f32) {
+        self.sum[row] += weights;
+    }
+
+    /// Fills `out`, one row for each query, from its `dim` weighted sums.
+    pub(super) fn finish(online: &[Self], sums: &[f32], dim: usize, out: &mut [&mut [f32]]) {
+        for (i, (out, sums)) in out.iter_mut().zip(sums.chunks_exact(dim)).enumerate() {
+            let share = 1.0 / online[i / ROWS].sum[i % ROWS];
+            for (out, sum) in out.iter_mut().zip(sums) {
+                *out = sum * share;
+            }
+        }
+    }
+}
+
 /// The series of `exp(x · ln 2)`, by its powers of `x`.
 pub(super) const fn exp2_series<const TERMS: usize>() -> [f32; TERMS] {
     let (ln, mut term, mut series, mut i) = (std::f64::consts::LN_2, 1.0, [1.0; TERMS], 1);

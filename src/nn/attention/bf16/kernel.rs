@@ -15,13 +15,10 @@ use std::arch::x86_64::{
 use bytemuck::cast;
 
 use super::pack::{KEYS, LANES, Packed, ROWS, VECTORS, Vectors, WIDE};
-use crate::nn::{attention::blocked::exp2_series, simd::Avx512Bf16};
-
-/// The online softmax of some queries: the largest score so far, and the sum of all weights relative to it.
-struct OnlineSoftmax {
-    max: [f32; ROWS],
-    sum: [f32; ROWS],
-}
+use crate::nn::{
+    attention::blocked::{OnlineSoftmax, exp2_series},
+    simd::Avx512Bf16,
+};
 
 /// Fills `out`, one row of `head_dim` for each query; query `i` sees the first `seen(i)` keys.
 pub(super) fn attend(
@@ -46,11 +43,7 @@ fn attend_head(
 ) {
     let groups = out.len().div_ceil(ROWS);
     let mut sums = vec![0.0; groups * ROWS * dim];
-    let mut online: Vec<OnlineSoftmax> = Vec::new();
-    online.resize_with(groups, || OnlineSoftmax {
-        max: [f32::NEG_INFINITY; ROWS],
-        sum: [0.0; ROWS],
-    });
+    let mut online = vec![OnlineSoftmax::START; groups];
     let mut scores = [[0.0; KEYS]; ROWS];
     let mut shares = [[0; KEYS / 2]; ROWS];
     let all = seen(out.len() - 1);
@@ -75,12 +68,7 @@ fn attend_head(
             }
         }
     }
-    for (i, (out, sums)) in out.iter_mut().zip(sums.chunks_exact(dim)).enumerate() {
-        let share = 1.0 / online[i / ROWS].sum[i % ROWS];
-        for (out, sum) in out.iter_mut().zip(sums) {
-            *out = sum * share;
-        }
-    }
+    OnlineSoftmax::finish(&online, &sums, dim, out);
 }
 
 /// Turns the first `seen` scores into weights, the others into 0, as the nearest bf16, two in a word; and rescales what
@@ -90,28 +78,21 @@ fn attend_head(
 fn share(
     scores: &mut [f32; KEYS],
     seen: usize,
-    online: &mut OnlineSoftmax,
+    online: &mut OnlineSoftmax<ROWS>,
     row: usize,
     sums: &mut [f32],
     words: &mut [u32; KEYS / 2],
 ) {
     scores[seen..].fill(f32::NEG_INFINITY);
     let vectors = scores.as_chunks::<LANES>().0.as_chunks::<2>().0;
-    let mut max = [_mm512_set1_ps(online.max[row]); 2];
+    let mut max = [_mm512_set1_ps(online.max(row)); 2];
     for scores in vectors {
         for (max, scores) in max.iter_mut().zip(scores) {
             *max = _mm512_max_ps(*max, cast(*scores));
         }
     }
     let max = _mm512_reduce_max_ps(_mm512_max_ps(max[0], max[1]));
-    if max > online.max[row] {
-        let scale = (online.max[row] - max).exp2();
-        online.sum[row] *= scale;
-        for sum in sums {
-            *sum *= scale;
-        }
-        online.max[row] = max;
-    }
+    online.raise(row, max, sums);
     let max = _mm512_set1_ps(max);
     let mut sum = [_mm512_setzero_ps(); 2];
     for (words, scores) in words.as_chunks_mut::<LANES>().0.iter_mut().zip(vectors) {
@@ -120,7 +101,7 @@ fn share(
         sum = [_mm512_add_ps(sum[0], low), _mm512_add_ps(sum[1], high)];
         *words = words_of(_mm512_cvtne2ps_pbh(high, low));
     }
-    online.sum[row] += _mm512_reduce_add_ps(_mm512_add_ps(sum[0], sum[1]));
+    online.add(row, _mm512_reduce_add_ps(_mm512_add_ps(sum[0], sum[1])));
 }
 
 /// 2 to the power of what is not positive, within 3 millionths of it, and 2⁻¹²⁶ for what is lower: the whole part goes to
