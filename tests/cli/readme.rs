@@ -33,8 +33,9 @@ const PRINTED: [&str; 8] = [
     "[12/340]",
 ];
 /// Commands that other programs or machines are needed for, and what they name here.
-const ELSEWHERE: [(&str, &str); 7] = [
+const ELSEWHERE: [(&str, &str); 8] = [
     ("cargo install --path .", "Cargo.toml"),
+    ("cargo test --release", "Cargo.toml"),
     ("cargo build --release --features cuda", "Cargo.toml"),
     ("omnidocs fetch Qwen/", ""),
     ("vllm serve ", ""),
@@ -156,6 +157,8 @@ fn readme_commands_run() {
     let server = ChatServer::with(Duration::ZERO, |_, _| Reply::Text);
     let commands = commands(&text);
     assert!(commands.len() > 30, "{commands:#?}");
+    // Checks of the project look for this line as it is.
+    assert!(text.contains("\n    cargo test --release\n"));
     for command in commands {
         if let Some((_, file)) = ELSEWHERE
             .iter()
