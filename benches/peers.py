@@ -23,13 +23,13 @@ the small tokenizer unless `get_vocab_base_pre` in conversion/base.py begins wit
 
 import argparse
 import json
-import os
 import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -154,14 +154,30 @@ def extract(model, pages, dtype, tokens, *options):
         "--max-new-tokens", str(tokens), "--retries", "0", "--draft", "off", "--page-timeout", "3600",
         "--prompt", PROMPT, *options,
     ]
+    peak = 0
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
-        records = [json.loads(line) for line in program.stdout]
-        _, status, usage = os.wait4(program.pid, 0)
-        program.returncode = os.waitstatus_to_exitcode(status)
+        records = []
+        reader = threading.Thread(target=lambda: records.extend(json.loads(line) for line in program.stdout))
+        reader.start()
+        while program.poll() is None:
+            # What the system tells of an ended program would count this one's memory, as it was when that one started.
+            peak = max(peak, peak_memory(program.pid))
+            time.sleep(0.05)
+        reader.join()
     assert program.returncode == 0, "omnidocs failed"
     assert all(record["completion_tokens"] == tokens for record in records), "the random model ended its answer early"
     timings = [{name: ms / 1000 for name, ms in record["timings_ms"].items()} for record in records]
-    return timings, usage.ru_maxrss * 1024
+    return timings, peak
+
+
+def peak_memory(process):
+    """Bytes that a running process has had in memory at most; none once it has ended."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found[1]) * 1024 if found else 0
 
 
 def omnidocs(model, pages, dtype, tokens):
