@@ -9,10 +9,10 @@
 //! - `scan`: rotated by up to 1°, blurred, noisy, and compressed as a JPEG before it became a PNG;
 //! - `other`: PNGs of other pages, in two typefaces that are not in the training data, PDFium's Helvetica and Times.
 //!
-//! Sizes beyond the model's own limits are skipped, since it would see them scaled down. It prints three tables in Markdown:
+//! Sizes beyond the model's own limits are skipped, since it would see them scaled down. It prints tables in Markdown:
 //! by form and by print size in the first dtype, and by dtype over all forms. Columns: the share of wrong characters and words
 //! of the Markdown, white space normalised; of wrong printed characters, without Markdown's marks; the F1 of heading lines and
-//! of table cells. 95 % intervals are bootstrapped over pages. Tesseract reads the same pages if it is installed.
+//! of table cells. 95 % intervals are bootstrapped over pages. A fourth table tells how well confidence finds pages with errors. Tesseract reads the same pages if it is installed.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -32,9 +32,9 @@ use std::{collections::HashMap, fs, path::PathBuf, process::Command, time::Insta
 use clap::Parser;
 use common::{Ran, Room};
 use image::RgbImage;
-use omnidocs::models::pixel_budget;
+use omnidocs::{models::pixel_budget, record::Confidence};
 use pages::Page;
-use scores::{Share, differences, with_interval};
+use scores::{Share, differences, separation, with_interval};
 use stack::Stack;
 
 const SIZES: [(u32, u32); 5] = [(160, 32), (256, 64), (320, 128), (448, 224), (640, 448)];
@@ -42,6 +42,9 @@ const FORMS: [&str; 4] = ["pdf", "image", "scan", "other"];
 
 /// Sizes of print that are told apart, in pixels, from the smallest that is drawn to beyond the largest.
 const PRINT: [f64; 5] = [15.0, 17.0, 19.0, 22.0, 28.0];
+
+/// Limits of the worst stretch's log-probability, one of which a warning might be given below.
+const LIMITS: [f64; 3] = [-0.1, -0.2, -0.4];
 
 const TESSERACT: &str = "tesseract";
 
@@ -69,10 +72,10 @@ struct Options {
     bench: bool,
 }
 
-/// A reader's name, and its text by file and page.
+/// A reader's name, and its text by file and page, with how sure it was.
 struct Reading {
     engine: String,
-    answers: HashMap<(String, u32), String>,
+    answers: HashMap<(String, u32), (String, Option<Confidence>)>,
 }
 
 /// The pages of one size: those in trained faces, if there are any, and those in others.
@@ -114,6 +117,7 @@ fn main() {
     by_form(&sizes, &readings[0], yardstick.as_ref());
     by_print(&sizes, &readings[0]);
     by_dtype(&sizes, &readings);
+    by_confidence(&sizes, &readings);
 }
 
 /// The entry of [`SIZES`] with this name.
@@ -178,7 +182,7 @@ fn read(room: &Room, engine: &str, args: &[&str]) -> Reading {
     );
     let answers = records.into_iter().map(|record| {
         let key = (record.filename, record.page);
-        (key, record.content.unwrap_or_default())
+        (key, (record.content.unwrap_or_default(), record.confidence))
     });
     Reading {
         engine: engine.to_owned(),
@@ -308,6 +312,55 @@ fn by_dtype(sizes: &[Sized], readings: &[Reading]) {
     print(head, &rows);
 }
 
+/// How well confidence tells pages with wrong characters from those without, and what share of each the warning names.
+fn by_confidence(sizes: &[Sized], readings: &[Reading]) {
+    let mut rows = Vec::new();
+    for reading in readings {
+        let mut pages = Vec::new();
+        for (sized, form) in sizes
+            .iter()
+            .flat_map(|sized| FORMS.map(|form| (sized, form)))
+        {
+            let shares = sized.shares(form, scores::characters, reading);
+            for (number, share) in shares.into_iter().enumerate() {
+                if let (_, Some(confidence)) = sized.answer(form, number, reading) {
+                    pages.push((*confidence, share.part > 0.0));
+                }
+            }
+        }
+        let told = |number: fn(&Confidence) -> f64| {
+            let pages: Vec<_> = pages
+                .iter()
+                .map(|(confidence, wrong)| (number(confidence), *wrong))
+                .collect();
+            separation(&pages).map_or("-".to_owned(), |share| format!("{share:.3}"))
+        };
+        let below = |limit: f64, wrong: bool| {
+            let kind = pages.iter().filter(|(_, is_wrong)| *is_wrong == wrong);
+            let named = kind
+                .clone()
+                .filter(|(confidence, _)| confidence.worst < limit);
+            format!("{} of {}", named.count(), kind.count())
+        };
+        let mut row = vec![
+            reading.engine.clone(),
+            told(|confidence| confidence.mean),
+            told(|confidence| confidence.worst),
+        ];
+        for limit in LIMITS {
+            row.push(format!("{}, {}", below(limit, true), below(limit, false)));
+        }
+        rows.push(row);
+    }
+    println!(
+        "\nPages with and without wrong characters told apart by confidence (1: always, 0.5: by chance), then how many with and \
+         without have a worst stretch below a limit.\n"
+    );
+    let limits = LIMITS.map(|limit| format!("below {limit}"));
+    let head = ["dtype", "mean", "worst", &limits[0], &limits[1], &limits[2]];
+    print(head, &rows);
+}
+
 impl Sized {
     fn name(&self) -> String {
         let (width, height) = self.size;
@@ -324,9 +377,18 @@ impl Sized {
 
     /// What is on a page, as Markdown, and what was read.
     fn page<'a>(&'a self, form: &str, number: usize, reading: &'a Reading) -> (&'a str, &'a str) {
-        let in_file = if form == "pdf" { number as u32 + 1 } else { 1 };
-        let answer = &reading.answers[&(file(self.size, form, number), in_file)];
+        let (answer, _) = self.answer(form, number, reading);
         (&self.pages(form)[number].markdown, answer)
+    }
+
+    fn answer<'a>(
+        &self,
+        form: &str,
+        number: usize,
+        reading: &'a Reading,
+    ) -> &'a (String, Option<Confidence>) {
+        let in_file = if form == "pdf" { number as u32 + 1 } else { 1 };
+        &reading.answers[&(file(self.size, form, number), in_file)]
     }
 
     /// The score of each page in a form.

@@ -112,7 +112,7 @@ fn model(criterion: &mut Criterion) {
     });
     // One token a page would measure prefill; the difference between two budgets is decoding.
     reader.config.eos_token_ids.clear();
-    let mut generator = Generator::new(Arc::new(reader)).expect("a generator");
+    let mut generator = Generator::new(Arc::new(reader));
     for tokens in [1, 33] {
         let sampling = Sampling {
             max_new_tokens: tokens,

@@ -71,6 +71,7 @@
 //! | child processes that end with this one | `launch` |
 //! | open files, processes, threads | `limits` |
 //! | stopping, waiting, deadlines | `cancel`, `clock` |
+//! | how sure a model was | `confidence` |
 //! | reading from a Rust program | `reader` |
 //!
 //! Invariants, and the tests that hold them:
@@ -119,6 +120,8 @@ pub mod cli;
 pub mod clock;
 #[doc(hidden)]
 pub mod commands;
+#[doc(hidden)]
+pub mod confidence;
 #[doc(hidden)]
 pub mod config;
 #[doc(hidden)]

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::formats::Format;
-use crate::{error::PageError, options::OutputFormat, stamp::Stamp};
+use crate::{confidence::Confidence, error::PageError, options::OutputFormat, stamp::Stamp};
 
 /// One input as discovery leaves it: a path that exists, or the reason why it can't be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -243,6 +243,8 @@ pub struct PageAnswer {
     pub image_tokens: Option<usize>,
     /// Tokens generated, without the end-of-sequence token.
     pub completion_tokens: Option<usize>,
+    /// How sure the model was, if it says.
+    pub confidence: Option<Confidence>,
     /// Number of forward passes of the decoder, including the prompt's.
     pub forward_passes: Option<usize>,
     /// Number of accepted draft tokens, from the page's text or from the answer so far.
@@ -328,4 +330,7 @@ pub enum Warning {
     DamagedFile,
     /// The page only says that its document can't be shown: a form of XML alone, or a portfolio of files.
     Placeholder,
+    /// The model was unsure of a part of the page: `confidence.worst` is below −0.7, where the mean token has a probability
+    /// of one in two.
+    LowConfidence,
 }

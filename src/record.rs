@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::build::{Admitted, PageFacts};
+pub use crate::confidence::Confidence;
 use crate::{
     error::PageError,
     options::OutputFormat,
@@ -56,16 +57,6 @@ pub struct Timings {
     pub decode: u64,
     /// The sum, without time spent waiting.
     pub total: u64,
-}
-
-/// How sure the model was of its answer. Mean log-probabilities: 0 is certain.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Confidence {
-    /// Of all tokens.
-    pub mean: f64,
-    /// Of the worst 64 tokens in a row.
-    pub worst: f64,
 }
 
 /// The record of one page, or of a range of pages that the file does not have. Fields that are unknown are null.
@@ -121,7 +112,7 @@ pub struct Record {
     pub word_count: usize,
     /// Why generation stopped.
     pub finish_reason: Option<FinishReason>,
-    /// How sure the model was; always null yet.
+    /// How sure the model was; null where no model answered, or a server does not say.
     pub confidence: Option<Confidence>,
     /// The engine that answered, or the last one that failed.
     pub engine: String,

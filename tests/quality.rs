@@ -19,7 +19,9 @@ use common::{Ran, Room};
 use omnidocs::models::pixel_budget;
 use stack::Stack;
 
-use scores::{Share, cells, characters, differences, headings, printed, with_interval, words};
+use scores::{
+    Share, cells, characters, differences, headings, printed, separation, with_interval, words,
+};
 
 const TABLE: &str = "| item | cost |\n|---|---|\n| tea | 2.50 |";
 
@@ -100,6 +102,17 @@ fn pages_are_weighed_by_their_length_and_compared_one_by_one() {
     let (of_plain, _) = with_interval(&plain).unwrap();
     let (more, _) = with_interval(&differences(&plain, &other)).unwrap();
     assert!((of_plain - 0.04).abs() < 1e-9 && (more - 0.01).abs() < 1e-9);
+}
+
+#[test]
+fn separation_is_the_share_of_pairs_in_the_right_order() {
+    let pages = |pairs: &[(f64, bool)]| separation(pairs);
+    assert_eq!(pages(&[(-2.0, true), (-1.0, false)]), Some(1.0));
+    assert_eq!(pages(&[(-1.0, true), (-2.0, false)]), Some(0.0));
+    assert_eq!(pages(&[(-1.0, true), (-1.0, false)]), Some(0.5));
+    let mixed = [(-3.0, true), (-1.0, true), (-2.0, false), (-0.5, false)];
+    assert_eq!(pages(&mixed), Some(0.75));
+    assert_eq!(pages(&[(-1.0, false)]), None);
 }
 
 #[test]

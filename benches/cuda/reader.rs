@@ -72,7 +72,7 @@ pub fn check(
     let pages = pages(golden, stride)?;
     for precision in [DType::F32.into(), DType::BF16.into(), Precision::Q8_0] {
         let model = models::load(reader, device, precision, None)?;
-        check_in(precision, &mut Generator::new(model)?, &pages, tally)?;
+        check_in(precision, &mut Generator::new(model), &pages, tally)?;
     }
     Ok(())
 }

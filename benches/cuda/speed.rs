@@ -40,7 +40,7 @@ pub fn measure(
     let page = noise(size);
     let prompt = model.tokenizer.prompt(INSTRUCTION)?;
     prefill(&model, &page, &prompt, tokens, hardware)?;
-    let mut generator = Generator::new(model.clone())?;
+    let mut generator = Generator::new(model.clone());
     for &batch in batches {
         for pipelined in [false, true] {
             generator.pipelined = pipelined;
@@ -210,7 +210,7 @@ pub fn steps(
     let prompt = model.tokenizer.prompt(INSTRUCTION)?;
     let page = noise((64, 64));
     let vocab = model.config.vocab_size as u32;
-    let mut generator = Generator::new(model)?;
+    let mut generator = Generator::new(model);
     generator.pipelined = pipelined;
     for _ in 0..pages.div_ceil(batch) {
         let mut sequences = begin(&mut generator, &page, &prompt, batch, 256)?;

@@ -164,3 +164,24 @@ fn places(markdown: &str) -> Vec<([usize; 3], String)> {
     }
     cells
 }
+
+/// How well numbers tell pages with errors from those without: the share of pairs of one of each in which the page with errors
+/// has the lower number, ties counted half (the area under the ROC curve); none if all pages are alike.
+pub fn separation(pages: &[(f64, bool)]) -> Option<f64> {
+    let numbers = |wrong| {
+        let of_kind = pages.iter().filter(move |(_, is_wrong)| *is_wrong == wrong);
+        of_kind.map(|&(number, _)| number)
+    };
+    let (mut pairs, mut told) = (0.0, 0.0);
+    for with_errors in numbers(true) {
+        for without in numbers(false) {
+            pairs += 1.0;
+            told += match with_errors.total_cmp(&without) {
+                std::cmp::Ordering::Less => 1.0,
+                std::cmp::Ordering::Equal => 0.5,
+                std::cmp::Ordering::Greater => 0.0,
+            };
+        }
+    }
+    (pairs > 0.0).then(|| told / pairs)
+}

@@ -23,7 +23,7 @@ pub struct Report {
     pub to: PathBuf,
 
     /// Show N random pages, the same ones each time
-    #[arg(long, value_name = "N", default_value_t = 50, conflicts_with_all = ["failed", "warnings"])]
+    #[arg(long, value_name = "N", default_value_t = 50, conflicts_with_all = ["failed", "warnings", "unsure"])]
     pub sample: usize,
 
     /// Show the failed pages
@@ -33,6 +33,10 @@ pub struct Report {
     /// Show the pages with warnings
     #[arg(long, conflicts_with = "failed")]
     pub warnings: bool,
+
+    /// Show the N pages that the model was least sure of, the least sure first
+    #[arg(long, value_name = "N", conflicts_with_all = ["failed", "warnings"])]
+    pub unsure: Option<usize>,
 
     /// Folder that relative paths start from [default: the current folder]
     #[arg(long, value_name = "DIR")]

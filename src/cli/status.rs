@@ -34,7 +34,11 @@ pub struct Status {
     #[arg(long, conflicts_with_all = ["json", "failed"])]
     pub warnings: bool,
 
-    /// With --failed or --warnings: print each document's path once, separated by NUL bytes
+    /// List the pages by confidence, the least sure first: path, page, worst, mean
+    #[arg(long, conflicts_with_all = ["json", "failed", "warnings"])]
+    pub unsure: bool,
+
+    /// With --failed, --warnings or --unsure: print each document's path once, separated by NUL bytes
     #[arg(long, conflicts_with = "json")]
     pub print0: bool,
 

@@ -37,9 +37,10 @@ pub fn run(typed: &cli::Report) -> Result<Exit> {
     }
     let snapshot = Snapshot::open(&typed.output)?;
     let report = Report {
-        pick: match (typed.failed, typed.warnings) {
-            (true, _) => Pick::Failed,
-            (_, true) => Pick::Warnings,
+        pick: match (typed.failed, typed.warnings, typed.unsure) {
+            (true, ..) => Pick::Failed,
+            (_, true, _) => Pick::Warnings,
+            (.., Some(count)) => Pick::Unsure(count),
             _ => Pick::Sample(typed.sample),
         },
         root,

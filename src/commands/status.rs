@@ -20,11 +20,12 @@ use crate::{
 /// # Errors
 /// The output can't be read, or stdout can't be written to.
 pub fn run(typed: &cli::Status) -> Result<Exit> {
-    let selection = match (typed.failed, typed.warnings) {
-        (true, _) => Some(Selection::Failed),
-        (_, true) => Some(Selection::Warnings),
+    let selection = match (typed.failed, typed.warnings, typed.unsure) {
+        (true, ..) => Some(Selection::Failed),
+        (_, true, _) => Some(Selection::Warnings),
+        (.., true) => Some(Selection::Unsure),
         _ if typed.print0 => {
-            let message = "--print0 needs --failed or --warnings";
+            let message = "--print0 needs --failed, --warnings or --unsure";
             return Err(UsageError(message.to_owned()).into());
         }
         _ => None,

@@ -8,6 +8,7 @@ use image::{RgbImage, imageops};
 use super::{Attempt, BatchReader, PageResult, task::Task};
 use crate::{
     answer::{self, Answer, Reading, Turn},
+    confidence::Confidence,
     error::{ErrorKind, PageError, Stage},
     generation::{
         chat_template::Question,
@@ -112,7 +113,7 @@ impl QwenEngine {
         task: &Task,
     ) -> Result<Self> {
         let generator = models::load_on(folder, identity, hardware, task.draft_head)
-            .and_then(Generator::new)
+            .map(Generator::new)
             .map_err(too_large)
             .with_context(|| format!("cannot load the model {name}"))?;
         let prompt = generator.tokenizer().prompt_as(Question {
@@ -225,11 +226,28 @@ impl QwenEngine {
             prompt_tokens: Some(generated.prompt_tokens),
             image_tokens: Some(generated.image_tokens),
             completion_tokens: Some(generated.tokens.len()),
+            confidence: Confidence::of(&generated.log_probabilities),
             forward_passes: Some(generated.forward_passes),
             draft_accepted: Some(generated.draft_accepted),
             prefill,
             decode,
         }
+    }
+
+    /// Makes room for the next step. While there is not enough memory, the page that was begun last is given up, which
+    /// costs least.
+    fn reserve(&mut self) -> Vec<(PageId, PageResult)> {
+        let (mut given_up, mut at) = (Vec::new(), 0);
+        while let Some(held) = self.held.get_mut(at) {
+            match self.generator.reserve(&mut held.sequence) {
+                Ok(()) => at += 1,
+                Err(error) => {
+                    let error = self.failed(&error);
+                    given_up.extend(self.held.pop().map(|held| (held.id, Err(error))));
+                }
+            }
+        }
+        given_up
     }
 
     /// The page error for an error that may also be fatal.
@@ -288,13 +306,16 @@ impl BatchReader for QwenEngine {
         }
         // Room is filled before the others go on, and what has begun again may have ended already.
         if !has_ended {
+            done.extend(self.reserve());
             let mut sequences: Vec<_> = self
                 .held
                 .iter_mut()
                 .map(|held| &mut held.sequence)
                 .collect();
-            let advanced = self.generator.advance(&mut sequences);
-            advanced.map_err(|error| self.failed(&error))?;
+            if !sequences.is_empty() {
+                let advanced = self.generator.advance(&mut sequences);
+                advanced.map_err(|error| self.failed(&error))?;
+            }
         }
         Ok(done)
     }

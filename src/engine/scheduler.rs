@@ -119,11 +119,6 @@ impl<R: BatchReader> Scheduler<R> {
         batch.begun += 1;
         match guard(|| self.reader.begin(&job.page, attempt)) {
             Ok(()) => batch.held.push(job),
-            Err(error) if is_lack_of_memory(&error) && !batch.held.is_empty() => {
-                batch.read_fewer(batch.held.len());
-                job.put_back(batch.begun);
-                batch.waiting.push_front(job);
-            }
             Err(error) => self.take_result(batch, job, Err(error), done)?,
         }
         Ok(())
@@ -187,6 +182,13 @@ impl<R: BatchReader> Scheduler<R> {
         result: PageResult,
         done: &mut Done,
     ) -> Result<()> {
+        if result.as_ref().is_err_and(is_lack_of_memory) && !batch.held.is_empty() {
+            // It may fit once the others are done.
+            batch.read_fewer(batch.held.len());
+            job.put_back(batch.begun);
+            batch.waiting.push_front(job);
+            return Ok(());
+        }
         let step = if self.reader.lost().is_none() {
             job.history.after(result, self.policy.retries)
         } else {

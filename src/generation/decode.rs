@@ -10,8 +10,10 @@ use candle_core::Tensor;
 
 use super::{
     generator::{Generator, on_pool},
+    sampler::Choice,
     sequence::{PendingToken, Sequence},
 };
+use crate::nn::likeliest::likeliest;
 
 impl Generator {
     /// Goes on with all `sequences`, none of which has ended, by one run of the decoder. What it wrote may be known only
@@ -51,8 +53,8 @@ impl Generator {
         let logits = self.model.forward(&tokens, &mut slices)?;
         let counts: Vec<usize> = slices.iter().map(|slice| slice.tokens).collect();
         // One reading from the device for all that are greedy.
-        let likeliest: Vec<u32> = if sequences.iter().any(|sequence| sequence.is_greedy()) {
-            self.argmax.likeliest(&logits)?.checked.to_vec1()?
+        let likeliest = if sequences.iter().any(|sequence| sequence.is_greedy()) {
+            Choice::all(&likeliest(&logits)?.choices.flatten_all()?.to_vec1()?)
         } else {
             Vec::new()
         };
@@ -98,12 +100,12 @@ impl Generator {
             slices.push(sequence.slice(1, position));
         }
         let logits = self.model.forward(&join(&tokens)?, &mut slices)?;
-        let likeliest = self.argmax.likeliest(&logits)?;
+        let likeliest = likeliest(&logits)?;
         self.finish_readback(sequences)?;
         for (i, sequence) in sequences.iter_mut().enumerate() {
             sequence.leave_pending(PendingToken {
                 token: likeliest.tokens.narrow(0, i, 1)?,
-                checked: likeliest.checked.narrow(0, i, 1)?,
+                choice: likeliest.choices.narrow(0, i, 1)?,
             });
         }
         Ok(())
@@ -114,27 +116,27 @@ impl Generator {
         let pending = sequences
             .iter()
             .filter_map(|sequence| sequence.pending_token());
-        let checked: Vec<Tensor> = pending.map(|pending| pending.checked.clone()).collect();
-        if !checked.is_empty() {
-            self.readback.start(&join(&checked)?)?;
+        let choices: Vec<Tensor> = pending.map(|pending| pending.choice.clone()).collect();
+        if !choices.is_empty() {
+            self.readback.start(&join(&choices)?)?;
         }
         Ok(())
     }
 
     /// Goes on with the tokens whose [readback was started](Self::start_readback).
     fn finish_readback(&mut self, sequences: &mut [&mut Sequence]) -> Result<()> {
-        let tokens = self.readback.finish()?;
+        let choices = Choice::all(&self.readback.finish()?);
         let waiting = sequences
             .iter_mut()
             .filter(|sequence| sequence.pending_token().is_some());
-        for (sequence, token) in waiting.zip(tokens) {
-            sequence.take(&[token], self.model.eos_token_ids())?;
+        for (sequence, choice) in waiting.zip(choices) {
+            sequence.take(&[choice], self.model.eos_token_ids())?;
         }
         Ok(())
     }
 }
 
-/// Tokens one after the other, each `(1)`: `(tokens)`.
+/// Tensors of one row each, one after the other.
 fn join(tokens: &[Tensor]) -> candle_core::Result<Tensor> {
     match tokens {
         [alone] => Ok(alone.clone()),

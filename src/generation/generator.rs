@@ -9,7 +9,7 @@ use super::{
     kv_cache::KvCache,
     model::VisionLanguageModel,
     readback::AsyncReadback,
-    sampler::{Argmax, Sampling},
+    sampler::Sampling,
     sequence::{Ending, Generated, Sequence},
     tokenizer::{ChatTokenizer, Prompt},
 };
@@ -30,7 +30,6 @@ pub struct Generator {
     /// device works on its own.
     pub pipelined: bool,
     pub(super) model: Arc<dyn VisionLanguageModel>,
-    pub(super) argmax: Argmax,
     pub(super) readback: AsyncReadback,
     /// KV caches of finished answers, to be reused.
     pub(super) spare: Vec<KvCache>,
@@ -38,17 +37,14 @@ pub struct Generator {
 
 impl Generator {
     /// Generates with `model`, pipelined where that pays.
-    ///
-    /// # Errors
-    /// The device fails.
-    pub fn new(model: Arc<dyn VisionLanguageModel>) -> Result<Self> {
-        Ok(Self {
+    #[must_use]
+    pub fn new(model: Arc<dyn VisionLanguageModel>) -> Self {
+        Self {
             pipelined: model.device().is_cuda(),
-            argmax: Argmax::new(model.device())?,
             readback: AsyncReadback::default(),
             spare: Vec::new(),
             model,
-        })
+        }
     }
 
     /// The same model once more, for another thread: it has the same weights in memory, and its own caches.
@@ -57,7 +53,6 @@ impl Generator {
         Self {
             pipelined: self.pipelined,
             model: Arc::clone(&self.model),
-            argmax: self.argmax.clone(),
             readback: AsyncReadback::default(),
             spare: Vec::new(),
         }
@@ -94,8 +89,22 @@ impl Generator {
                 return Ok(self.finish(sequence, ending));
             }
             sequence.check()?;
+            self.reserve(&mut sequence)?;
             self.advance(&mut [&mut sequence])?;
         }
+    }
+
+    /// Makes room in the cache of `sequence` for what its next step can add.
+    ///
+    /// # Errors
+    /// There is not enough memory, even without the caches of finished answers. The sequence can still go on once there is.
+    pub fn reserve(&mut self, sequence: &mut Sequence) -> Result<()> {
+        let reserved = sequence.reserve();
+        if reserved.is_err() && !self.spare.is_empty() {
+            self.spare.clear();
+            return sequence.reserve();
+        }
+        reserved
     }
 
     /// The answer of a sequence that has ended so.

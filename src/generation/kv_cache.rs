@@ -1,9 +1,12 @@
-//! Keys and values of the tokens so far, allocated once for a page and used again for the next; the states of layers that
-//! keep no keys and values; and what the model's own draft head keeps.
+//! Keys and values of the tokens so far, which grow with the answer and are used again for the next page; the states of
+//! layers that keep no keys and values; and what the model's own draft head keeps.
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 
 use super::recurrent::{RecurrentShape, RecurrentState};
+
+/// A cache that is full grows by this many tokens at least.
+const MIN_GROWTH: usize = 256;
 
 /// What the layers keep of one sequence.
 pub struct KvCache {
@@ -14,7 +17,6 @@ pub struct KvCache {
     kv_heads: usize,
     head_dim: usize,
     len: usize,
-    capacity: usize,
     device: Device,
     dtype: DType,
     head: Option<Box<HeadStates>>,
@@ -51,7 +53,6 @@ impl KvCache {
             kv_heads,
             head_dim,
             len: 0,
-            capacity: 0,
             device: device.clone(),
             dtype,
             head: None,
@@ -84,7 +85,7 @@ impl KvCache {
             head.unseen.clear();
             head.cache.reset(capacity)?;
         }
-        if capacity <= self.capacity && self.layers.len() == self.kinds.len() {
+        if self.layers.len() == self.kinds.len() && self.has_room(capacity)? {
             for layer in &mut self.layers {
                 if let LayerCache::Recurrent(state) = layer {
                     state.reset()?;
@@ -94,14 +95,8 @@ impl KvCache {
         }
         // The old tensors go first: both at once may not fit.
         self.layers.clear();
-        self.capacity = 0;
-        let room = || {
-            Tensor::zeros(
-                (self.kv_heads, capacity, self.head_dim),
-                self.dtype,
-                &self.device,
-            )
-        };
+        let shape = (self.kv_heads, capacity, self.head_dim);
+        let room = || Tensor::zeros(shape, self.dtype, &self.device);
         for kind in &self.kinds {
             self.layers.push(match *kind {
                 LayerKind::Attention => LayerCache::Attention(room()?, room()?),
@@ -110,8 +105,35 @@ impl KvCache {
                 }
             });
         }
-        self.capacity = capacity;
         Ok(())
+    }
+
+    /// Makes room for `tokens` more, layer by layer, so that no more than one layer's is held twice. What
+    /// [`append`](Self::append) lacks it makes itself; this is for those who want to know before a run whether there is
+    /// memory for it. After an error the tokens so far are still there.
+    pub fn reserve(&mut self, tokens: usize) -> Result<()> {
+        if let Some(head) = &mut self.head {
+            head.cache.reserve(tokens)?;
+        }
+        for layer in &mut self.layers {
+            if let LayerCache::Attention(keys, values) = layer {
+                grow(keys, self.len, self.len + tokens)?;
+                grow(values, self.len, self.len + tokens)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether every layer has room for so many tokens in all.
+    fn has_room(&self, capacity: usize) -> Result<bool> {
+        for layer in &self.layers {
+            if let LayerCache::Attention(keys, values) = layer
+                && (keys.dim(1)? < capacity || values.dim(1)? < capacity)
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Number of tokens held.
@@ -129,16 +151,18 @@ impl KvCache {
     /// Writes the keys and values of new tokens, `(kv_heads, tokens, head_dim)`, behind those of `layer`, and returns
     /// all of that layer, in the cache's type unless all are new. The tokens count only after [`advance`](Self::advance).
     pub fn append(&mut self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
-        let Some(LayerCache::Attention(keys, values)) = self.layers.get(layer) else {
+        let Some(LayerCache::Attention(keys, values)) = self.layers.get_mut(layer) else {
             bail!("the cache has no keys and values of layer {layer}")
         };
         let (k, v) = (k.contiguous()?, v.contiguous()?);
+        let all = self.len + k.dim(1)?;
+        grow(keys, self.len, all)?;
+        grow(values, self.len, all)?;
         keys.slice_set(&k.to_dtype(self.dtype)?, 1, self.len)?;
         values.slice_set(&v.to_dtype(self.dtype)?, 1, self.len)?;
         if self.len == 0 {
             return Ok((k, v));
         }
-        let all = self.len + k.dim(1)?;
         Ok((keys.narrow(1, 0, all)?, values.narrow(1, 0, all)?))
     }
 
@@ -171,6 +195,22 @@ impl KvCache {
     pub fn advance(&mut self, tokens: usize) {
         self.len += tokens;
     }
+}
+
+/// Gives `tensor`, `(kv_heads, capacity, head_dim)` with `len` tokens in it, a capacity of `needed` tokens at least. It grows by
+/// a quarter, so that all growing together copies each token a few times.
+fn grow(tensor: &mut Tensor, len: usize, needed: usize) -> Result<()> {
+    let (heads, capacity, head_dim) = tensor.dims3()?;
+    if needed <= capacity {
+        return Ok(());
+    }
+    let capacity = needed.max(capacity + (capacity / 4).max(MIN_GROWTH));
+    let larger = Tensor::zeros((heads, capacity, head_dim), tensor.dtype(), tensor.device())?;
+    if len > 0 {
+        larger.slice_set(&tensor.narrow(1, 0, len)?.contiguous()?, 1, 0)?;
+    }
+    *tensor = larger;
+    Ok(())
 }
 
 /// The keys and values of a draft head, and the states that it has not seen yet.
@@ -220,6 +260,40 @@ impl HeadStates {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kv_cache_grows_and_keeps_what_it_holds() {
+        let kinds = vec![LayerKind::Attention; 2];
+        let mut cache = KvCache::new(kinds, 2, 4, &Device::Cpu, DType::F32);
+        cache.reset(3).unwrap();
+        let new = |tokens| Tensor::randn(0_f32, 1.0, (2, tokens, 4), &Device::Cpu).unwrap();
+        let flat = |x: &Tensor| -> Vec<f32> { x.flatten_all().unwrap().to_vec1().unwrap() };
+        let mut all = new(3);
+        let (k, v) = cache.append(0, &all, &all).unwrap();
+        cache.append(1, &all, &all).unwrap();
+        assert_eq!((flat(&k), flat(&v)), (flat(&all), flat(&all)));
+        cache.advance(3);
+        // One by one through several capacities; reserved before, in one layer and not in the other, or not at all.
+        for step in 0..700 {
+            if step % 3 == 0 {
+                cache.reserve(1 + step % 400).unwrap();
+            }
+            let token = new(1);
+            all = Tensor::cat(&[&all, &token], 1).unwrap();
+            for layer in 0..2 {
+                let (k, v) = cache.append(layer, &token, &token).unwrap();
+                if step % 50 == 0 {
+                    assert_eq!(flat(&k), flat(&all), "step {step}, layer {layer}");
+                    assert_eq!(flat(&v), flat(&all));
+                }
+            }
+            cache.advance(1);
+        }
+        assert!(cache.has_room(703).unwrap() && !cache.has_room(4096).unwrap());
+        // What has grown stays for the next page.
+        cache.reset(600).unwrap();
+        assert!(cache.is_empty() && cache.has_room(703).unwrap());
+    }
 
     #[test]
     fn kv_cache_returns_new_keys_and_keeps_its_dtype() {

@@ -11,7 +11,7 @@ use super::{
 
 /// A model that reads a page: pixels and a prompt in, logits out. It holds nothing of any sequence, so threads may share it.
 pub trait VisionLanguageModel: Send + Sync {
-    /// Runs the vision tower and the prompt into `cache`, which it empties first, with room for `max_new_tokens` after them.
+    /// Runs the vision tower and the prompt into `cache`, which it empties first. At most `max_new_tokens` follow them.
     ///
     /// # Errors
     /// The page does not fit the model's patches or context, or the device fails.
@@ -83,7 +83,7 @@ pub struct Prefilled {
     pub logits: Tensor,
     /// Position of the next token; the ones after it count up from here.
     pub next: u32,
-    /// How many more tokens there is room for.
+    /// How many more tokens the model's context and the budget have room for.
     pub room: usize,
     /// Tokens of the prompt, those of the image included.
     pub prompt_tokens: usize,

@@ -8,10 +8,18 @@ use image::RgbImage;
 use super::{
     draft::Drafter,
     generator::{GenerateOptions, Generator, on_pool},
-    sampler::Sampling,
+    sampler::{Choice, Sampling},
     sequence::Sequence,
     tokenizer::Prompt,
 };
+use crate::nn::{
+    fault::{self, DeviceFault},
+    likeliest::likeliest,
+};
+
+fn is_lack_of_memory(error: &anyhow::Error) -> bool {
+    DeviceFault::classify(&fault::message(error)) == Some(DeviceFault::OutOfMemory)
+}
 
 impl Generator {
     /// Begins an answer: runs the vision tower and the prompt, up to the first token.
@@ -27,9 +35,16 @@ impl Generator {
     ) -> Result<Sequence> {
         let start = Instant::now();
         let model = &*self.model;
-        let mut cache = self.spare.pop().unwrap_or_else(|| model.new_cache());
         let room = sampling.max_new_tokens;
-        let prefilled = on_pool(|| model.prefill(page, prompt, room, &mut cache))?;
+        let mut cache = self.spare.pop().unwrap_or_else(|| model.new_cache());
+        let mut prefilled = on_pool(|| model.prefill(page, prompt, room, &mut cache));
+        if prefilled.as_ref().is_err_and(is_lack_of_memory) {
+            // What finished answers have left goes before anything is given up.
+            self.spare.clear();
+            cache = model.new_cache();
+            prefilled = on_pool(|| model.prefill(page, prompt, room, &mut cache));
+        }
+        let prefilled = prefilled?;
         let drafter = match options.draft {
             Some(text) if sampling.is_greedy() => {
                 let drafter = Drafter::new(model.tokenizer().encode(text)?);
@@ -45,8 +60,9 @@ impl Generator {
         let choice = if let Some(sampler) = sequence.sampler() {
             sampler.sample(&prefilled.logits.squeeze(0)?)?
         } else {
-            let likeliest = self.argmax.likeliest(&prefilled.logits)?;
-            likeliest.checked.squeeze(0)?.to_scalar()?
+            let likeliest = likeliest(&prefilled.logits)?;
+            let choices = Choice::all(&likeliest.choices.flatten_all()?.to_vec1()?);
+            choices[0]
         };
         sequence.take(&[choice], model.eos_token_ids())?;
         sequence.check_finite()?;

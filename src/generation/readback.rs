@@ -1,16 +1,16 @@
-//! Copies tokens from the device to the host.
+//! Copies tokens and their probabilities from the device to the host.
 
 use candle_core::{Result, Tensor};
 
 #[cfg(feature = "cuda")]
 use crate::nn::cuda::{InFlight, Pinned};
 
-/// Copies tokens to the host while the device goes on. The host waits only when it takes them.
+/// Copies numbers to the host while the device goes on. The host waits only when it takes them.
 #[derive(Default)]
 pub struct AsyncReadback {
-    /// Tokens that can be read at once.
+    /// Numbers that can be read at once.
     here: Option<Tensor>,
-    /// Tokens that are being copied.
+    /// Numbers that are being copied.
     #[cfg(feature = "cuda")]
     in_flight: Option<InFlight>,
     /// Memory for the next copy.
@@ -19,7 +19,7 @@ pub struct AsyncReadback {
 }
 
 impl AsyncReadback {
-    /// Starts to copy `tokens`, `(tokens)`, in place of what was started before.
+    /// Starts to copy `numbers`, f32 of any shape, in place of what was started before.
     #[cfg_attr(
         not(feature = "cuda"),
         allow(
@@ -27,31 +27,31 @@ impl AsyncReadback {
             reason = "it can fail only where there is a device"
         )
     )]
-    pub fn start(&mut self, tokens: &Tensor) -> Result<()> {
+    pub fn start(&mut self, numbers: &Tensor) -> Result<()> {
         #[cfg(feature = "cuda")]
-        if let candle_core::Device::Cuda(device) = tokens.device() {
-            let count = tokens.dim(0)?;
+        if let candle_core::Device::Cuda(device) = numbers.device() {
+            let count = numbers.elem_count();
             let pinned = match self.pinned.take() {
                 Some(pinned) if pinned.len() >= count => pinned,
                 _ => Pinned::new(device, count)?,
             };
-            self.in_flight = Some(pinned.copy(tokens)?);
+            self.in_flight = Some(pinned.copy(numbers)?);
             return Ok(());
         }
-        self.here = Some(tokens.clone());
+        self.here = Some(numbers.clone());
         Ok(())
     }
 
-    /// Waits for the tokens whose copy was started and returns them, once; none if there are none.
-    pub fn finish(&mut self) -> Result<Vec<u32>> {
+    /// Waits for the numbers whose copy was started and returns them, once; none if there are none.
+    pub fn finish(&mut self) -> Result<Vec<f32>> {
         #[cfg(feature = "cuda")]
         if let Some(in_flight) = self.in_flight.take() {
-            let (tokens, pinned) = in_flight.wait()?;
+            let (numbers, pinned) = in_flight.wait()?;
             self.pinned = Some(pinned);
-            return Ok(tokens);
+            return Ok(numbers);
         }
         match self.here.take() {
-            Some(tokens) => tokens.to_vec1(),
+            Some(numbers) => numbers.flatten_all()?.to_vec1(),
             None => Ok(Vec::new()),
         }
     }

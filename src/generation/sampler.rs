@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use candle_core::{D, DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 use candle_transformers::generation::LogitsProcessor;
+
+use crate::nn::likeliest::log_probability;
 
 /// How tokens are selected, and when to stop.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,40 +57,27 @@ impl fmt::Display for NotFinite {
 
 impl std::error::Error for NotFinite {}
 
-/// Stands in place of a token where the logits are not finite. No vocabulary is that large.
-pub(super) const NOT_FINITE: u32 = u32::MAX;
-
-/// Takes the likeliest token of each row of logits, on the device.
-#[derive(Clone)]
-pub(super) struct Argmax {
-    /// [`NOT_FINITE`], `(1)`, kept on the device.
-    sentinel: Tensor,
+/// A token that was selected, and the logarithm of its probability: NaN where the logits are not finite.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Choice {
+    pub(super) token: u32,
+    pub(super) log_probability: f32,
 }
 
-/// The likeliest tokens, one for each row of logits.
-pub(super) struct Likeliest {
-    /// `(rows)`: always tokens of the vocabulary, for the decoder to go on with.
-    pub(super) tokens: Tensor,
-    /// `(rows)`: the same, but [`NOT_FINITE`] where the largest logit is not finite. Read these.
-    pub(super) checked: Tensor,
-}
-
-impl Argmax {
-    pub(super) fn new(device: &Device) -> Result<Self> {
-        Ok(Self {
-            sentinel: Tensor::new(&[NOT_FINITE], device)?,
-        })
+impl Choice {
+    /// Those of [`Likeliest::choices`](crate::nn::likeliest::Likeliest), row by row.
+    pub(super) fn all(numbers: &[f32]) -> Vec<Self> {
+        let pairs = numbers.chunks_exact(2);
+        let choice = |pair: &[f32]| Self {
+            token: pair[0] as u32,
+            log_probability: pair[1],
+        };
+        pairs.map(choice).collect()
     }
 
-    /// From `logits`, `(rows, vocab)`. A row with a NaN somewhere may pass, a row of nothing else can't.
-    pub(super) fn likeliest(&self, logits: &Tensor) -> Result<Likeliest> {
-        let tokens = logits.argmax(D::Minus1)?;
-        let largest = logits.gather(&tokens.unsqueeze(1)?, 1)?.squeeze(1)?;
-        // 0 where it is finite; else NaN, which equals nothing.
-        let rest = largest.affine(0.0, 0.0)?;
-        let sentinel = self.sentinel.broadcast_as(tokens.shape())?;
-        let checked = rest.eq(&rest)?.where_cond(&tokens, &sentinel)?;
-        Ok(Likeliest { tokens, checked })
+    /// Whether the logits that it was selected by are finite.
+    pub(super) fn is_finite(self) -> bool {
+        !self.log_probability.is_nan()
     }
 }
 
@@ -114,19 +103,26 @@ impl Sampler {
         })
     }
 
-    /// A token by its `logits`, `(vocab)`, or [`NOT_FINITE`].
-    pub(super) fn sample(&mut self, logits: &Tensor) -> Result<u32> {
-        let logits: Vec<f32> = logits.to_dtype(DType::F32)?.to_vec1()?;
-        let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        if !largest.is_finite() || logits.iter().any(|logit| logit.is_nan()) {
-            return Ok(NOT_FINITE);
+    /// A token by its `logits`, `(vocab)`. Its probability is the model's own, whatever the temperature.
+    pub(super) fn sample(&mut self, logits: &Tensor) -> Result<Choice> {
+        let all: Vec<f32> = logits.to_dtype(DType::F32)?.to_vec1()?;
+        let largest = all.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        if !largest.is_finite() || all.iter().any(|logit| logit.is_nan()) {
+            return Ok(Choice {
+                token: 0,
+                log_probability: f32::NAN,
+            });
         }
         let least = largest - (MAX_DISTANCE * self.temperature) as f32;
-        let likely = (0_u32..).zip(logits).filter(|&(_, logit)| logit >= least);
+        let likely = (0_u32..).zip(&all).filter(|&(_, &logit)| logit >= least);
         let (tokens, logits): (Vec<u32>, Vec<f32>) = likely.unzip();
         let count = logits.len();
         let logits = Tensor::from_vec(logits, count, &Device::Cpu)?;
-        Ok(tokens[self.processor.sample(&logits)? as usize])
+        let token = tokens[self.processor.sample(&logits)? as usize];
+        Ok(Choice {
+            token,
+            log_probability: log_probability(&all, token as usize),
+        })
     }
 }
 
@@ -156,29 +152,6 @@ mod tests {
     const INFINITY: f32 = f32::INFINITY;
 
     #[test]
-    fn argmax_fails_on_non_finite_logits() {
-        let rows = [
-            [1.0_f32, 5.0, -3.0],
-            [NAN, NAN, NAN],
-            [9.0, INFINITY, 2.0],
-            [-INFINITY, -INFINITY, -INFINITY],
-            [7.0, -INFINITY, 2.0],
-        ];
-        for dtype in [DType::F32, DType::BF16, DType::F16] {
-            let logits = Tensor::new(&rows, &Device::Cpu).unwrap().to_dtype(dtype);
-            let found = Argmax::new(&Device::Cpu)
-                .and_then(|argmax| argmax.likeliest(&logits.unwrap()))
-                .unwrap();
-            assert_eq!(
-                found.checked.to_vec1::<u32>().unwrap(),
-                [1, NOT_FINITE, NOT_FINITE, NOT_FINITE, 0]
-            );
-            let tokens: Vec<u32> = found.tokens.to_vec1().unwrap();
-            assert!(tokens.iter().all(|&token| token < 3), "{tokens:?}");
-        }
-    }
-
-    #[test]
     fn sampling_fails_on_non_finite_logits() {
         // The first of these temperatures is so low that the likeliest token is taken.
         for temperature in [1e-9, 0.7] {
@@ -191,9 +164,11 @@ mod tests {
                 let logits = Tensor::new(&logits, &Device::Cpu).unwrap();
                 Sampler::new(sampling).unwrap().sample(&logits).unwrap()
             };
-            assert_eq!(sample([1.0, 99.0, 1.0]), 1);
-            assert_eq!(sample([NAN; 3]), NOT_FINITE);
-            assert_eq!(sample([INFINITY, 1.0, 2.0]), NOT_FINITE);
+            let choice = sample([1.0, 99.0, 1.0]);
+            assert_eq!((choice.token, choice.log_probability), (1, 0.0));
+            assert!(choice.is_finite());
+            assert!(!sample([NAN; 3]).is_finite());
+            assert!(!sample([INFINITY, 1.0, 2.0]).is_finite());
         }
     }
 }

@@ -9,11 +9,11 @@ use anyhow::Result;
 use candle_core::{Device, Tensor};
 
 use super::{
-    draft::Drafter,
+    draft::{Drafter, MAX_DRAFT},
     kv_cache::KvCache,
     model::{DraftSlice, Prefilled, SequenceSlice},
     repetition::LoopDetector,
-    sampler::{NOT_FINITE, NotFinite, Sampler, Sampling},
+    sampler::{Choice, NotFinite, Sampler, Sampling},
 };
 use crate::clock;
 
@@ -33,6 +33,8 @@ pub enum Ending {
 pub struct Generated {
     /// The tokens, without the one that ended them.
     pub tokens: Vec<u32>,
+    /// The logarithms of their probabilities, as the model sees them.
+    pub log_probabilities: Vec<f32>,
     /// Why there are no more.
     pub ending: Ending,
     /// Tokens of the prompt, those of the image included.
@@ -65,8 +67,8 @@ impl std::error::Error for OutOfTime {}
 pub(super) struct PendingToken {
     /// `(1)`: what the decoder goes on with.
     pub(super) token: Tensor,
-    /// `(1)`: what to read, which says too whether the logits were finite.
-    pub(super) checked: Tensor,
+    /// `(1, 2)`: what to read, as in [`Likeliest::choices`](crate::nn::likeliest::Likeliest).
+    pub(super) choice: Tensor,
 }
 
 /// One answer, from its first token on.
@@ -78,6 +80,8 @@ pub struct Sequence {
     loops: LoopDetector,
     /// The tokens so far; the decoder has seen all but the last.
     tokens: Vec<u32>,
+    /// The logarithms of their probabilities.
+    log_probabilities: Vec<f32>,
     /// The token that follows them, where the device has chosen it and the host has not read it yet.
     pending_token: Option<PendingToken>,
     /// The draft of the current step.
@@ -112,6 +116,7 @@ impl Sequence {
             drafter,
             loops: LoopDetector::default(),
             tokens: Vec::new(),
+            log_probabilities: Vec::new(),
             pending_token: None,
             draft: Vec::new(),
             ending: None,
@@ -144,6 +149,11 @@ impl Sequence {
             Some(deadline) if clock::now() >= deadline => Err(OutOfTime.into()),
             _ => Ok(()),
         }
+    }
+
+    /// Makes room in the cache for a token and its draft.
+    pub(super) fn reserve(&mut self) -> Result<()> {
+        Ok(self.cache.reserve(1 + MAX_DRAFT)?)
     }
 
     pub(super) fn check_finite(&self) -> Result<()> {
@@ -254,20 +264,22 @@ impl Sequence {
     ///
     /// # Errors
     /// The device fails.
-    pub(super) fn take(&mut self, choices: &[u32], end: &[u32]) -> Result<()> {
+    pub(super) fn take(&mut self, choices: &[Choice], end: &[u32]) -> Result<()> {
         self.forward_passes += 1;
         self.pending_token = None;
         let agreed = self.draft.iter().zip(choices);
-        let accepted = agreed.take_while(|(draft, choice)| draft == choice).count();
+        let accepted = agreed
+            .take_while(|(draft, choice)| **draft == choice.token)
+            .count();
         let drafted = self.draft.len();
         let kept = self.cache.len() - (drafted - accepted);
         self.draft_accepted += accepted;
-        for &token in &choices[..=accepted] {
-            if token == NOT_FINITE {
+        for &choice in &choices[..=accepted] {
+            if !choice.is_finite() {
                 self.finite = false;
                 return Ok(());
             }
-            self.ending = self.write(token, end);
+            self.ending = self.write(choice, end);
             if self.ending.is_some() {
                 return Ok(());
             }
@@ -280,13 +292,15 @@ impl Sequence {
         Ok(())
     }
 
-    fn write(&mut self, token: u32, end: &[u32]) -> Option<Ending> {
-        if end.contains(&token) {
+    fn write(&mut self, choice: Choice, end: &[u32]) -> Option<Ending> {
+        if end.contains(&choice.token) {
             return Some(Ending::Stop);
         }
-        self.tokens.push(token);
+        self.tokens.push(choice.token);
+        self.log_probabilities.push(choice.log_probability);
         if let Some(found) = self.loops.push(&self.tokens) {
             self.tokens.truncate(found.keep);
+            self.log_probabilities.truncate(found.keep);
             return Some(Ending::Repetition);
         }
         (self.tokens.len() == self.room).then_some(Ending::Length)
@@ -295,6 +309,7 @@ impl Sequence {
     pub(super) fn into_parts(self, ending: Ending) -> (Generated, KvCache) {
         let generated = Generated {
             tokens: self.tokens,
+            log_probabilities: self.log_probabilities,
             ending,
             prompt_tokens: self.prompt_tokens,
             image_tokens: self.image_tokens,

@@ -13,6 +13,7 @@ pub mod fault;
 pub mod fp8;
 pub mod gates;
 pub mod instructions;
+pub mod likeliest;
 pub mod linear;
 pub mod mapped;
 pub mod matrix;

@@ -19,6 +19,8 @@ const LARGE: u32 = 4000;
 const LOW: u32 = 600;
 /// An answer above this many words is a [`Warning::VeryLongOutput`].
 const MANY_WORDS: usize = 5000;
+/// An answer with a stretch of tokens whose mean log-probability is below this is a [`Warning::LowConfidence`].
+const UNSURE: f64 = -0.7;
 
 /// What is known of a page besides the engine's outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +126,7 @@ impl Record {
             prompt_tokens,
             image_tokens,
             completion_tokens,
+            confidence,
             forward_passes,
             draft_accepted,
             prefill,
@@ -136,6 +139,7 @@ impl Record {
         record.word_count = content.split_whitespace().count();
         record.content = Some(content);
         record.finish_reason = finish_reason;
+        record.confidence = confidence;
         record.attempts = facts.attempts - 1 + attempts;
         record.prompt_tokens = prompt_tokens;
         record.image_tokens = image_tokens;
@@ -149,6 +153,9 @@ impl Record {
         record.warnings.extend(finish_reason.and_then(cut_off));
         if record.word_count > MANY_WORDS {
             record.warnings.push(Warning::VeryLongOutput);
+        }
+        if confidence.is_some_and(|confidence| confidence.worst < UNSURE) {
+            record.warnings.push(Warning::LowConfidence);
         }
         record
     }

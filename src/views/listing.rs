@@ -1,4 +1,4 @@
-//! The pages that failed, or have warnings.
+//! The pages that failed, have warnings, or come by confidence.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::{
     error::{ErrorKind, PageError},
     journal::{Document, Entry, Snapshot},
     page::Warning,
-    record::{Status, spelled},
+    record::{Confidence, Status, spelled},
     terminal::printable,
 };
 
@@ -21,10 +21,12 @@ pub enum Selection {
     Failed,
     /// Those with warnings.
     Warnings,
+    /// Those that a model read, the one that it was least sure of first.
+    Unsure,
 }
 
 /// A listed page.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Listed {
     /// The document; what is not UTF-8 is lost.
     pub path: String,
@@ -35,10 +37,21 @@ pub struct Listed {
     why: Why,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq)]
 enum Why {
     Failed(ErrorKind, String),
     Warnings(Vec<Warning>),
+    Confidence(Confidence),
+}
+
+impl Why {
+    /// What comes first in the list.
+    fn worst(&self) -> f64 {
+        match self {
+            Self::Confidence(confidence) => confidence.worst,
+            _ => 0.0,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -48,9 +61,10 @@ struct Row {
     page: u32,
     warnings: Vec<Warning>,
     error: Option<PageError>,
+    confidence: Option<Confidence>,
 }
 
-/// The selected pages, by path and page.
+/// The selected pages, by path and page where not by confidence.
 ///
 /// # Errors
 /// As [`Snapshot::each`].
@@ -59,7 +73,7 @@ pub fn list(snapshot: &Snapshot, selection: Selection) -> Result<Vec<Listed>> {
     let documents = snapshot.documents();
     let entries = documents.iter().flat_map(Document::records);
     let may_be =
-        |entry: &&Entry| selection == Selection::Warnings || entry.state().status == Status::Failed;
+        |entry: &&Entry| selection != Selection::Failed || entry.state().status == Status::Failed;
     snapshot.each_of(entries.filter(may_be), |_, page: Row| {
         let why = match selection {
             Selection::Failed => page
@@ -68,6 +82,7 @@ pub fn list(snapshot: &Snapshot, selection: Selection) -> Result<Vec<Listed>> {
             Selection::Warnings => {
                 (!page.warnings.is_empty()).then_some(Why::Warnings(page.warnings))
             }
+            Selection::Unsure => page.confidence.map(Why::Confidence),
         };
         if let Some(why) = why {
             let bytes = page.path_bytes.and_then(|text| STANDARD.decode(text).ok());
@@ -82,7 +97,10 @@ pub fn list(snapshot: &Snapshot, selection: Selection) -> Result<Vec<Listed>> {
         }
         Ok(())
     })?;
-    listed.sort_unstable();
+    listed.sort_unstable_by(|one, other| {
+        let by_worst = one.why.worst().total_cmp(&other.why.worst());
+        by_worst.then_with(|| (&one.path_bytes, one.page).cmp(&(&other.path_bytes, other.page)))
+    });
     Ok(listed)
 }
 
@@ -96,6 +114,7 @@ impl fmt::Display for Listed {
                 let names: Vec<_> = warnings.iter().map(spelled).collect();
                 f.write_str(&names.join(","))
             }
+            Why::Confidence(Confidence { mean, worst }) => write!(f, "{worst}\t{mean}"),
         }
     }
 }

@@ -151,6 +151,12 @@ impl Facts<'_> {
         if record.attempts > 1 {
             details.push(format!("{} attempts", record.attempts));
         }
+        if let Some(confidence) = record.confidence {
+            // The geometric mean of the tokens' probabilities.
+            let [mean, worst] =
+                [confidence.mean, confidence.worst].map(|log| (100.0 * log.exp()).round());
+            details.push(format!("confidence {mean} % (worst part {worst} %)"));
+        }
         details.extend(record.warnings.iter().map(spelled));
         details.join(" · ")
     }

@@ -205,6 +205,32 @@ fn out_of_memory_page_is_read_after_the_others() {
 }
 
 #[test]
+fn page_given_up_for_memory_in_a_step_is_read_again_whole() {
+    let mut reader = Scripted::new(|_, _| Ok(stop("read")));
+    reader.slots = 4;
+    reader.room = 2;
+    let calls = Arc::clone(&reader.calls);
+    let pages = (1..=5).map(page).collect();
+    let outcomes = run(&mut Scheduler::new(reader, POLICY), pages);
+    let ids: Vec<_> = outcomes.iter().map(|outcome| outcome.id.0).collect();
+    assert_eq!(ids, [1, 2, 3, 4, 5]);
+    for outcome in &outcomes {
+        assert_eq!((content(outcome), outcome.attempts), (Ok("read"), 1));
+        assert_eq!(
+            (outcome.size, &outcome.warnings),
+            (Some((640, 640)), &vec![])
+        );
+    }
+    let together: Vec<_> = calls
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|call| call.pages.len())
+        .collect();
+    assert_eq!(together, [2, 2, 1], "two at a time from then on");
+}
+
+#[test]
 fn out_of_memory_shrinks_the_page_twice_then_fails() {
     let (outcome, calls) = read_one(
         Scripted::new(|_, _| Err(error(ErrorKind::OutOfMemory))),

@@ -29,6 +29,8 @@ pub struct Scripted {
     pub slots: usize,
     /// A page for which there is no memory beside so many others.
     pub refuses: Option<(u64, usize)>,
+    /// In a step, pages after so many are given up for lack of memory; the others go on.
+    pub room: usize,
     held: Vec<PreparedPage>,
     attempt: Option<Attempt>,
     /// From this page on it is of no use.
@@ -51,6 +53,7 @@ impl Scripted {
             },
             slots: 1,
             refuses: None,
+            room: usize::MAX,
             held: Vec::new(),
             attempt: None,
             breaks_at: None,
@@ -105,6 +108,11 @@ impl BatchReader for Scripted {
     }
 
     fn step(&mut self) -> Result<Vec<(PageId, PageResult)>, PageError> {
+        if self.held.len() > self.room {
+            let given_up = self.held.split_off(self.room);
+            let no_memory = |page: PreparedPage| (page.id, Err(error(ErrorKind::OutOfMemory)));
+            return Ok(given_up.into_iter().rev().map(no_memory).collect());
+        }
         let pages = self.held.clone();
         let result = self.call(&pages, self.attempt.expect("a page"));
         if let Err(error) = &result

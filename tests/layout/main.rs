@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use source::{Edges, File, Import, Source};
 
 /// A room, which is a file or a folder of `src`, and its floor. A room uses no room above it.
-const FLOORS: [(&str, u8); 41] = [
+const FLOORS: [(&str, u8); 42] = [
     ("main", 9),
     ("lib", 9),
     ("commands", 8),
@@ -38,6 +38,7 @@ const FLOORS: [(&str, u8); 41] = [
     ("formats", 1),
     ("cancel", 1),
     ("clock", 1),
+    ("confidence", 1),
     ("gpu", 1),
     ("http", 1),
     ("launch", 1),

@@ -253,9 +253,9 @@ fn drafts_of_the_head_change_no_answer_alone_or_together() {
     let cases = Case::all(FOLDER);
     let mut accepted = 0;
     for precision in [DType::F32.into(), Precision::Q8_0, Precision::Q4_K] {
-        let mut plain = Generator::new(Arc::new(load(precision, false))).unwrap();
+        let mut plain = Generator::new(Arc::new(load(precision, false)));
         let wanted = tokens(&generate(&mut plain, &cases, None));
-        let mut headed = Generator::new(Arc::new(load(precision, true))).unwrap();
+        let mut headed = Generator::new(Arc::new(load(precision, true)));
         for draft in ["", "What does it say?"] {
             let found = generate(&mut headed, &cases, Some(draft));
             assert_eq!(tokens(&found), wanted, "{precision:?}");
@@ -270,8 +270,7 @@ fn drafts_of_the_head_change_no_answer_alone_or_together() {
                 model: load(precision, true),
                 answers: wanted.clone(),
                 is_wrong_at_times,
-            }))
-            .unwrap();
+            }));
             knowing.pipelined = pipelined;
             let found = generate(&mut knowing, &cases, Some(""));
             assert_eq!(tokens(&found), wanted, "{precision:?}");

@@ -63,7 +63,7 @@ fn load(folder: &Path) -> anyhow::Result<QwenVl> {
 /// The reader, as an engine has it.
 fn reader(precision: impl Into<Precision>) -> Generator {
     let model = models::load(&example("reader"), &Device::Cpu, precision.into(), None);
-    model.and_then(Generator::new).unwrap()
+    model.map(Generator::new).unwrap()
 }
 
 const GREEDY: Sampling = Sampling {

@@ -42,7 +42,7 @@ fn spoiled(name: &str, spoil: impl FnOnce(&mut HashMap<String, Tensor>)) -> Temp
 
 fn open(folder: &Path, precision: Precision) -> Generator {
     let model = models::load(folder, &Device::Cpu, precision, None);
-    model.and_then(Generator::new).unwrap()
+    model.map(Generator::new).unwrap()
 }
 
 fn fill(tensors: &mut HashMap<String, Tensor>, name: &str, value: f32) {

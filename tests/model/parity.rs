@@ -269,7 +269,7 @@ fn thirty_two_greedy_tokens_equal_generate() {
     for folder in TINY_MODELS {
         let mut model = tiny(folder);
         model.config.eos_token_ids.clear();
-        let mut generator = Generator::new(Arc::new(model)).unwrap();
+        let mut generator = Generator::new(Arc::new(model));
         for case in Case::all(folder) {
             let prompt = generator.tokenizer().prompt(&case.prompt).unwrap();
             let sampling = Sampling {
@@ -375,7 +375,7 @@ fn the_second_page_of_a_process_equals_the_same_page_in_a_fresh_one() {
             temperature: 0.7,
             seed: 11,
         };
-        let tiny = || Generator::new(Arc::new(tiny(folder))).unwrap();
+        let tiny = || Generator::new(Arc::new(tiny(folder)));
         let read = |model: &mut Generator, case: &Case, budget| {
             let prompt = model.tokenizer().prompt(&case.prompt).unwrap();
             let sampling = Sampling {

@@ -26,7 +26,7 @@ fn generator(folder: &str, precision: impl Into<Precision>) -> Generator {
     let mut model =
         models::load_parts(&golden(folder), &Device::Cpu, precision.into(), None).unwrap();
     model.config.eos_token_ids.clear();
-    Generator::new(Arc::new(model)).unwrap()
+    Generator::new(Arc::new(model))
 }
 
 const GREEDY: Sampling = Sampling {

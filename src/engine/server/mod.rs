@@ -22,7 +22,7 @@ mod settings;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     thread,
     time::Duration,
 };
@@ -101,6 +101,7 @@ impl ServerEngine {
                 task,
                 policy,
                 health: Health::new(server.wait),
+                says_probabilities: AtomicBool::new(true),
                 cancel: cancel.child(),
             }),
         })

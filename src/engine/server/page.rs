@@ -1,7 +1,10 @@
 //! One page's way to the server and back.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -17,6 +20,7 @@ use crate::{
     backoff::Backoff,
     cancel::Cancel,
     clock,
+    confidence::Confidence,
     engine::{
         PageResult,
         recovery::{History, Step},
@@ -36,6 +40,8 @@ pub(super) struct Reader {
     pub task: Task,
     pub policy: Policy,
     pub health: Health,
+    /// Whether the server may be asked for the tokens' probabilities; it refused no request because of that.
+    pub says_probabilities: AtomicBool,
     /// Cancelled when the answers are not needed any more, or when the run is ending.
     pub cancel: Cancel,
 }
@@ -83,7 +89,8 @@ impl Reader {
         let Some(image) = pixels else {
             return (Ended::Page(Err(failed("the page came without pixels"))), 1);
         };
-        let encoded = Request::new(&image, &self.model, &self.task);
+        let says = self.says_probabilities.load(Ordering::Relaxed);
+        let encoded = Request::new(&image, &self.model, &self.task, says);
         drop(image);
         let mut request = match encoded {
             Ok(request) => request,
@@ -97,7 +104,7 @@ impl Reader {
         let mut history = History::default();
         let mut resamples = false;
         loop {
-            let result = match self.ask(&request, &mut requests) {
+            let result = match self.ask(&mut request, &mut requests) {
                 Asked::Answered(result) => result,
                 // There is the first answer.
                 Asked::Ended(_) if resamples => Err(failed("no second answer")),
@@ -127,7 +134,7 @@ impl Reader {
     }
 
     /// Asks until the server answers, or there is no hope for that.
-    fn ask(&self, request: &Request, requests: &mut Requests) -> Asked {
+    fn ask(&self, request: &mut Request, requests: &mut Requests) -> Asked {
         loop {
             requests.sent += 1;
             let sent = clock::now();
@@ -142,6 +149,14 @@ impl Reader {
             let pause = match failure {
                 Failure::Final(message) | Failure::NotFound(message) => {
                     return Asked::Ended(Ended::Final(message));
+                }
+                Failure::Refused(message)
+                    if request.wants_probabilities && message.contains("logprob") =>
+                {
+                    self.health.answered();
+                    self.says_probabilities.store(false, Ordering::Relaxed);
+                    request.ask_without_probabilities();
+                    continue;
                 }
                 Failure::Refused(message) => {
                     self.health.answered();
@@ -200,6 +215,7 @@ fn answer(completed: Completed, task: &Task, took: Duration) -> PageResult {
         finish,
         prompt_tokens,
         completion_tokens,
+        log_probabilities,
     } = completed;
     let finish_reason = match finish.as_deref() {
         Some("stop" | "eos_token" | "stop_sequence") => Some(FinishReason::Stop),
@@ -222,6 +238,7 @@ fn answer(completed: Completed, task: &Task, took: Duration) -> PageResult {
         finish_reason,
         prompt_tokens,
         completion_tokens,
+        confidence: Confidence::of(&log_probabilities),
         decode: took,
         ..PageAnswer::default()
     })
@@ -258,6 +275,7 @@ mod tests {
             finish: Some(finish.to_owned()),
             prompt_tokens: None,
             completion_tokens: None,
+            log_probabilities: Vec::new(),
         };
         answer(completed, &task(), Duration::ZERO)
     }

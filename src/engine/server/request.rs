@@ -24,6 +24,9 @@ pub(super) struct Request {
     model: String,
     prompt: String,
     text_first: bool,
+    /// Whether the tokens' probabilities are asked for.
+    pub(super) wants_probabilities: bool,
+    sampling: Sampling,
     /// The JSON text before the picture's data and after it.
     around: (String, String),
     picture: Picture,
@@ -43,20 +46,38 @@ impl Request {
     ///
     /// # Errors
     /// The page can't be encoded.
-    pub(super) fn new(image: &RgbImage, model: &str, task: &Task) -> ImageResult<Self> {
+    pub(super) fn new(
+        image: &RgbImage,
+        model: &str,
+        task: &Task,
+        wants_probabilities: bool,
+    ) -> ImageResult<Self> {
         let mut request = Self {
             model: model.to_owned(),
             prompt: task.prompt.clone(),
             text_first: task.text_first,
+            wants_probabilities,
+            sampling: task.sampling,
             around: Default::default(),
             picture: Picture::new(image)?,
         };
-        request.set_sampling(task.sampling);
+        request.write();
         Ok(request)
     }
 
     /// From now on asks for an answer that is sampled like this.
     pub(super) fn set_sampling(&mut self, sampling: Sampling) {
+        self.sampling = sampling;
+        self.write();
+    }
+
+    /// From now on does not ask for the tokens' probabilities.
+    pub(super) fn ask_without_probabilities(&mut self) {
+        self.wants_probabilities = false;
+        self.write();
+    }
+
+    fn write(&mut self) {
         let picture = json!({"type": "image_url", "image_url": {"url": DATA_URL}});
         let prompt = json!({"type": "text", "text": self.prompt});
         let content = if self.text_first {
@@ -64,14 +85,17 @@ impl Request {
         } else {
             [picture, prompt]
         };
-        let request = json!({
+        let mut request = json!({
             "model": self.model,
             "messages": [{"role": "user", "content": content}],
-            "max_tokens": sampling.max_new_tokens,
-            "temperature": sampling.temperature,
-            "seed": sampling.seed,
+            "max_tokens": self.sampling.max_new_tokens,
+            "temperature": self.sampling.temperature,
+            "seed": self.sampling.seed,
             "stream": false,
         });
+        if self.wants_probabilities {
+            request["logprobs"] = true.into();
+        }
         let text = request.to_string();
         // In the prompt a quote would be escaped.
         let quoted = format!("\"url\":\"{DATA_URL}\"");
@@ -165,16 +189,18 @@ mod tests {
             text_first: true,
             ..crate::engine::server::tests::task()
         };
-        let mut request = Request::new(&image, "m", &task).unwrap();
+        let mut request = Request::new(&image, "m", &task, false).unwrap();
         assert!(matches!(request.picture, Picture::File(..)));
         for (text_first, temperature) in [(true, 0.0), (false, 0.5)] {
             request.text_first = text_first;
+            request.wants_probabilities = text_first;
             request.set_sampling(Sampling {
                 temperature,
                 ..task.sampling
             });
             let body = sent(&request);
             assert_eq!(body["temperature"], temperature);
+            assert_eq!(body.get("logprobs").is_some(), text_first);
             let content = &body["messages"][0]["content"];
             let (text, picture) = if text_first { (0, 1) } else { (1, 0) };
             assert_eq!(content[text]["text"], prompt.as_str());

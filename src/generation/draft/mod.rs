@@ -15,7 +15,7 @@ mod pace;
 use self::pace::Pace;
 
 /// Maximum length of a draft, in tokens.
-const MAX_DRAFT: usize = 24;
+pub(super) const MAX_DRAFT: usize = 24;
 /// Length of the first draft.
 const FIRST: usize = 8;
 /// Maximum length of a draft of the model's own head: each of its tokens takes a product with the whole vocabulary.

@@ -25,6 +25,10 @@ use crate::{
 /// Name of the token that stands for one merged patch.
 const IMAGE_TOKEN: &str = "<|image_pad|>";
 
+/// Tokens of an answer that the cache has room for when it begins. Most answers are shorter than what they may be, so that
+/// much is not kept for each of them.
+const FIRST_ROOM: usize = 512;
+
 /// A model that is ready to read.
 pub struct QwenVl {
     /// What the folder's JSON files say, as far as every family says it.
@@ -127,7 +131,7 @@ impl VisionLanguageModel for QwenVl {
             ],
             0,
         )?;
-        cache.reset(tokens.len() + room)?;
+        cache.reset(tokens.len() + room.min(FIRST_ROOM))?;
         let deepstack = Deepstack {
             start,
             features: &vision.deepstack,

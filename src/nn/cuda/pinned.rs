@@ -12,7 +12,7 @@ use candle_core::{
 
 /// Page-locked memory that no copy is under way to.
 pub struct Pinned {
-    memory: PinnedHostSlice<u32>,
+    memory: PinnedHostSlice<f32>,
     /// Recorded behind each copy. The memory has an event of its own for that, but cudarc (0.19) records it only where it
     /// tracks events.
     arrived: CudaEvent,
@@ -20,7 +20,7 @@ pub struct Pinned {
 }
 
 impl Pinned {
-    /// Room for `len` tokens.
+    /// Room for `len` numbers.
     #[allow(unsafe_code, reason = "cudarc has no safe way to it")]
     pub fn new(device: &CudaDevice, len: usize) -> CandleResult<Self> {
         let stream = device.cuda_stream();
@@ -34,7 +34,7 @@ impl Pinned {
         })
     }
 
-    /// Capacity in tokens.
+    /// Capacity in numbers.
     #[must_use]
     pub fn len(&self) -> usize {
         self.memory.len()
@@ -46,25 +46,25 @@ impl Pinned {
         self.len() == 0
     }
 
-    /// Starts to copy `tokens`, `(tokens)` u32, of which there are at most [`len`](Self::len).
+    /// Starts to copy `numbers`, f32, of which there are at most [`len`](Self::len).
     ///
     /// # Errors
-    /// The tokens are not contiguous on this memory's device, there are too many, or the device fails.
-    pub fn copy(mut self, tokens: &Tensor) -> CandleResult<InFlight> {
-        if !is_on_stream::<u32>(tokens, &self.stream)? {
-            bail!("tokens are on another stream than the memory that they are copied to")
+    /// The numbers are not contiguous on this memory's device, there are too many, or the device fails.
+    pub fn copy(mut self, numbers: &Tensor) -> CandleResult<InFlight> {
+        if !is_on_stream::<f32>(numbers, &self.stream)? {
+            bail!("numbers are on another stream than the memory that they are copied to")
         }
-        let (storage, layout) = tokens.storage_and_layout();
+        let (storage, layout) = numbers.storage_and_layout();
         let (Storage::Cuda(storage), Some((start, end))) = (&*storage, layout.contiguous_offsets())
         else {
-            bail!("tokens are not in one piece on a CUDA device")
+            bail!("numbers are not in one piece on a CUDA device")
         };
         let count = end - start;
         if count > self.len() {
-            bail!("{count} tokens for a memory of {}", self.len())
+            bail!("{count} numbers for a memory of {}", self.len())
         }
-        let tokens = storage.as_cuda_slice::<u32>()?.slice(start..end);
-        self.stream.memcpy_dtoh(&tokens, &mut self.memory).w()?;
+        let numbers = storage.as_cuda_slice::<f32>()?.slice(start..end);
+        self.stream.memcpy_dtoh(&numbers, &mut self.memory).w()?;
         self.arrived.record(&self.stream).w()?;
         Ok(InFlight {
             pinned: self,
@@ -81,21 +81,21 @@ impl Drop for Pinned {
     }
 }
 
-/// A copy of tokens to the host that is under way.
+/// A copy of numbers to the host that is under way.
 pub struct InFlight {
     pinned: Pinned,
     count: usize,
 }
 
 impl InFlight {
-    /// Waits for the tokens, and gives back the memory for the next ones.
+    /// Waits for the numbers, and gives back the memory for the next ones.
     ///
     /// # Errors
     /// The device fails.
-    pub fn wait(self) -> CandleResult<(Vec<u32>, Pinned)> {
+    pub fn wait(self) -> CandleResult<(Vec<f32>, Pinned)> {
         self.pinned.arrived.synchronize().w()?;
-        let tokens = self.pinned.memory.as_slice().w()?[..self.count].to_vec();
-        Ok((tokens, self.pinned))
+        let numbers = self.pinned.memory.as_slice().w()?[..self.count].to_vec();
+        Ok((numbers, self.pinned))
     }
 }
 

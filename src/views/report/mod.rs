@@ -92,7 +92,7 @@ impl Report {
             left_out: 0,
             without_picture: 0,
         };
-        let (mut articles, mut kinds) = (String::new(), BTreeSet::new());
+        let (mut articles, mut size, mut kinds) = (Vec::new(), 0, BTreeSet::new());
         for (entry, (path, _)) in entries.iter().zip(&wanted) {
             if cancel.reason().is_some() {
                 bail!("interrupted");
@@ -100,14 +100,20 @@ impl Report {
             let record = read(entry)?;
             let picture = pictures.of(path, &record)?;
             let article = article(&record, &picture);
-            if articles.len() + article.len() > room {
+            size += article.len();
+            if size > room {
                 break;
             }
             built.pages += 1;
             built.without_picture += usize::from(matches!(picture, Picture::Missing(_)));
             kinds.extend(kinds_of(&record));
-            articles += &article;
+            let worst = record.confidence.map_or(0.0, |confidence| confidence.worst);
+            articles.push((worst, article));
         }
+        if let Pick::Unsure(_) = self.pick {
+            articles.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+        }
+        let articles: String = articles.into_iter().map(|(_, article)| article).collect();
         built.left_out = picked - built.pages;
         built.html = self.page(&status, &kinds, &articles, &built);
         Ok(built)
@@ -181,6 +187,9 @@ impl Report {
             }
             Pick::Failed => "The pages that failed.".to_owned(),
             Pick::Warnings => "The pages with warnings.".to_owned(),
+            Pick::Unsure(_) => {
+                "The pages that the model was least sure of, the least sure first.".to_owned()
+            }
         };
         if built.left_out > 0 {
             let left_out = counted(built.left_out, "more page does", "more pages do");

@@ -10,7 +10,7 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
     journal::{Document, Entry, Snapshot},
-    record::Status,
+    record::{Confidence, Status},
     views::newest,
 };
 
@@ -23,6 +23,8 @@ pub enum Pick {
     Failed,
     /// Those with warnings.
     Warnings,
+    /// So many that a model was least sure of.
+    Unsure(usize),
 }
 
 /// Where a record is, and a number that puts it at a random place in the order of all.
@@ -44,6 +46,7 @@ impl Pick {
                 entries.filter(failed).map(Entry::start).collect()
             }
             Self::Warnings => with_warnings(snapshot, &documents)?,
+            Self::Unsure(count) => least_sure(snapshot, &documents, count)?,
         };
         let entries = documents.iter().flat_map(Document::records);
         let entries = entries.filter(|entry| kept.contains(&entry.start()));
@@ -66,6 +69,29 @@ fn sample(documents: &[Document], count: usize) -> HashSet<u64> {
         }
     }
     drawn.into_iter().map(|(_, start)| start).collect()
+}
+
+/// The places of the `count` records with the worst stretches.
+fn least_sure(snapshot: &Snapshot, documents: &[Document], count: usize) -> Result<HashSet<u64>> {
+    #[derive(Deserialize)]
+    struct Row {
+        confidence: Option<Confidence>,
+    }
+    let mut found = Vec::new();
+    snapshot.each(documents, |entry, row: Row| {
+        if let Some(confidence) = row.confidence {
+            found.push((confidence.worst, entry.start()));
+        }
+        Ok(())
+    })?;
+    found.sort_unstable_by(|(one, at), (other, other_at)| {
+        one.total_cmp(other).then(at.cmp(other_at))
+    });
+    Ok(found
+        .into_iter()
+        .take(count)
+        .map(|(_, start)| start)
+        .collect())
 }
 
 fn with_warnings(snapshot: &Snapshot, documents: &[Document]) -> Result<HashSet<u64>> {

@@ -8,8 +8,13 @@ use omnidocs::{
     record::Status,
 };
 
-use super::{ask, room, status};
-use crate::chat_server::{ChatServer, Reply};
+use serde_json::json;
+
+use super::{all_read, ask, room, status};
+use crate::{
+    chat_server::{ChatServer, Reply},
+    common::Ran,
+};
 
 #[test]
 fn errors_for_every_page_stop_the_run_with_the_message() {
@@ -167,4 +172,87 @@ fn known_model_on_a_server_is_asked_and_read_as_it_writes() {
     );
     assert_eq!(content[1]["type"], "image_url");
     assert_ne!(request["temperature"], 0.0);
+}
+
+/// An answer whose tokens have these log-probabilities.
+fn sure(logs: &[f64]) -> Reply {
+    let tokens: Vec<_> = logs
+        .iter()
+        .map(|log| json!({"token": "a", "logprob": log, "bytes": [97], "top_logprobs": []}))
+        .collect();
+    let choice = json!({
+        "message": {"role": "assistant", "content": "some text"},
+        "finish_reason": "stop",
+        "logprobs": {"content": tokens},
+    });
+    Reply::Body(json!({ "choices": [choice] }).to_string())
+}
+
+#[test]
+fn confidence_is_what_the_server_says_of_its_tokens() {
+    let server = ChatServer::with(Duration::ZERO, |request, _| match request {
+        0 => sure(&[-0.5, -0.25, 0.0, -0.25]),
+        1 => sure(&[-1.0, -2.0]),
+        _ => Reply::Text,
+    });
+    let room = room(3);
+    ask(&room, &server, "--concurrency 1").expect(0);
+    assert!(
+        server
+            .requests()
+            .iter()
+            .all(|request| request.json["logprobs"] == true)
+    );
+    let records = room.records("out.jsonl");
+    let found: Vec<_> = records
+        .iter()
+        .map(|record| {
+            let warned = record.warnings.contains(&Warning::LowConfidence);
+            (
+                record.confidence.map(|found| (found.mean, found.worst)),
+                warned,
+            )
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (Some((-0.25, -0.25)), false),
+            (Some((-1.5, -1.5)), true),
+            (None, false)
+        ]
+    );
+
+    let unsure = Ran::of(&mut room.omnidocs("status out.jsonl --unsure")).expect(0);
+    assert_eq!(
+        unsure.stdout,
+        "in.pdf\t2\t-1.5\t-1.5\nin.pdf\t1\t-0.25\t-0.25\n"
+    );
+    let shown = Ran::of(&mut room.omnidocs("show out.jsonl in.pdf:2")).expect(0);
+    let shown = shown.stdout + &shown.stderr;
+    assert!(
+        shown.contains("confidence 22 % (worst part 22 %)"),
+        "{shown}"
+    );
+    let report = Ran::of(&mut room.omnidocs("report out.jsonl -o - --unsure 2")).expect(0);
+    let places = ["in.pdf p.2 of 3", "in.pdf p.1 of 3"].map(|page| report.stdout.find(page));
+    assert!(places[0].is_some() && places[0] < places[1], "{places:?}");
+    assert!(!report.stdout.contains("in.pdf p.3 of 3"));
+}
+
+#[test]
+fn server_that_refuses_logprobs_is_asked_without_them() {
+    let server = ChatServer::with(Duration::ZERO, |request, _| match request {
+        0 => status(400, "", "logprobs is not supported by this model"),
+        _ => Reply::Text,
+    });
+    let room = room(4);
+    ask(&room, &server, "--concurrency 1 --retries 0").expect(0);
+    all_read(&room, &server, 4);
+    let asked: Vec<_> = server
+        .requests()
+        .iter()
+        .map(|request| request.json.get("logprobs").is_some())
+        .collect();
+    assert_eq!(asked, [true, false, false, false, false]);
 }
