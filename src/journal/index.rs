@@ -138,6 +138,11 @@ impl Entry {
         self.start + u64::from(self.length)
     }
 
+    /// The order of [`key`](Self::key), as numbers, which compare faster than bytes.
+    pub(super) fn order(&self) -> (u128, u32) {
+        (u128::from_be_bytes(self.document), self.page)
+    }
+
     fn is_of(&self, other: &Self) -> bool {
         (self.document, self.page) == (other.document, other.page)
     }
@@ -297,7 +302,7 @@ impl Builder {
 
     pub(super) fn finish(self) -> Index {
         let mut entries = self.entries;
-        entries.par_sort_unstable_by_key(|entry| (entry.key(), entry.start));
+        entries.par_sort_unstable_by_key(|entry| (entry.order(), entry.start));
         entries.dedup_by(|newer, kept| {
             let is_same = newer.is_of(kept);
             if is_same {

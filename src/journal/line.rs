@@ -5,6 +5,7 @@
 //! `None`.
 
 mod facts;
+mod fields;
 mod walk;
 
 use std::{borrow::Cow, fmt};
@@ -14,7 +15,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 
 pub(super) use self::facts::{Facts, Times};
-use self::walk::{Nullable, Walk, put};
+use self::{
+    fields::Field,
+    walk::{Nullable, Walk, put},
+};
 use super::key::PageKey;
 use crate::record::{READABLE, Status};
 
@@ -226,29 +230,35 @@ fn by_hand(line: &[u8]) -> Option<Head<'_>> {
     let (mut warnings, mut error) = (None, None);
     let (mut word_count, mut completion_tokens) = (None, None);
     let (mut engine, mut timings) = (None, None);
-    walk.object(|walk, name| {
+    let mut next = 0;
+    walk.expect(b'{')?;
+    loop {
         // A name that is there twice is a fault, which the other reader tells.
-        match name {
-            "schema" => put(&mut schema, walk.count()?)?,
-            "path" => put(&mut path, Cow::Borrowed(walk.plain_text()?))?,
-            "page" => put(&mut page, walk.count()?)?,
-            "status" => put(&mut status, walk.status()?)?,
-            "path_bytes" => put(&mut texts[0], walk.text_or_null()?)?,
-            "doc_id" => put(&mut texts[1], walk.text_or_null()?)?,
-            "copy_of" => put(&mut texts[2], walk.text_or_null()?)?,
-            "finish_reason" => put(&mut texts[3], walk.text_or_null()?)?,
-            "last_page" => put(&mut counts[0], walk.count_or_null()?)?,
-            "page_count" => put(&mut counts[1], walk.count_or_null()?)?,
-            "warnings" => put(&mut warnings, walk.list_of_texts()?)?,
-            "error" => put(&mut error, walk.text_in_object_or_null("kind")?)?,
-            "word_count" => put(&mut word_count, walk.count_or_other()?)?,
-            "completion_tokens" => put(&mut completion_tokens, walk.count_or_other()?)?,
-            "engine" => put(&mut engine, walk.text_or_other()?)?,
-            "timings_ms" => put(&mut timings, walk.times_or_other()?)?,
-            _ => walk.skip(0)?,
+        match walk.field(&mut next)? {
+            Field::Schema => put(&mut schema, walk.count()?)?,
+            Field::Path => put(&mut path, Cow::Borrowed(walk.plain_text()?))?,
+            Field::Page => put(&mut page, walk.count()?)?,
+            Field::Status => put(&mut status, walk.status()?)?,
+            Field::PathBytes => put(&mut texts[0], walk.text_or_null()?)?,
+            Field::DocId => put(&mut texts[1], walk.text_or_null()?)?,
+            Field::CopyOf => put(&mut texts[2], walk.text_or_null()?)?,
+            Field::FinishReason => put(&mut texts[3], walk.text_or_null()?)?,
+            Field::LastPage => put(&mut counts[0], walk.count_or_null()?)?,
+            Field::PageCount => put(&mut counts[1], walk.count_or_null()?)?,
+            Field::Warnings => put(&mut warnings, walk.list_of_texts()?)?,
+            Field::Error => put(&mut error, walk.text_in_object_or_null("kind")?)?,
+            Field::WordCount => put(&mut word_count, walk.count_or_other()?)?,
+            Field::CompletionTokens => put(&mut completion_tokens, walk.count_or_other()?)?,
+            Field::Engine => put(&mut engine, walk.text_or_other()?)?,
+            Field::Timings => put(&mut timings, walk.times_or_other()?)?,
+            Field::Other => walk.skip(0)?,
         }
-        Some(())
-    })?;
+        match walk.next()? {
+            b',' => {}
+            b'}' => break,
+            _ => return None,
+        }
+    }
     let schema = schema.filter(|schema| READABLE.contains(schema))?;
     let [path_bytes, doc_id, copy_of, finish_reason] =
         texts.map(|text| text.and_then(|Nullable(text)| text));

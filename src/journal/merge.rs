@@ -290,23 +290,32 @@ impl Merge {
 /// The documents with their winning records, by path. Failures to open a document or read a file are dropped once that has
 /// succeeded.
 pub(super) fn in_order<'a>(rows: &'a Rows, paths: &'a Paths) -> Vec<Document<'a>> {
-    let documents: Vec<_> = rows
+    let mut documents: Vec<_> = rows
         .documents()
         .map(|(path, entries)| Document {
             path: paths.get(path),
             entries,
         })
         .collect();
-    // Documents with one path stand together.
-    let mut kept = Vec::with_capacity(documents.len());
-    for same in documents.chunk_by(|one, other| one.path == other.path) {
-        let was_read = same.iter().any(Document::was_opened);
-        kept.extend(same.iter().filter(|document| {
+    let (mut read, mut kept) = (0, 0);
+    while let Some(first) = documents.get(read).copied() {
+        // Documents with one path stand together.
+        let same = documents[read..].iter();
+        let same = same.take_while(|it| it.path == first.path).count();
+        let all = read..read + same;
+        let was_read = documents[all.clone()].iter().any(Document::was_opened);
+        for place in all {
+            let document = documents[place];
             let unread = || document.key() == Some(PageKey::of_bytes(None, document.path, 0));
-            document.was_opened() || !(was_read && unread())
-        }));
+            if document.was_opened() || !(was_read && unread()) {
+                documents[kept] = document;
+                kept += 1;
+            }
+        }
+        read += same;
     }
-    kept
+    documents.truncate(kept);
+    documents
 }
 
 /// The records of a document at a path.

@@ -16,18 +16,21 @@ pub(super) struct Paths {
     bytes: Vec<u8>,
     /// Where each path ends.
     ends: Vec<u32>,
-    /// By hash, the number of the latest path plus 1.
-    recent: Vec<u32>,
+    /// By hash, the latest path: its hash, and its number plus 1.
+    recent: Vec<(u64, u32)>,
 }
 
 impl Paths {
     /// The number of a path.
     pub(super) fn note(&mut self, path: &[u8]) -> Result<u32> {
-        self.recent.resize(RECENT, 0);
+        self.recent.resize(RECENT, (0, 0));
         let mut hasher = DefaultHasher::new();
         path.hash(&mut hasher);
-        let place = hasher.finish() as usize % RECENT;
-        if let Some(number) = self.recent[place].checked_sub(1)
+        let hash = hasher.finish();
+        let place = hash as usize % RECENT;
+        // Another path is told by its hash, without a look at its bytes.
+        let (of, number) = self.recent[place];
+        if let Some(number) = number.checked_sub(1).filter(|_| of == hash)
             && self.get(number) == path
         {
             return Ok(number);
@@ -39,13 +42,23 @@ impl Paths {
             .zip(end)
             .context("the paths take more than 4 GB of memory")?;
         self.ends.push(end);
-        self.recent[place] = number + 1;
+        self.recent[place] = (hash, number + 1);
         Ok(number)
     }
 
     /// The number of numbers that were given; paths may have several.
     pub(super) fn len(&self) -> u32 {
         self.ends.len() as u32
+    }
+
+    /// The number of bytes that all paths begin with.
+    pub(super) fn shared_prefix(&self) -> usize {
+        let first = self.get(0);
+        let shared = (1..self.len()).fold(first, |shared, number| {
+            let both = shared.iter().zip(self.get(number));
+            &shared[..both.take_while(|(one, other)| one == other).count()]
+        });
+        shared.len()
     }
 
     /// The path with a number.

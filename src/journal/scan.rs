@@ -5,6 +5,7 @@ use std::{
     fmt,
     fs::File,
     io::{Read, Seek, SeekFrom},
+    mem,
     ops::Range,
     path::Path,
 };
@@ -15,8 +16,8 @@ use rayon::prelude::*;
 
 use super::line::{Line, Newer, begins_like_a_record, has_head_of_a_record, read_line};
 
-/// The file is read in chunks of about this size; each chunk's lines are parsed in parallel.
-const PIECE: usize = 8 << 20;
+/// The file is read in chunks of about this size, which a processor's cache holds; each chunk's lines are parsed in parallel.
+const PIECE: usize = 1 << 20;
 
 /// A file that omnidocs did not write.
 #[derive(Debug)]
@@ -89,17 +90,38 @@ pub(super) fn each_line(
         ..Walked::default()
     };
     let mut file = file.take(range.end - range.start);
-    let mut buffer = Vec::with_capacity(PIECE.min((range.end - range.start) as usize));
+    let mut fill = |buffer: &mut Vec<u8>| file.by_ref().take(PIECE as u64).read_to_end(buffer);
+    let (mut buffer, mut next) = (Vec::new(), Vec::new());
+    let mut read = fill(&mut buffer)?;
     loop {
-        let read = file.by_ref().take(PIECE as u64).read_to_end(&mut buffer)?;
-        let whole = memrchr(b'\n', &buffer).map_or(0, |last| last + 1);
-        walked.take_lines(&buffer[..whole], &mut take)?;
-        walked.end += whole as u64;
-        buffer.drain(..whole);
         if read == 0 {
             return walked.take_tail(&buffer);
         }
+        let whole = memrchr(b'\n', &buffer).map_or(0, |last| last + 1);
+        let (lines, tail) = buffer.split_at(whole);
+        next.clear();
+        next.extend_from_slice(tail);
+        // The next chunk is read while this one is parsed.
+        let (parsed, filled) = rayon::join(|| parse_lines(lines), || fill(&mut next));
+        walked.take_lines(lines, parsed, &mut take)?;
+        walked.end += whole as u64;
+        read = filled?;
+        mem::swap(&mut buffer, &mut next);
     }
+}
+
+/// A line's place, and its record: none of both kinds if it is blank, the inner none if it is a hole.
+type Parsed<'a> = (Range<usize>, Option<Option<Result<Line<'a>>>>);
+
+fn parse_lines(bytes: &[u8]) -> Vec<Parsed<'_>> {
+    let lines = split_lines(bytes).into_par_iter().with_min_len(64);
+    let parse = |place: Range<usize>| {
+        let line = &bytes[place.clone()];
+        let is_blank = line.trim_ascii().is_empty();
+        let parsed = (!is_blank).then(|| (!is_hole(line)).then(|| read_line(line)));
+        (place, parsed)
+    };
+    lines.map(parse).collect()
 }
 
 /// The state of a scan.
@@ -115,21 +137,10 @@ impl Walked {
     fn take_lines(
         &mut self,
         bytes: &[u8],
+        parsed: Vec<Parsed>,
         take: &mut impl FnMut(Line, Range<u64>) -> Result<()>,
     ) -> Result<()> {
-        let lines = split_lines(bytes);
-        let read: Vec<Option<Option<Result<Line>>>> = lines
-            .par_iter()
-            .with_min_len(64)
-            .map(|line| {
-                let line = &bytes[line.clone()];
-                (!line.trim_ascii().is_empty()).then(|| {
-                    let is_hole = is_hole(line);
-                    (!is_hole).then(|| read_line(line))
-                })
-            })
-            .collect();
-        for (place, line) in lines.into_iter().zip(read) {
+        for (place, line) in parsed {
             self.lines += 1;
             let Some(line) = line else { continue };
             let Some(line) = line else {
@@ -188,7 +199,7 @@ fn is_hole(line: &[u8]) -> bool {
 fn split_lines(bytes: &[u8]) -> Vec<Range<usize>> {
     let mut start = 0;
     memchr_iter(b'\n', bytes)
-        .map(|end| std::mem::replace(&mut start, end + 1)..end)
+        .map(|end| mem::replace(&mut start, end + 1)..end)
         .collect()
 }
 

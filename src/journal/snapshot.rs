@@ -34,7 +34,8 @@ pub struct Snapshot {
     rows: Rows,
     paths: Paths,
     meta: Option<Meta>,
-    /// Of all lines.
+    /// The number of all records, and their totals.
+    records: usize,
     totals: Totals,
     /// Where the last line ends.
     end: u64,
@@ -69,11 +70,13 @@ impl Snapshot {
             paths.note(&line.path)
         });
         let extent = extent.map_err(|error| explain(path, error, ""))?;
+        let entries = builder.into_entries();
         Ok(Self {
             meta: Meta::read(&resolve(path))?,
             path: path.to_owned(),
             file,
-            rows: Rows::new(builder.into_entries(), &paths),
+            records: entries.len(),
+            rows: Rows::new(entries, &paths),
             paths,
             totals,
             end: extent.end,
@@ -144,8 +147,11 @@ impl Snapshot {
     /// # Errors
     /// The file can't be read any more, or was changed.
     pub fn totals(&self, documents: &[Document]) -> Result<Totals> {
-        let entries = documents.iter().flat_map(Document::records);
-        let mut kept: Vec<(u64, u64)> = entries
+        let entries = || documents.iter().flat_map(Document::records);
+        if entries().count() == self.records {
+            return Ok(self.totals.clone());
+        }
+        let mut kept: Vec<(u64, u64)> = entries()
             .map(|entry| (entry.start, entry.end() + 1))
             .collect();
         kept.par_sort_unstable();

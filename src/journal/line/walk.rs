@@ -70,12 +70,18 @@ impl<'a> Walk<'a> {
 
     pub(super) fn count(&mut self) -> Option<u32> {
         let start = self.at;
-        while self.peek()?.is_ascii_digit() {
+        let mut count = 0_u32;
+        while let digit @ b'0'..=b'9' = self.peek()? {
+            count = count.wrapping_mul(10).wrapping_add(u32::from(digit - b'0'));
             self.at += 1;
         }
-        let digits = self.text.get(start..self.at)?;
-        let plain = digits.len() <= MAX_DIGITS && (digits == "0" || !digits.starts_with('0'));
-        plain.then(|| digits.parse().ok())?
+        let digits = &self.bytes[start..self.at];
+        let plain = match digits {
+            [b'0'] => true,
+            [b'0', ..] | [] => false,
+            _ => digits.len() <= MAX_DIGITS,
+        };
+        plain.then_some(count)
     }
 
     pub(super) fn count_or_null(&mut self) -> Option<Nullable<u32>> {

@@ -22,7 +22,7 @@ impl Rows {
     pub(in crate::journal) fn new(mut entries: Vec<Entry>, paths: &Paths) -> Self {
         let sorted = sort_paths(&mut entries, paths);
         let mut winners = HashMap::new();
-        entries.par_sort_unstable_by_key(|entry| (entry.key(), entry.input, entry.start));
+        entries.par_sort_unstable_by_key(|entry| (entry.order(), entry.input, entry.start));
         let (mut read, mut written) = (0, 0);
         while let Some(first) = entries.get(read) {
             let key = first.key();
@@ -50,7 +50,7 @@ impl Rows {
         if entries.len() < entries.capacity() / 2 {
             entries.shrink_to_fit();
         }
-        entries.par_sort_unstable_by_key(|entry| (entry.path, entry.key()));
+        entries.par_sort_unstable_by_key(|entry| (entry.path, entry.order()));
         Self {
             records: entries,
             paths: sorted,
@@ -93,11 +93,17 @@ impl Rows {
 
 /// Replaces the numbers of paths by their places in the order of the paths; gives a number for each place.
 fn sort_paths(entries: &mut [Entry], paths: &Paths) -> Vec<u32> {
-    let mut numbers: Vec<u32> = (0..paths.len()).collect();
-    numbers.par_sort_unstable_by_key(|&number| paths.get(number));
+    let shared = paths.shared_prefix();
+    let mut numbers: Vec<(u64, u32)> = (0..paths.len())
+        .map(|number| (first_bytes(&paths.get(number)[shared..]), number))
+        .collect();
+    numbers.par_sort_unstable_by(|one, other| {
+        let whole = || paths.get(one.1).cmp(paths.get(other.1));
+        one.0.cmp(&other.0).then_with(whole)
+    });
     let mut places = vec![0; numbers.len()];
     let mut sorted: Vec<u32> = Vec::new();
-    for number in numbers {
+    for (_, number) in numbers {
         if sorted
             .last()
             .is_none_or(|&last| paths.get(last) != paths.get(number))
@@ -110,6 +116,14 @@ fn sort_paths(entries: &mut [Entry], paths: &Paths) -> Vec<u32> {
         entry.path = places[entry.path as usize];
     }
     sorted
+}
+
+/// The first bytes of a path as a number, which orders paths as they do.
+fn first_bytes(path: &[u8]) -> u64 {
+    let mut first = [0; 8];
+    let length = path.len().min(first.len());
+    first[..length].copy_from_slice(&path[..length]);
+    u64::from_be_bytes(first)
 }
 
 /// The rows of one page: the winning record, and then the newest one of each other path. The records are sorted by
