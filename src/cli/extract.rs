@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, builder::FalseyValueParser};
 
+use super::PasswordArgs;
 use crate::{
     options::{
         self, DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, LockChoice, OutputFormat,
         ProgressChoice, RetryChoice,
     },
     page_selection::PageSelection,
-    secrets::Password,
     shard::Shard,
 };
 
@@ -114,29 +114,9 @@ pub struct InputArgs {
     )]
     pub pages: Option<PageSelection>,
 
-    /// Password of encrypted PDFs
-    ///
-    /// Other users may see it in the list of processes; put it into OMNIDOCS_PASSWORD or --password-file instead. It is
-    /// never logged or written.
-    #[arg(
-        long,
-        value_name = "TEXT",
-        env = "OMNIDOCS_PASSWORD",
-        hide_env_values = true,
-        allow_hyphen_values = true
-    )]
-    pub password: Option<Password>,
-
-    /// Passwords of encrypted PDFs, one per line of FILE
-    ///
-    /// Each PDF is tried with all of them, after --password.
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "OMNIDOCS_PASSWORD_FILE",
-        hide_env_values = true
-    )]
-    pub password_file: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub passwords: PasswordArgs,
 }
 
 /// Options under the heading "Output".

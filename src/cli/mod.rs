@@ -8,6 +8,7 @@ mod extract;
 mod fetch;
 mod man;
 mod merge;
+mod password;
 mod report;
 mod show;
 mod status;
@@ -27,6 +28,7 @@ pub use fetch::Fetch;
 pub use man::Man;
 pub use merge::Merge;
 pub use report::Report;
+pub use password::PasswordArgs;
 pub use show::Show;
 pub use status::Status;
 

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, builder::RangedU64ValueParser};
 
+use super::PasswordArgs;
+
 const EXAMPLES: &str = "\
 Examples:
   omnidocs report results.jsonl -o report.html
@@ -13,6 +15,7 @@ Examples:
 /// `omnidocs report`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
+#[command(mut_args(|arg| arg.hide_env(true)))]
 pub struct Report {
     /// Output file of omnidocs extract or merge; a run may be writing to it
     #[arg(value_name = "FILE")]
@@ -41,6 +44,10 @@ pub struct Report {
     /// Folder that relative paths start from [default: the current folder]
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub passwords: PasswordArgs,
 
     /// Maximum size of the report; pages beyond it are left out
     #[arg(long, value_name = "N", default_value_t = 25, value_parser = RangedU64ValueParser::<usize>::new().range(1..=2000))]

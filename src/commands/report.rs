@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     cancel::Cancel,
     cli,
+    config::passwords,
     exit::{Exit, UsageError},
     journal::{self, Snapshot},
     launch,
@@ -45,6 +46,7 @@ pub fn run(typed: &cli::Report) -> Result<Exit> {
         },
         root,
         max_bytes: typed.max_mb * 1_000_000,
+        passwords: passwords(typed.passwords.clone())?,
         decoder: DecoderChoice::Workers(launch::this_program()?),
     };
     let cancel = Cancel::default();

@@ -9,6 +9,7 @@ mod settings;
 mod usage;
 
 pub use self::{
+    password::passwords,
     scheduler::Assigned,
     settings::{Given, Settings},
 };

@@ -1,9 +1,10 @@
 //! The passwords of documents.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use super::usage::usage_error;
 use crate::{
+    cli::PasswordArgs,
     exit::UsageError,
     secrets::{Password, Passwords},
 };
@@ -12,14 +13,18 @@ use crate::{
 const MAX_BYTES: usize = 256 << 10;
 
 /// The password that was typed, then those of the file, one per line.
-pub(super) fn passwords(
-    typed: Option<Password>,
-    file: Option<&Path>,
-) -> Result<Passwords, UsageError> {
-    let mut passwords: Vec<_> = typed.map(Password::reveal).into_iter().collect();
-    if let Some(path) = file {
+///
+/// # Errors
+/// The file can't be read, has too much in it, or a password can be none.
+pub fn passwords(typed: PasswordArgs) -> Result<Passwords, UsageError> {
+    let PasswordArgs {
+        password,
+        password_file,
+    } = typed;
+    let mut passwords: Vec<_> = password.map(Password::reveal).into_iter().collect();
+    if let Some(path) = password_file {
         let shown = path.display();
-        let text = match fs::read_to_string(path) {
+        let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) => {
                 return usage_error(format!("cannot read --password-file {shown}: {error}"));

@@ -144,7 +144,7 @@ impl Settings {
                 exclude: globs("--exclude", "OMNIDOCS_EXCLUDE", input.exclude)?,
             },
             pages: input.pages,
-            passwords: passwords(input.password, input.password_file.as_deref())?,
+            passwords: passwords(input.passwords)?,
             given: Given {
                 prompt: output.prompt.is_some() || output.prompt_file.is_some(),
                 max_new_tokens: model.max_new_tokens.is_some(),

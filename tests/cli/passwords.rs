@@ -78,16 +78,68 @@ fn password_is_never_written_or_logged() {
     }
 }
 
+#[test]
+fn report_has_pictures_of_encrypted_pdfs_and_never_the_passwords() {
+    let room = room();
+    room.put("passwords.txt", "in-the-file\nsecret\n");
+    room.extract("a.pdf -o r.jsonl --password secret").expect(0);
+    let report = |args: &str| {
+        let mut command = room.omnidocs(&format!("report r.jsonl -o report.html {args}"));
+        command.env("RUST_LOG", "trace");
+        let ran = Ran::of(&mut command).expect(0);
+        let html = room.read("report.html");
+        for password in ["typed-in", "in-the-file"] {
+            assert!(!html.contains(password), "{html}");
+            assert!(!ran.stderr.contains(password), "{}", ran.stderr);
+        }
+        html
+    };
+    for args in [
+        "--password secret",
+        "--password typed-in --password-file passwords.txt",
+    ] {
+        let html = report(args);
+        assert!(html.contains("data:image/jpeg;base64,"), "{html}");
+    }
+    for (args, why) in [
+        ("", "the PDF needs a password"),
+        ("--password typed-in", "the PDF needs another password"),
+    ] {
+        let html = report(args);
+        assert!(html.contains(&format!("no picture: {why}")), "{html}");
+    }
+    let ran = Ran::of(&mut room.omnidocs("report r.jsonl -o x.html --password-file gone.txt"));
+    let error = ran.expect(2).stderr;
+    assert!(
+        error.contains("cannot read --password-file gone.txt"),
+        "{error}"
+    );
+}
+
 /// A process that decodes learns passwords through its input alone.
 #[cfg(target_os = "linux")]
 #[test]
 fn password_is_in_no_worker_s_command_line_or_environment() {
     let room = room();
-    let mut command = room.text_layer("a.pdf");
-    command
-        .env("OMNIDOCS_PASSWORD", "very-secret-password")
-        .env("OMNIDOCS_WORKER_FAULTS", "hang:0");
-    let mut run = crate::common::spawn(&mut command);
+    room.extract("a.pdf -o r.jsonl --password secret").expect(0);
+    for args in [
+        "extract a.pdf --engine text-layer",
+        "report r.jsonl -o report.html",
+    ] {
+        let mut command = room.omnidocs(args);
+        command
+            .env("OMNIDOCS_PASSWORD", "very-secret-password")
+            .env("OMNIDOCS_WORKER_FAULTS", "hang:0");
+        let (line, environment) = worker_of(&mut command);
+        assert!(!line.contains("very-secret-password"), "{args}");
+        assert!(!environment.contains("very-secret-password"), "{args}");
+    }
+}
+
+/// The command line and the environment of a process that decodes for this program.
+#[cfg(target_os = "linux")]
+fn worker_of(command: &mut assert_cmd::Command) -> (String, String) {
+    let mut run = crate::common::spawn(command);
     let processes = || {
         let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
         processes.filter_map(|process| {
@@ -110,6 +162,5 @@ fn password_is_in_no_worker_s_command_line_or_environment() {
     run.kill().unwrap();
     run.wait().unwrap();
     let (_, line, environment) = found.expect("no process that decodes was ever seen");
-    assert!(!line.contains("very-secret-password"));
-    assert!(!environment.contains("very-secret-password"));
+    (line, environment)
 }

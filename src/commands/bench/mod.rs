@@ -149,8 +149,7 @@ fn extract(
             include: Vec::new(),
             exclude: Vec::new(),
             pages: None,
-            password: None,
-            password_file: None,
+            passwords: cli::PasswordArgs::default(),
         },
         output: cli::OutputArgs {
             output: output.to_owned(),

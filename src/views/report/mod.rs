@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use self::{
     markup::{escape, render},
-    pictures::{Picture, Pictures},
+    pictures::{Picture, Pictures, Wanted},
 };
 use super::{show::Facts, status::Status};
 use crate::{
@@ -24,6 +24,7 @@ use crate::{
     journal::Snapshot,
     prepare::DecoderChoice,
     record::{Record, Status as PageStatus, spelled},
+    secrets::Passwords,
     terminal::printable,
     words::counted,
 };
@@ -52,6 +53,8 @@ pub struct Report {
     pub root: PathBuf,
     /// Maximum size of the report in bytes; pages beyond it are left out.
     pub max_bytes: usize,
+    /// What is tried on encrypted documents.
+    pub passwords: Passwords,
     /// What opens the documents.
     pub decoder: DecoderChoice,
 }
@@ -85,7 +88,7 @@ impl Report {
         for entry in &entries {
             wanted.push((self.file_of(&read(entry)?), entry.page()));
         }
-        let mut pictures = Pictures::start(&wanted, self.decoder.clone(), cancel)?;
+        let mut pictures = self.pictures(&wanted, cancel)?;
         let mut built = Built {
             html: String::new(),
             pages: 0,
@@ -117,6 +120,11 @@ impl Report {
         built.left_out = picked - built.pages;
         built.html = self.page(&status, &kinds, &articles, &built);
         Ok(built)
+    }
+
+    fn pictures(&self, wanted: &[Wanted], cancel: &Cancel) -> Result<Pictures> {
+        let (passwords, decoder) = (self.passwords.clone(), self.decoder.clone());
+        Pictures::start(wanted, passwords, decoder, cancel)
     }
 
     /// Where the document of a record should be.

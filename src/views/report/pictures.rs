@@ -54,7 +54,12 @@ impl Pictures {
     ///
     /// # Errors
     /// No thread or worker process can be started.
-    pub fn start(wanted: &[Wanted], decoder: DecoderChoice, cancel: &Cancel) -> Result<Self> {
+    pub fn start(
+        wanted: &[Wanted],
+        passwords: Passwords,
+        decoder: DecoderChoice,
+        cancel: &Cancel,
+    ) -> Result<Self> {
         let mut places = HashMap::new();
         let mut sources = Vec::new();
         let mut pages: HashMap<PathBuf, BTreeSet<u32>> = HashMap::new();
@@ -86,7 +91,7 @@ impl Pictures {
             },
             text_first: false,
             draft: None,
-            passwords: Passwords::default(),
+            passwords,
             workers: workers.min(sources.len()).max(1),
             prefetch: 2 * workers,
             retries: 0,
