@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, builder::RangedU64ValueParser};
+use clap::{Arg, Args, builder::RangedU64ValueParser};
 
-use super::{PageArgs, ServerArgs};
-use crate::options::{DTypeChoice, DeviceChoice, DraftChoice, EngineChoice};
+use super::{PageArgs, ReaderArgs, ServerArgs};
+use crate::options::EngineChoice;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -16,7 +16,7 @@ Examples:
 /// `omnidocs bench`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES)]
-#[command(mut_args(|arg| arg.hide_env(true)))]
+#[command(mut_args(briefly))]
 #[allow(missing_docs)]
 pub struct Bench {
     /// Files and folders to read from [default: pages that are made: print with a text layer]
@@ -35,52 +35,9 @@ pub struct Bench {
     #[arg(long = "engine", value_enum, value_name = "ENGINE")]
     pub engines: Vec<EngineChoice>,
 
-    /// Qwen-VL model: a Hugging Face id, a short name or a folder; with --engine server: the server's name for it
-    #[arg(long, value_name = "ID|DIR", env = "OMNIDOCS_MODEL")]
-    pub model: Option<String>,
-
-    /// Where the model runs: auto, cpu, cuda, cuda:N or cuda:N,M,…
-    #[arg(
-        long,
-        value_name = "DEVICE",
-        env = "OMNIDOCS_DEVICE",
-        default_value = "auto"
-    )]
-    pub device: DeviceChoice,
-
-    /// Number type of the weights
-    #[arg(long, value_enum, value_name = "TYPE", env = "OMNIDOCS_DTYPE", default_value_t = DTypeChoice::Auto)]
-    pub dtype: DTypeChoice,
-
-    /// Pages decoded together
-    #[arg(
-        long,
-        value_name = "N",
-        env = "OMNIDOCS_BATCH_SIZE",
-        default_value_t = 1
-    )]
-    pub batch_size: usize,
-
-    /// CPU threads that the model runs on [default: one per core]
-    #[arg(long, value_name = "N", env = "OMNIDOCS_THREADS")]
-    pub threads: Option<usize>,
-
-    /// Source of draft tokens for speculative decoding; off for times that don't depend on a text layer
-    #[arg(long, value_enum, value_name = "FROM", env = "OMNIDOCS_DRAFT", default_value_t = DraftChoice::Auto)]
-    pub draft: DraftChoice,
-
-    /// Maximum length of one page's answer, in tokens [default: the model's preset, else 4096]
-    #[arg(long, value_name = "N", env = "OMNIDOCS_MAX_NEW_TOKENS")]
-    pub max_new_tokens: Option<usize>,
-
-    /// Languages that Tesseract reads, joined by +, like eng+deu
-    #[arg(
-        long,
-        value_name = "LANG",
-        env = "OMNIDOCS_TESSERACT_LANG",
-        default_value = "eng"
-    )]
-    pub tesseract_lang: String,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reader: ReaderArgs,
 
     /// Show errors only
     #[arg(short, long)]
@@ -90,4 +47,20 @@ pub struct Bench {
     pub server: ServerArgs,
     #[command(flatten)]
     pub size: PageArgs,
+}
+
+/// Options of `extract` are described more briefly, and without those that are not here.
+fn briefly(arg: Arg) -> Arg {
+    let arg = arg.hide_env(true);
+    let brief = match arg.get_id().as_str() {
+        "model" => {
+            "Qwen-VL model: a Hugging Face id, a short name or a folder; with --engine server: the server's name for it"
+        }
+        "draft" => {
+            "Source of draft tokens for speculative decoding; off for times that don't depend on a text layer"
+        }
+        "device" | "batch_size" => return arg.long_help(None::<&str>),
+        _ => return arg,
+    };
+    arg.help(brief).long_help(None::<&str>)
 }

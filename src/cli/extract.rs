@@ -163,6 +163,34 @@ pub struct ModelArgs {
     #[arg(long, value_enum, value_name = "ENGINE", env = "OMNIDOCS_FALLBACK")]
     pub fallback: Option<EngineChoice>,
 
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reader: ReaderArgs,
+
+    /// Sampling temperature; 0 is greedy decoding [default: the model's preset, else 0]
+    #[arg(
+        long,
+        value_name = "T",
+        env = "OMNIDOCS_TEMPERATURE",
+        allow_negative_numbers = true
+    )]
+    pub temperature: Option<f64>,
+
+    /// Sampling seed
+    #[arg(
+        long,
+        value_name = "N",
+        env = "OMNIDOCS_SEED",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
+    pub seed: u64,
+}
+
+/// The options of engines that `bench` has too.
+#[derive(Debug, Clone, Args)]
+#[allow(missing_docs)]
+pub struct ReaderArgs {
     /// Languages that Tesseract reads, joined by +, like eng+deu
     #[arg(
         long,
@@ -227,25 +255,6 @@ pub struct ModelArgs {
     /// Maximum length of one page's answer, in tokens [default: the model's preset, else 4096]
     #[arg(long, value_name = "N", env = "OMNIDOCS_MAX_NEW_TOKENS")]
     pub max_new_tokens: Option<usize>,
-
-    /// Sampling temperature; 0 is greedy decoding [default: the model's preset, else 0]
-    #[arg(
-        long,
-        value_name = "T",
-        env = "OMNIDOCS_TEMPERATURE",
-        allow_negative_numbers = true
-    )]
-    pub temperature: Option<f64>,
-
-    /// Sampling seed
-    #[arg(
-        long,
-        value_name = "N",
-        env = "OMNIDOCS_SEED",
-        default_value_t = 0,
-        allow_negative_numbers = true
-    )]
-    pub seed: u64,
 }
 
 /// Options under the heading "Server".

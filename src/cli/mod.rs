@@ -22,13 +22,14 @@ pub use bench::Bench;
 pub use doctor::Doctor;
 pub use export::Export;
 pub use extract::{
-    DisplayArgs, Extract, InputArgs, ModelArgs, OutputArgs, PageArgs, RunArgs, ServerArgs,
+    DisplayArgs, Extract, InputArgs, ModelArgs, OutputArgs, PageArgs, ReaderArgs, RunArgs,
+    ServerArgs,
 };
 pub use fetch::Fetch;
 pub use man::Man;
 pub use merge::Merge;
-pub use report::Report;
 pub use password::PasswordArgs;
+pub use report::Report;
 pub use show::Show;
 pub use status::Status;
 

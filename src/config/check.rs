@@ -13,17 +13,18 @@ const MAX_BATCH_SIZE: usize = 256;
 const MAX_PIXELS: u64 = 1 << 28;
 
 pub(super) fn model(model: &cli::ModelArgs) -> Result<(), UsageError> {
+    let reader = &model.reader;
     let temperature = model.temperature.unwrap_or(0.0);
-    if model.max_new_tokens == Some(0) {
+    if reader.max_new_tokens == Some(0) {
         return usage_error("--max-new-tokens 0 allows no answer; use 1 or more");
     }
-    if !(1..=MAX_BATCH_SIZE).contains(&model.batch_size) {
+    if !(1..=MAX_BATCH_SIZE).contains(&reader.batch_size) {
         return usage_error(format!(
             "--batch-size {} is not between 1 and {MAX_BATCH_SIZE}",
-            model.batch_size
+            reader.batch_size
         ));
     }
-    if let Some(threads) = model.threads
+    if let Some(threads) = reader.threads
         && !(1..=MAX_THREADS).contains(&threads)
     {
         return usage_error(format!(
@@ -37,10 +38,10 @@ pub(super) fn model(model: &cli::ModelArgs) -> Result<(), UsageError> {
             "--fallback and --engine name the same engine; change or omit one of them",
         );
     }
-    if model.tesseract_lang.split('+').any(str::is_empty) {
+    if reader.tesseract_lang.split('+').any(str::is_empty) {
         return usage_error(format!(
             "--tesseract-lang {:?} is not a list of languages; use one like eng or eng+deu",
-            model.tesseract_lang
+            reader.tesseract_lang
         ));
     }
     if !(temperature.is_finite() && temperature >= 0.0) {
@@ -48,7 +49,7 @@ pub(super) fn model(model: &cli::ModelArgs) -> Result<(), UsageError> {
             "--temperature {temperature} is out of range; use 0 or more, like 0.7"
         ));
     }
-    if model
+    if reader
         .model
         .as_deref()
         .is_some_and(|name| name.trim().is_empty())

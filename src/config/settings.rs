@@ -118,6 +118,7 @@ impl Settings {
             }
         }
         check::run(&run)?;
+        let reader = model.reader;
         let workers = run
             .workers
             .unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into));
@@ -147,7 +148,7 @@ impl Settings {
             passwords: passwords(input.passwords)?,
             given: Given {
                 prompt: output.prompt.is_some() || output.prompt_file.is_some(),
-                max_new_tokens: model.max_new_tokens.is_some(),
+                max_new_tokens: reader.max_new_tokens.is_some(),
                 temperature: model.temperature.is_some(),
             },
             prompt: prompt::prompt(output.format, output.prompt, output.prompt_file.as_deref())?,
@@ -156,16 +157,16 @@ impl Settings {
             engine: model.engine,
             fallback: model.fallback,
             server,
-            tesseract_lang: model.tesseract_lang,
-            model: model.model,
-            device: model.device,
-            dtype: model.dtype,
-            max_new_tokens: model.max_new_tokens.unwrap_or(options::MAX_NEW_TOKENS),
+            tesseract_lang: reader.tesseract_lang,
+            model: reader.model,
+            device: reader.device,
+            dtype: reader.dtype,
+            max_new_tokens: reader.max_new_tokens.unwrap_or(options::MAX_NEW_TOKENS),
             temperature: model.temperature.unwrap_or(0.0),
             seed: model.seed,
-            draft: model.draft,
-            batch_size: model.batch_size,
-            threads: model.threads,
+            draft: reader.draft,
+            batch_size: reader.batch_size,
+            threads: reader.threads,
             dpi: pages.dpi,
             min_pixels: pages.min_pixels,
             max_pixels: pages.max_pixels,

@@ -62,7 +62,7 @@ pub fn run(typed: &cli::Bench) -> Result<Exit> {
     let mut measured = Vec::new();
     // The pages in hand are read to their end, and the folder goes.
     SignalHandlers::install(&cancel, |_| {})?.pages_in_hand();
-    limits::start_threads(typed.threads)?;
+    limits::start_threads(typed.reader.threads)?;
     for (place, settings) in settings.iter().enumerate() {
         let progress = Progress::new(settings.progress, settings.verbosity, false);
         if place == 0 {
@@ -160,14 +160,7 @@ fn extract(
         model: cli::ModelArgs {
             engine,
             fallback: None,
-            tesseract_lang: typed.tesseract_lang.clone(),
-            model: typed.model.clone(),
-            device: typed.device.clone(),
-            dtype: typed.dtype,
-            batch_size: typed.batch_size,
-            threads: typed.threads,
-            draft: typed.draft,
-            max_new_tokens: typed.max_new_tokens,
+            reader: typed.reader.clone(),
             temperature: None,
             seed: 0,
         },
