@@ -119,9 +119,18 @@ fn load(device: &nvml_wrapper::Device) -> Option<Load> {
     })
 }
 
-/// The place among `gpus` of the device that CUDA numbers so, as the environment has it; `None` if that is not certain.
+/// The place among `gpus` of each of these devices, which are named like `cuda:0`.
 #[must_use]
-pub fn place_of(cuda_number: usize, gpus: &[Gpu]) -> Option<u32> {
+pub fn places_of(devices: &[String], gpus: &[Gpu]) -> Vec<Option<u32>> {
+    let place = |name: &String| {
+        let number = name.strip_prefix("cuda:")?.parse().ok()?;
+        place_of(number, gpus)
+    };
+    devices.iter().map(place).collect()
+}
+
+/// The place among `gpus` of the device that CUDA numbers so, as the environment has it; `None` if that is not certain.
+fn place_of(cuda_number: usize, gpus: &[Gpu]) -> Option<u32> {
     let variable = |name| env::var(name).ok();
     let by_bus = variable("CUDA_DEVICE_ORDER").as_deref() == Some("PCI_BUS_ID");
     place_among(

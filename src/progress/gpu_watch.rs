@@ -55,12 +55,7 @@ impl GpuWatch {
 
     fn places_of(&self, names: &[String]) -> Vec<Option<u32>> {
         let gpus = self.monitor.as_ref().map(|monitor| monitor.gpus());
-        let gpus = gpus.unwrap_or_default();
-        let place = |name: &String| {
-            let number = name.strip_prefix("cuda:")?.parse().ok()?;
-            gpu::place_of(number, &gpus)
-        };
-        names.iter().map(place).collect()
+        gpu::places_of(names, &gpus.unwrap_or_default())
     }
 
     fn loads(&self) -> Vec<Option<Load>> {

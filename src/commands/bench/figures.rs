@@ -16,7 +16,7 @@ use crate::{
 pub(super) struct Figures {
     engine: String,
     model: Option<String>,
-    devices: Vec<String>,
+    pub(super) devices: Vec<String>,
     dtype: Option<String>,
     /// Threads and instructions of a model on the CPU.
     cpu: Option<String>,
@@ -37,8 +37,8 @@ pub(super) struct Figures {
     tokens_per_second: f64,
     /// Of this program, without the processes that prepare pages; null where the system does not say.
     peak_memory_bytes: Option<u64>,
-    /// Null where it is not known.
-    gpu_memory_bytes: Option<u64>,
+    /// On all its devices, beyond what was in use before the first engine; null where it is not known.
+    pub(super) gpu_memory_bytes: Option<u64>,
 }
 
 impl Figures {

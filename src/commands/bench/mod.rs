@@ -1,6 +1,7 @@
 //! `omnidocs bench`: reads some pages and tells how long that took.
 
 mod figures;
+mod gpu_memory;
 mod pages;
 
 use std::{
@@ -14,7 +15,10 @@ use anyhow::{Context, Result, bail};
 use crossbeam_channel::Select;
 use serde_json::json;
 
-use self::figures::{Figures, reset_peak_memory, table};
+use self::{
+    figures::{Figures, reset_peak_memory, table},
+    gpu_memory::GpuMemory,
+};
 use super::{engine_spec::EngineSpecs, extract::preparation};
 use crate::{
     cancel::Cancel,
@@ -22,6 +26,7 @@ use crate::{
     config::Settings,
     discover::discover,
     exit::Exit,
+    gpu,
     journal::{Journal, Opening, OutputSettings, Snapshot, Target},
     limits,
     options::{self, EngineChoice, LockChoice, OutputFormat, ProgressChoice},
@@ -60,6 +65,7 @@ pub fn run(typed: &cli::Bench) -> Result<Exit> {
     let settings: Vec<Settings> = settings.collect::<Result<_, _>>()?;
     let cancel = Cancel::default();
     let mut measured = Vec::new();
+    let mut gpus = GpuMemory::before(gpu::monitor());
     // The pages in hand are read to their end, and the folder goes.
     SignalHandlers::install(&cancel, |_| {})?.pages_in_hand();
     limits::start_threads(typed.reader.threads)?;
@@ -68,7 +74,13 @@ pub fn run(typed: &cli::Bench) -> Result<Exit> {
         if place == 0 {
             progress.take_log();
         }
-        measured.push(measure(settings, typed.pages, progress, &cancel)?);
+        measured.push(measure(
+            settings,
+            typed.pages,
+            progress,
+            &mut gpus,
+            &cancel,
+        )?);
         if let Some(signal) = cancel.signal() {
             return Ok(Exit::Interrupted(signal));
         }
@@ -92,6 +104,7 @@ fn measure(
     settings: &Settings,
     pages: usize,
     mut progress: Progress,
+    gpus: &mut GpuMemory,
     cancel: &Cancel,
 ) -> Result<Figures> {
     let found = discover(&settings.inputs, &AtomicUsize::new(0))?;
@@ -101,28 +114,32 @@ fn measure(
     let preparation = preparation(settings, &specs, budget)?;
     let mut figures = Figures::of_engine(&specs.info(found.sources.len(), &settings.output));
     reset_peak_memory();
-    let begin = Instant::now();
-    let mut engine = progress.while_loading(|| specs.load(settings, cancel))?;
-    let load = begin.elapsed();
-    let opened = Journal::open(&settings.output, OutputSettings::new(), Opening::default())?;
-    let mut journal = opened.0;
-    let prepared = prepare::pages(found.sources, preparation, cancel)?;
-    progress.count_skipped(prepared.skipped());
-    let mut first = First {
-        pages: prepared,
-        left: pages,
-    };
-    let begin = Instant::now();
-    run::run(
-        &mut first,
-        engine.as_mut(),
-        &mut journal,
-        &mut progress,
-        cancel,
-    )?;
-    let elapsed = begin.elapsed();
-    journal.finish()?;
-    drop(progress);
+    let (took, gpu_memory) = gpus.peak_during(&figures.devices, || -> Result<_> {
+        let begin = Instant::now();
+        let mut engine = progress.while_loading(|| specs.load(settings, cancel))?;
+        let load = begin.elapsed();
+        let opened = Journal::open(&settings.output, OutputSettings::new(), Opening::default())?;
+        let mut journal = opened.0;
+        let prepared = prepare::pages(found.sources, preparation, cancel)?;
+        progress.count_skipped(prepared.skipped());
+        let mut first = First {
+            pages: prepared,
+            left: pages,
+        };
+        let begin = Instant::now();
+        run::run(
+            &mut first,
+            engine.as_mut(),
+            &mut journal,
+            &mut progress,
+            cancel,
+        )?;
+        let elapsed = begin.elapsed();
+        journal.finish()?;
+        drop(progress);
+        Ok((load, elapsed))
+    });
+    let (load, elapsed) = took?;
     let Target::File(output) = &settings.output else {
         bail!("the records went elsewhere; this is a bug");
     };
@@ -132,6 +149,7 @@ fn measure(
         "there are no pages to read"
     );
     figures.measured(&status, load, elapsed);
+    figures.gpu_memory_bytes = gpu_memory;
     Ok(figures)
 }
 
