@@ -2,8 +2,9 @@
 
 use std::fs;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
+use super::interrupt::{GoOn, until_signal};
 use crate::{
     cancel::Cancel,
     cli,
@@ -31,20 +32,13 @@ pub fn run(typed: &cli::Export) -> Result<Exit> {
     let snapshot = Snapshot::open(&typed.output)?;
     let cancel = Cancel::default();
     SignalHandlers::install(&cancel, |_| {})?.pages_in_hand();
-    let go_on = || match cancel.signal() {
-        None => Ok(()),
-        Some(_) => bail!("interrupted"),
-    };
-    let written = match typed.kind {
-        ExportKind::Files => files(typed, &snapshot, &go_on),
-        ExportKind::Dolma => training_data(typed, &snapshot, &go_on),
-    };
-    let (done, failed) = match written {
+    let written = until_signal(&cancel, |go_on| match typed.kind {
+        ExportKind::Files => files(typed, &snapshot, go_on),
+        ExportKind::Dolma => training_data(typed, &snapshot, go_on),
+    });
+    let (done, failed) = match written? {
         Ok(written) => written,
-        Err(error) => match cancel.signal() {
-            Some(signal) => return Ok(Exit::Interrupted(signal)),
-            None => return Err(error),
-        },
+        Err(interrupted) => return Ok(interrupted),
     };
     terminal::print_line(format_args!("exported  {done}"));
     if failed == 0 {
@@ -63,11 +57,7 @@ pub fn run(typed: &cli::Export) -> Result<Exit> {
 }
 
 /// Writes a file per document or page. What was done, and the number of failed pages.
-fn files(
-    typed: &cli::Export,
-    snapshot: &Snapshot,
-    go_on: &dyn Fn() -> Result<()>,
-) -> Result<(String, usize)> {
+fn files(typed: &cli::Export, snapshot: &Snapshot, go_on: GoOn) -> Result<(String, usize)> {
     let export = Export {
         folder: typed.to.clone(),
         per_page: typed.per_page,
@@ -87,11 +77,7 @@ fn files(
 }
 
 /// Writes a line per document. What was done, and the number of failed pages.
-fn training_data(
-    typed: &cli::Export,
-    snapshot: &Snapshot,
-    go_on: &dyn Fn() -> Result<()>,
-) -> Result<(String, usize)> {
+fn training_data(typed: &cli::Export, snapshot: &Snapshot, go_on: GoOn) -> Result<(String, usize)> {
     let folder = typed.to.display();
     fs::create_dir_all(&typed.to).with_context(|| format!("cannot create {folder}"))?;
     let path = typed.to.join("documents.jsonl");

@@ -6,8 +6,9 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
+use super::interrupt::{GoOn, until_signal};
 use crate::{
     cancel::Cancel,
     cli,
@@ -45,8 +46,9 @@ pub fn run(typed: &cli::Merge) -> Result<Exit> {
     match &output {
         Target::File(path) if !output.is_stream() => {
             signals.pages_in_hand();
-            if let Some(signal) = write_file(&merge, path, gaps.is_none(), &cancel)? {
-                return Ok(Exit::Interrupted(signal));
+            let write = |go_on: GoOn| merge.write_file(path, gaps.is_none(), go_on);
+            if let Err(interrupted) = until_signal(&cancel, write)? {
+                return Ok(interrupted);
             }
         }
         Target::File(path) => {
@@ -87,25 +89,6 @@ fn check_output(typed: &cli::Merge, output: &Target) -> Result<(), UsageError> {
         )));
     }
     Ok(())
-}
-
-/// Writes the file; a signal stops it and leaves nothing behind.
-fn write_file(
-    merge: &Merge,
-    path: &Path,
-    is_complete: bool,
-    cancel: &Cancel,
-) -> Result<Option<u8>> {
-    let go_on = || match cancel.signal() {
-        None => Ok(()),
-        Some(_) => bail!("interrupted"),
-    };
-    match merge.write_file(path, is_complete, &go_on) {
-        Ok(()) => Ok(None),
-        Err(error) => cancel
-            .signal()
-            .map_or(Err(error), |signal| Ok(Some(signal))),
-    }
 }
 
 fn write_stdout(merge: &Merge) -> Result<()> {

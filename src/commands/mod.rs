@@ -10,6 +10,7 @@ mod engine_task;
 mod export;
 mod extract;
 mod fetch;
+mod interrupt;
 mod made_pdf;
 mod man;
 mod merge;
