@@ -96,5 +96,7 @@ pub fn report(error: &Error, exit: Exit) {
         Exit::SettingsDiffer => error.lines().map(printable).collect::<Vec<_>>().join("\n"),
         _ => printable(&error).into_owned(),
     };
-    terminal::print(&format!("{label} {shown}{hint}"));
+    let text = format!("{label} {shown}");
+    let lines: Vec<_> = text.lines().map(terminal::wrapped).collect();
+    terminal::print(&(lines.join("\n") + hint));
 }

@@ -40,7 +40,7 @@ pub fn run(typed: &cli::Export) -> Result<Exit> {
         Ok(written) => written,
         Err(interrupted) => return Ok(interrupted),
     };
-    terminal::print_line(format_args!("exported  {done}"));
+    terminal::print_labelled("exported", done);
     if failed == 0 {
         return Ok(Exit::Ok);
     }
@@ -50,9 +50,10 @@ pub fn run(typed: &cli::Export) -> Result<Exit> {
         ExportKind::Dolma => "none of them has text",
     };
     let output = typed.output.display();
-    terminal::print_line(format_args!(
-        "failed    {pages}; {instead}: omnidocs status {output} --failed"
-    ));
+    terminal::print_labelled(
+        "failed",
+        format_args!("{pages}; {instead}: omnidocs status {output} --failed"),
+    );
     Ok(Exit::SomeFailed)
 }
 

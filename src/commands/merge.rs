@@ -112,29 +112,31 @@ fn report(gaps: &Gaps, output: &Target) {
     } = gaps;
     let pages = counted(*pages, "page", "pages");
     let documents = counted(*documents, "document", "documents");
-    terminal::print_line(format_args!(
-        "merged    {pages} of {documents} into {output}; {} of them failed",
-        number(*failed)
-    ));
+    let failed = number(*failed);
+    terminal::print_labelled(
+        "merged",
+        format_args!("{pages} of {documents} into {output}; {failed} of them failed"),
+    );
     for shard in &gaps.shards {
-        terminal::print_line(format_args!("missing   shard {shard}"));
+        terminal::print_labelled("missing", format_args!("shard {shard}"));
     }
     for path in &gaps.unfinished {
         let path = path.display();
-        terminal::print_line(format_args!(
-            "missing   the rest of the interrupted run of {path}; run its command again to resume"
-        ));
+        let todo = "run its command again to resume";
+        terminal::print_labelled(
+            "missing",
+            format_args!("the rest of the interrupted run of {path}; {todo}"),
+        );
     }
     for (path, there, wanted) in gaps.incomplete.iter().take(SHOWN) {
         let missing = wanted - there;
-        terminal::print_line(format_args!(
-            "missing   {path}: {missing} of its {wanted} pages"
-        ));
+        terminal::print_labelled(
+            "missing",
+            format_args!("{path}: {missing} of its {wanted} pages"),
+        );
     }
     let more = gaps.incomplete.len().saturating_sub(SHOWN);
     if more > 0 {
-        terminal::print_line(format_args!(
-            "          … and pages of {more} more documents"
-        ));
+        terminal::print_labelled("", format_args!("… and pages of {more} more documents"));
     }
 }

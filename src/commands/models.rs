@@ -6,7 +6,7 @@ use crate::{
     exit::Exit,
     hub,
     models::preset::{PRESETS, Preset, Size},
-    terminal::{self, Lines},
+    terminal::{self, Lines, wrap_line},
     words::number,
 };
 
@@ -21,7 +21,8 @@ pub fn run() -> Result<Exit> {
     let (width, coloured) = (terminal::stdout_width(), terminal::stdout_has_colours());
     let mut text = String::new();
     for preset in &PRESETS {
-        text += &[&[preset.short], preset.ids].concat().join("  ");
+        let names = [&[preset.short], preset.ids].concat().join("  ");
+        text += &width.map_or(names.as_str().into(), |width| wrap_line(&names, width));
         text.push('\n');
         text += &describe(preset).render(width, coloured);
         text.push('\n');

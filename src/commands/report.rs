@@ -68,16 +68,15 @@ fn describe(built: &Built, to: &Path) {
     let pages = counted(built.pages, "page", "pages");
     let size = built.html.len() as f64 / 1e6;
     let to = to.display();
-    terminal::print_line(format_args!("report    {pages} in {to} ({size:.1} MB)"));
+    terminal::print_labelled("report", format_args!("{pages} in {to} ({size:.1} MB)"));
     if built.without_picture > 0 {
         let pages = counted(built.without_picture, "page", "pages");
-        terminal::print_line(format_args!(
-            "note      {pages} without a picture, as the report says; --root names the folder of the documents"
-        ));
+        let why = "as the report says; --root names the folder of the documents";
+        terminal::print_labelled("note", format_args!("{pages} without a picture, {why}"));
     }
     if built.left_out > 0 {
         let pages = counted(built.left_out, "page does", "pages do");
-        terminal::print_line(format_args!("note      {pages} not fit: raise --max-mb"));
+        terminal::print_labelled("note", format_args!("{pages} not fit: raise --max-mb"));
     }
 }
 

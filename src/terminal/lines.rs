@@ -1,13 +1,17 @@
 //! Labelled lines, aligned, and wrapped at the terminal's width.
 
-use std::fmt::Write;
+use std::{borrow::Cow, fmt::Write};
 
-use textwrap::{Options, WordSeparator, WordSplitter};
+use textwrap::{Options, WordSeparator, WordSplitter, core::display_width};
 
 use super::{Colour, paint, printable};
 
 /// Columns of a label.
 const LABEL: usize = 10;
+/// What stands between the parts of a line.
+const PARTS: &str = " · ";
+/// What the rest of a wrapped line begins with.
+const INDENT: &str = "  ";
 /// Minimum columns for wrapping; narrower terminals wrap themselves.
 const MIN_WIDTH: usize = 3 * LABEL;
 
@@ -89,11 +93,41 @@ impl Lines {
 }
 
 fn wrap(text: &str, width: usize) -> Vec<String> {
-    let options = Options::new(width)
+    let pieces = textwrap::wrap(text, at_spaces(width)).into_iter();
+    pieces.map(Cow::into_owned).collect()
+}
+
+fn at_spaces<'a>(width: usize) -> Options<'a> {
+    Options::new(width)
         .word_separator(WordSeparator::AsciiSpace)
-        .word_splitter(WordSplitter::NoHyphenation);
-    let pieces = textwrap::wrap(text, options).into_iter();
-    pieces.map(std::borrow::Cow::into_owned).collect()
+        .word_splitter(WordSplitter::NoHyphenation)
+}
+
+/// One line of text, which may be coloured, wrapped before `width`: between its parts, else between its words. What is too
+/// long for a line is left to the terminal, so that it can be copied.
+#[must_use]
+pub fn wrap_line(text: &str, width: usize) -> Cow<'_, str> {
+    let fits = |text: &str| display_width(text) < width;
+    if width < MIN_WIDTH || fits(text) {
+        return text.into();
+    }
+    let mut lines: Vec<String> = Vec::new();
+    for part in text.split(PARTS) {
+        let last = lines.last_mut();
+        match last {
+            Some(last) if fits(&format!("{last}{PARTS}{part}")) => {
+                last.push_str(PARTS);
+                last.push_str(part);
+            }
+            Some(_) => lines.push(format!("{INDENT}{}{part}", PARTS.trim_start())),
+            None => lines.push(part.to_owned()),
+        }
+    }
+    let options = at_spaces(width - 1)
+        .subsequent_indent(INDENT)
+        .break_words(false);
+    let lines = lines.iter().flat_map(|line| textwrap::wrap(line, &options));
+    lines.collect::<Vec<_>>().join("\n").into()
 }
 
 #[cfg(test)]
@@ -131,5 +165,33 @@ mod tests {
             assert!(shown.lines().all(|line| measure_text_width(line) < width));
         }
         assert_eq!(lines.render(None, false).lines().count(), 2);
+    }
+
+    #[test]
+    fn messages_wrap_between_parts_and_words() {
+        let first =
+            "omnidocs 0.1.0 · Qwen3-VL-2B q8_0 on cpu (2 threads, AVX2) · 20 documents → r.jsonl";
+        let colours = "\u{1b}[33mwarning:\u{1b}[0m a word is never torn, and a path is not either: \
+                       a/very/long/path/which/does/not/fit/into/a/line.pdf";
+        let shown = [first, colours].map(|text| wrap_line(text, 60)).join("\n");
+        insta::assert_snapshot!(console::strip_ansi_codes(&shown), @r"
+        omnidocs 0.1.0 · Qwen3-VL-2B q8_0 on cpu (2 threads, AVX2)
+          · 20 documents → r.jsonl
+        warning: a word is never torn, and a path is not either:
+          a/very/long/path/which/does/not/fit/into/a/line.pdf
+        ");
+        for text in [first, colours] {
+            assert_eq!(wrap_line(text, 140), text);
+            for width in 30..140 {
+                let wrapped = wrap_line(text, width);
+                let words = |text: &str| text.replace(char::is_whitespace, "");
+                assert_eq!(words(&wrapped), words(text));
+                let mut lines = wrapped.lines();
+                let fits = |line: &str| {
+                    measure_text_width(line) < width || line.split_whitespace().count() == 1
+                };
+                assert!(lines.all(fits), "{wrapped}");
+            }
+        }
     }
 }

@@ -22,7 +22,7 @@ use console::Term;
 pub use self::stream::timestamp;
 use self::stream::write_once;
 pub use self::{
-    lines::Lines,
+    lines::{Lines, wrap_line},
     objects::{has_summary, print_object, speak_in_objects, speaks_in_objects},
 };
 
@@ -166,9 +166,26 @@ fn is_control(character: char) -> bool {
         )
 }
 
-/// Prints one line, made [`printable`].
+/// Prints one line, made [`printable`], wrapped on a terminal.
 pub fn print_line(text: impl Display) {
-    print(&printable(&text.to_string()));
+    print(&wrapped(&printable(&text.to_string())));
+}
+
+/// Prints one line of [`Lines`].
+pub fn print_labelled(label: &'static str, text: impl Display) {
+    let mut lines = Lines::default();
+    lines.add(label, text.to_string());
+    print(&lines.render(is_terminal().then(width), has_colours()));
+}
+
+/// One line as it is shown on the standard error.
+#[must_use]
+pub fn wrapped(text: &str) -> Cow<'_, str> {
+    if is_terminal() && !speaks_in_objects() {
+        wrap_line(text, width())
+    } else {
+        text.into()
+    }
 }
 
 /// Prints one line of the log, made [`printable`]: with the time, unless a person reads along.
@@ -179,7 +196,7 @@ pub fn log_line(text: impl Display) {
 /// Like [`log_line`], for text that is printable but for its colours.
 pub fn log(text: &str) {
     if is_terminal() || speaks_in_objects() {
-        print(text);
+        print(&wrapped(text));
     } else {
         let now = timestamp(SystemTime::now(), SecondsFormat::Secs);
         print(&format!("{now} {text}"));

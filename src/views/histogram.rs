@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::words::{human, number};
 
-/// Width of the longest bar, in columns.
-const WIDTH: usize = 32;
+/// Width of the longest bar, in columns; beside it there is room for a label and a count on 60 columns.
+const WIDTH: usize = 26;
 /// Bars show these bounds, in milliseconds, each twice or two and a half times the one before.
 const BOUNDS: [u32; 16] = [
     10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 60_000, 120_000, 300_000,
@@ -85,7 +85,7 @@ mod tests {
     fn bars_cover_all_pages_between_the_fastest_and_the_slowest() {
         let times = Times::new(vec![2_100, 40, 1_900, 45, 700, 4_000_000]);
         insta::assert_snapshot!(times.bars()[..3].join("\n"), @r"
-        ≤ 50 ms   ████████████████████████████████ 2
+        ≤ 50 ms   ██████████████████████████ 2
         ≤ 100 ms   0
         ≤ 200 ms   0
         ");

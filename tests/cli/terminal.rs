@@ -35,7 +35,6 @@ fn extract(room: &Room, server: &ChatServer, args: &str) -> assert_cmd::Command 
 /// Fails if a line is torn, or a status line lacks what matters most.
 #[track_caller]
 fn assert_whole(shown: &Shown, width: u16) {
-    // Notes may be longer than the terminal is wide, which breaks them; all lines begin as lines do.
     let starts = [
         "omnidocs 0",
         "read  ",
@@ -47,7 +46,8 @@ fn assert_whole(shown: &Shown, width: u16) {
         "again  ",
         "next  ",
         "warnings  ",
-        "          ",
+        // The rest of a wrapped line.
+        "  ",
         "[",
         "warning: ",
         "resuming",
@@ -58,17 +58,13 @@ fn assert_whole(shown: &Shown, width: u16) {
         "info: ",
         "asked to end",
     ];
-    let mut broken = 0;
+    let mut in_command = false;
     for line in &shown.lines {
-        // A blank in the last column is not seen.
-        let continues = broken + 1 >= usize::from(width);
-        broken = line.chars().count();
-        assert!(
-            continues || starts.iter().any(|start| line.starts_with(start)),
-            "{line:?} in {:#?}",
-            shown.lines
-        );
+        let is_start = starts.iter().any(|start| line.starts_with(start));
+        assert!(in_command || is_start, "{line:?} in {:#?}", shown.lines);
+        in_command |= is_command(line);
     }
+    assert_eq!(torn(shown), [""; 0], "{:#?}", shown.lines);
     for status in &shown.statuses {
         assert!(status.chars().count() < usize::from(width), "{status}");
         assert!(
@@ -76,6 +72,21 @@ fn assert_whole(shown: &Shown, width: u16) {
             "{status}"
         );
     }
+}
+
+/// A command to copy, which is not wrapped.
+fn is_command(line: &str) -> bool {
+    line.starts_with("next  ") || line.starts_with("again  ")
+}
+
+/// The lines that the terminal broke, though they are neither a command nor a single word.
+fn torn(shown: &Shown) -> Vec<&str> {
+    let broken = shown.broken.iter().map(String::as_str);
+    let has_words = |line: &&str| line.split_whitespace().count() > 1;
+    broken
+        .filter(has_words)
+        .filter(|line| !is_command(line))
+        .collect()
 }
 
 #[test]
@@ -132,6 +143,40 @@ fn terminal_shows_warnings_and_errors_as_whole_lines() {
             "{:#?}",
             shown.lines
         );
+    }
+}
+
+#[test]
+fn no_word_is_torn_on_a_narrow_terminal() {
+    let (room, server) = (room(), slow_server());
+    let long = format!("in/{}.pdf", "a long name with blanks ".repeat(4));
+    room.put(&long, "nothing");
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/reader");
+    let run = extract(&room, &server, "-v");
+    assert_eq!(pty::run(&run, 60).code, Some(3));
+    let reader = format!("extract in --model {model} --max-new-tokens 2 -o reader.jsonl");
+    let commands = [
+        reader.as_str(),
+        "extract in --engine text-layer -o other.jsonl -v",
+        "extract in --engine text-layer -o r.jsonl",
+        "status r.jsonl",
+        "models",
+        "doctor",
+        "merge r.jsonl -o merged.jsonl --force",
+        "export r.jsonl --to out",
+        "report r.jsonl -o report.html",
+        "show r.jsonl no-such-document-in-this-output.pdf",
+    ];
+    for width in WIDTHS {
+        for (args, colour) in commands.iter().flat_map(|args| [(args, ""), (args, "1")]) {
+            let mut command = room.omnidocs(args);
+            command
+                .env("NO_COLOR", colour)
+                .env("HF_HOME", room.path("hub"))
+                .env_remove("HF_HUB_CACHE");
+            let shown = pty::run_on_both(&command, width);
+            assert_eq!(torn(&shown), [""; 0], "{args} at {width}");
+        }
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Shown {
     pub lines: Vec<String>,
     /// The line that the cursor was in each time when it was about to be cleared: the status lines, as they were.
     pub statuses: Vec<String>,
+    /// The lines that the terminal broke, since they were too long for it; each one whole.
+    pub broken: Vec<String>,
     /// Each byte.
     pub raw: Vec<u8>,
 }
@@ -30,10 +32,24 @@ pub fn run(command: &assert_cmd::Command, columns: u16) -> Shown {
     run_while(command, columns, |_| {})
 }
 
-/// The same, and does something meanwhile with the number of its process.
+/// The same, where the standard output is that terminal too.
+pub fn run_on_both(command: &assert_cmd::Command, columns: u16) -> Shown {
+    run_as(command, columns, "exec </dev/null", |_| {})
+}
+
+/// As [`run`], and does something meanwhile with the number of the program's process.
 pub fn run_while(
     command: &assert_cmd::Command,
     columns: u16,
+    meanwhile: impl FnOnce(&str),
+) -> Shown {
+    run_as(command, columns, "exec </dev/null >/dev/null", meanwhile)
+}
+
+fn run_as(
+    command: &assert_cmd::Command,
+    columns: u16,
+    exec: &str,
     meanwhile: impl FnOnce(&str),
 ) -> Shown {
     let folder = tempfile::tempdir().expect("a folder");
@@ -42,7 +58,7 @@ pub fn run_while(
     let mut words = vec![
         format!("stty rows {ROWS} cols {columns};"),
         format!("echo $$ > {};", number.display()),
-        "exec </dev/null >/dev/null".to_owned(),
+        exec.to_owned(),
     ];
     let program = [command.get_program()]
         .into_iter()
@@ -104,6 +120,16 @@ fn replay(raw: Vec<u8>, columns: u16, code: Option<i32>) -> Shown {
         at += next + CLEAR_LINE.len();
     }
     screen.process(&raw[at..]);
+    let (mut broken, mut is_broken) = (Vec::<String>::new(), false);
+    for (line, row) in screen.screen().rows(0, columns).zip(0..) {
+        let goes_on = screen.screen().row_wrapped(row);
+        match broken.last_mut() {
+            Some(last) if is_broken => last.push_str(&line),
+            _ if goes_on => broken.push(line),
+            _ => {}
+        }
+        is_broken = goes_on;
+    }
     let lines = screen.screen().rows(0, columns);
     let mut lines: Vec<_> = lines.map(|line| line.trim_end().to_owned()).collect();
     while lines.last().is_some_and(String::is_empty) {
@@ -114,6 +140,7 @@ fn replay(raw: Vec<u8>, columns: u16, code: Option<i32>) -> Shown {
         code,
         lines,
         statuses,
+        broken,
         raw,
     }
 }
