@@ -44,7 +44,7 @@ const FORMS: [&str; 4] = ["pdf", "image", "scan", "other"];
 const PRINT: [f64; 5] = [15.0, 17.0, 19.0, 22.0, 28.0];
 
 /// Limits of the worst stretch's log-probability, one of which a warning might be given below.
-const LIMITS: [f64; 3] = [-0.1, -0.2, -0.4];
+const LIMITS: [f64; 3] = [-0.01, -0.02, -0.05];
 
 const TESSERACT: &str = "tesseract";
 
