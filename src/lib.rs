@@ -46,7 +46,7 @@
 //! | what | where |
 //! |---|---|
 //! | options and settings | `cli`, `config` |
-//! | the types that the stages share | `page`, `error` |
+//! | the types that the stages share | `page`, `block`, `error` |
 //! | input formats and their decoders | `formats`: one table |
 //! | inputs → a sorted list of files | `discover` |
 //! | files → pages as pixels or text, prefetched | `prepare`: worker processes with PDFium and image decoders |
@@ -58,7 +58,7 @@
 //! | models, one folder per family; known models | `models`, `models::preset` |
 //! | a model's logits → an answer's tokens | `generation` |
 //! | layers, kernels, weights and devices | `nn` |
-//! | an answer's text → a page's content | `answer` |
+//! | an answer's text → a page's content and blocks | `answer` |
 //! | models by name | `hub` |
 //! | certificates and proxies | `http` |
 //! | NVIDIA GPUs: what they are, how busy | `gpu` |
@@ -80,6 +80,8 @@
 //! - A page's text depends only on its pixels and the settings, not on earlier pages: `tests/model/parity.rs`.
 //! - Drafts never change the output, up to rounding in bf16 and f16 and on a GPU:
 //!   `tests/model/drafts.rs`, `tests/model/draft_head.rs`, `tests/model/qwen3_5.rs`, `tests/cli/drafts.rs`.
+//! - Parsing an answer loses no letter, and boxes stay on the page: the tests of `answer`; `--format json` with each engine:
+//!   `tests/cli/blocks.rs`.
 //! - Non-finite numbers fail their page: `tests/model/not_finite.rs`.
 //! - Pipelined decoding never changes the output: `tests/model/ahead.rs`.
 //! - Batches never change the output, up to the same rounding: `tests/model/together.rs`.
@@ -112,6 +114,7 @@
 pub mod answer;
 #[doc(hidden)]
 pub mod backoff;
+pub mod block;
 #[doc(hidden)]
 pub mod cancel;
 #[doc(hidden)]

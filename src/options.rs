@@ -26,12 +26,24 @@ pub const CONCURRENCY: usize = 8;
 pub const SERVER_WAIT: f64 = 600.0;
 
 /// Format of a page's content.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OutputFormat {
     /// Markdown, with its table syntax and LaTeX formulas
+    #[default]
+    Markdown,
+    /// HTML with semantic tags
+    Html,
+    /// Plain text in reading order
+    Text,
+}
+
+/// `--format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum FormatChoice {
+    /// Markdown, with its table syntax and LaTeX formulas
+    #[default]
     #[value(alias = "md")]
     Markdown,
     /// HTML with semantic tags
@@ -39,9 +51,21 @@ pub enum OutputFormat {
     /// Plain text in reading order
     #[value(alias = "txt")]
     Text,
+    /// Blocks with their types and places on the page, and Markdown made of them
+    Json,
 }
 
-impl OutputFormat {
+impl FormatChoice {
+    /// The format of the content.
+    #[must_use]
+    pub fn content(self) -> OutputFormat {
+        match self {
+            Self::Markdown | Self::Json => OutputFormat::Markdown,
+            Self::Html => OutputFormat::Html,
+            Self::Text => OutputFormat::Text,
+        }
+    }
+
     /// What a model is asked for this format, unless the user asks otherwise.
     #[must_use]
     pub fn default_prompt(self) -> &'static str {
@@ -60,8 +84,42 @@ impl OutputFormat {
                 "Extract all text from this document image and return it as plain text in reading order, without any \
                  markup. Keep line breaks between paragraphs, list items and table rows."
             }
+            // Qwen's models are trained on these two words (QwenLM/Qwen3-VL, cookbooks/document_parsing.ipynb).
+            Self::Json => "qwenvl html",
         }
     }
+}
+
+/// `--tables`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum TablesChoice {
+    /// HTML, which keeps cells that span rows or columns
+    Html,
+    /// Markdown, where it can say all that the table does; else HTML
+    Markdown,
+}
+
+/// `--headers`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum HeadersChoice {
+    /// Page headers, footers and numbers are part of the content
+    #[default]
+    Keep,
+    /// They are left out where the answer says which they are
+    Drop,
+}
+
+/// How a page's content is written: `--raw`, `--tables` and `--headers`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Style {
+    /// The content is what the model wrote.
+    pub raw: bool,
+    /// How tables are written; none for as the model does.
+    pub tables: Option<TablesChoice>,
+    /// Whether page headers, footers and numbers are part of it.
+    pub headers: HeadersChoice,
 }
 
 /// `--engine`.

@@ -1,13 +1,15 @@
 //! The nouns that the stages share: what is found, what is opened, what is ready for an engine.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 use image::RgbImage;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::formats::Format;
-use crate::{confidence::Confidence, error::PageError, options::OutputFormat, stamp::Stamp};
+use crate::{
+    block::Block, confidence::Confidence, error::PageError, options::OutputFormat, stamp::Stamp,
+};
 
 /// One input as discovery leaves it: a path that exists, or the reason why it can't be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,9 +98,32 @@ impl PageRef {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PageId(pub u64);
 
-/// The text layer of a PDF page, as PDFium reads it, lines separated by `\n`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PageText(pub String);
+/// The text layer of a PDF page, as PDFium reads it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PageText {
+    /// Lines separated by `\n`.
+    pub text: String,
+    /// Where its paragraphs are, in their order; empty where nothing is known of that.
+    pub places: Vec<TextPlace>,
+}
+
+/// Where a part of a text is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextPlace {
+    /// Its bytes.
+    pub bytes: Range<usize>,
+    /// Left, top, right and bottom in ten-thousandths of the sides of the upright page.
+    pub bbox: [u16; 4],
+}
+
+impl From<String> for PageText {
+    fn from(text: String) -> Self {
+        Self {
+            text,
+            places: Vec::new(),
+        }
+    }
+}
 
 impl PageText {
     /// A text with more than one meaningless character in so many says nothing.
@@ -109,7 +134,7 @@ impl PageText {
     pub fn distrust(layer: Option<&Self>, is_scan: bool) -> Option<&'static str> {
         match layer {
             None => Some("an image has no text layer"),
-            Some(layer) if layer.0.trim().is_empty() => Some(
+            Some(layer) if layer.text.trim().is_empty() => Some(
                 "the page's text layer is empty, like that of a scan, or none of it can be seen",
             ),
             Some(_) if is_scan => Some(
@@ -129,7 +154,7 @@ impl PageText {
             c == char::REPLACEMENT_CHARACTER
                 || matches!(c, '\u{E000}'..='\u{F8FF}' | '\u{F0000}'..='\u{10FFFD}')
         };
-        let visible = self.0.chars().filter(|c| !c.is_whitespace());
+        let visible = self.text.chars().filter(|c| !c.is_whitespace());
         let (mut all, mut meaningless) = (0, 0);
         for character in visible {
             all += 1;
@@ -235,6 +260,10 @@ pub enum FinishReason {
 pub struct PageAnswer {
     /// The page's content in the output format.
     pub content: String,
+    /// Its blocks, with boxes on the page as the engine got it; none where it gives none.
+    pub blocks: Option<Vec<Block>>,
+    /// Whether the answer is not in the form that was asked for.
+    pub unparsed: bool,
     /// Why the engine stopped; none for engines that don't generate.
     pub finish_reason: Option<FinishReason>,
     /// Tokens of the whole prompt, image tokens included.
@@ -333,4 +362,6 @@ pub enum Warning {
     /// The model was unsure of a part of the page: `confidence.worst` is below −0.7, where the mean token has a probability
     /// of one in two.
     LowConfidence,
+    /// The answer is not in the form that was asked for, so that all of it is one block.
+    Unparsed,
 }

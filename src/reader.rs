@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use image::RgbImage;
 
 use crate::{
+    answer::Units,
     cancel::Cancel,
     engine::{
         Engine, SingleReader,
@@ -19,7 +20,7 @@ use crate::{
         preset::{self, Preset},
     },
     nn::device::Hardware,
-    options::{self, DTypeChoice, DeviceChoice, OutputFormat},
+    options::{self, DTypeChoice, DeviceChoice, FormatChoice, Style},
     page::{Document, PageId, PageRef, PixelBudget, Preparation, PreparedPage, Source},
     page_selection::PageSelection,
     prepare::{
@@ -47,7 +48,9 @@ pub struct ReaderOptions {
     /// The number type of the weights: bf16 on CUDA, q8_0 on a CPU.
     pub dtype: DTypeChoice,
     /// What the model is asked for.
-    pub format: OutputFormat,
+    pub format: FormatChoice,
+    /// How its content is written.
+    pub style: Style,
     /// Replaces the prompt of the model's preset, else that of the format.
     pub prompt: Option<String>,
     /// At most this many tokens are written for a page; none for the model's preset, else 4096.
@@ -69,7 +72,8 @@ impl Default for ReaderOptions {
         Self {
             device: DeviceChoice::Auto,
             dtype: DTypeChoice::Auto,
-            format: OutputFormat::Markdown,
+            format: FormatChoice::Markdown,
+            style: Style::default(),
             prompt: None,
             max_new_tokens: None,
             temperature: None,
@@ -82,10 +86,12 @@ impl Default for ReaderOptions {
 }
 
 impl ReaderOptions {
-    fn asked(&self) -> Asked {
+    fn asked(&self, units: Units) -> Asked {
         Asked {
             prompt: self.prompt.clone(),
             format: self.format,
+            style: self.style,
+            units,
             max_new_tokens: self.max_new_tokens,
             temperature: self.temperature,
             seed: 0,
@@ -159,7 +165,8 @@ impl Reader {
         let limits = models::pixel_budget(&folder)?;
         let identity = models::identity::identity(&folder, |_| ())?;
         let preset = Preset::of(name, Some(&folder));
-        let task = options.asked().of(preset);
+        let units = models::box_units(name, Some(&folder));
+        let task = options.asked(units).of(preset);
         let reader = QwenEngine::load(name, &folder, &identity, first, &task)?;
         let engine = Scheduler::new(reader, options.policy(limits.factor));
         let budget = options.budget(limits, preset);
@@ -301,7 +308,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::{answer, record::Status};
+    use crate::{answer, options::OutputFormat, record::Status};
 
     /// A tiny random model whose files say that it was made from `origin`.
     fn fine_tune(origin: &str) -> TempDir {
@@ -355,7 +362,7 @@ mod tests {
     fn reader_has_the_presets_pixels_budget_temperature_and_reading() {
         let olmocr = Preset::of("allenai/olmOCR-2-7B-1025", None);
         let defaults = ReaderOptions::default();
-        let task = defaults.asked().of(olmocr);
+        let task = defaults.asked(Units::default()).of(olmocr);
         assert!(task.text_first && !task.drafts);
         assert_eq!(task.reading, answer::Reading::FrontMatter);
         assert_eq!(task.sampling.max_new_tokens, 8000);
@@ -370,7 +377,7 @@ mod tests {
             max_pixels: Some(9000),
             ..defaults
         };
-        let task = given.asked().of(olmocr);
+        let task = given.asked(Units::default()).of(olmocr);
         assert!(task.sampling.is_greedy() && task.drafts);
         assert_eq!(task.sampling.max_new_tokens, options::MAX_NEW_TOKENS);
         let budget = given.budget(PUBLISHED, olmocr);

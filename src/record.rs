@@ -11,11 +11,11 @@ use std::ops::RangeInclusive;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 pub use self::build::{Admitted, PageFacts};
 pub use crate::confidence::Confidence;
 use crate::{
+    block::Block,
     error::PageError,
     options::OutputFormat,
     page::{FinishReason, Format, Warning},
@@ -102,8 +102,8 @@ pub struct Record {
     pub status: Status,
     /// The page's content; null if it failed, empty if it is blank.
     pub content: Option<String>,
-    /// The parts of the content, with their places on the page; always null yet.
-    pub blocks: Option<Vec<Value>>,
+    /// The parts of the page, in reading order; null where the format or the answer has none.
+    pub blocks: Option<Vec<Block>>,
     /// The format of `content`.
     pub output_format: OutputFormat,
     /// Number of Unicode scalar values in `content`.

@@ -285,7 +285,7 @@ mod tests {
                     if (self.keeps)(page.id) {
                         continue;
                     }
-                    let content = page.text.map(|text| text.0).unwrap_or_default();
+                    let content = page.text.map(|text| text.text).unwrap_or_default();
                     done(PageOutcome {
                         id: page.id,
                         result: Ok(PageAnswer {
@@ -328,7 +328,7 @@ mod tests {
                     pixels: None,
                     original: None,
                     blank: number == 6,
-                    text: Some(PageText(format!("text of {number}"))),
+                    text: Some(PageText::from(format!("text of {number}"))),
                     is_scan: false,
                     warnings: Vec::new(),
                     draft: None,

@@ -1,5 +1,7 @@
 //! The installed `tesseract`: located once, then run page by page.
 
+mod tsv;
+
 use std::{
     io::{self, ErrorKind as Io, Read, Write},
     path::PathBuf,
@@ -12,6 +14,7 @@ use crossbeam_channel::bounded;
 use image::RgbImage;
 
 use crate::{
+    block::Block,
     cancel::Cancel,
     error::{ErrorKind, PageError, Stage},
     launch,
@@ -117,8 +120,35 @@ impl Tesseract {
     /// # Errors
     /// The program failed ([`ErrorKind::Engine`]), or a signal ended it ([`ErrorKind::Crashed`]).
     pub fn read(&self, image: &RgbImage, cancel: &Cancel) -> Result<Option<String>, PageError> {
+        let text = self.run(image, &[], cancel)?;
+        // A form feed ends each page.
+        Ok(text.map(|text| text.trim_end_matches(['\u{c}', '\n', ' ']).to_owned()))
+    }
+
+    /// Reads the paragraphs on `image` as blocks, with boxes as fractions of it; `None` if cancelled or out of time.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_blocks(
+        &self,
+        image: &RgbImage,
+        cancel: &Cancel,
+    ) -> Result<Option<Vec<Block>>, PageError> {
+        let table = self.run(image, &["-c", "tessedit_create_tsv=1"], cancel)?;
+        Ok(table.map(|table| tsv::blocks(&table, image.dimensions())))
+    }
+
+    /// What the program writes about `image`.
+    fn run(
+        &self,
+        image: &RgbImage,
+        options: &[&str],
+        cancel: &Cancel,
+    ) -> Result<Option<String>, PageError> {
         let mut command = launch::tied(self.tied_to.as_deref(), PROGRAM);
-        withhold(&mut command).args(["stdin", "stdout", "-l", &self.languages]);
+        withhold(&mut command)
+            .args(["stdin", "stdout", "-l", &self.languages])
+            .args(options);
         if self.one_core {
             command.env("OMP_THREAD_LIMIT", "1");
         }
@@ -141,9 +171,7 @@ impl Tesseract {
             };
             return Err(PageError::new(kind, Stage::Engine, message));
         }
-        let text = String::from_utf8_lossy(&ended.stdout);
-        // A form feed ends each page.
-        Ok(Some(text.trim_end_matches(['\u{c}', '\n', ' ']).to_owned()))
+        Ok(Some(String::from_utf8_lossy(&ended.stdout).into_owned()))
     }
 }
 

@@ -12,6 +12,18 @@ pub enum Turn {
     ThreeQuarters,
 }
 
+impl Turn {
+    /// The same turn, clockwise, in degrees.
+    #[must_use]
+    pub fn clockwise(self) -> u16 {
+        match self {
+            Self::Quarter => 270,
+            Self::Half => 180,
+            Self::ThreeQuarters => 90,
+        }
+    }
+}
+
 const FENCE: &str = "---";
 
 /// The content below the front matter, and how that says that the page must be turned. An answer without one is its content.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::PasswordArgs;
 use crate::options::ExportKind;
 
 const EXAMPLES: &str = "\
@@ -11,6 +12,7 @@ Examples:
   omnidocs export results.jsonl --to out
   omnidocs export results.jsonl --to out --per-page
   omnidocs export results.jsonl --to out --page-break '---'
+  omnidocs export results.jsonl --to out --figures
   omnidocs export results.jsonl --to out --as dolma
 
 The records as Parquet, with DuckDB:
@@ -47,4 +49,18 @@ pub struct Export {
         allow_hyphen_values = true
     )]
     pub page_break: Option<String>,
+
+    /// Cut the figures out of the pages, as DIR/in/a.pdf.figures/p0003-1.webp, and link the Markdown to them
+    ///
+    /// For records whose blocks have places: see extract --format json. The documents are opened again.
+    #[arg(long)]
+    pub figures: bool,
+
+    /// Folder that relative paths of documents start from, for --figures [default: the current folder]
+    #[arg(long, value_name = "DIR", requires = "figures")]
+    pub root: Option<PathBuf>,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub passwords: PasswordArgs,
 }

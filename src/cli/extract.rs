@@ -7,8 +7,8 @@ use clap::{ArgAction, Args, builder::FalseyValueParser};
 use super::PasswordArgs;
 use crate::{
     options::{
-        self, DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, LockChoice, OutputFormat,
-        ProgressChoice, RetryChoice,
+        self, DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, FormatChoice, HeadersChoice,
+        LockChoice, ProgressChoice, RetryChoice, TablesChoice,
     },
     page_selection::PageSelection,
     shard::Shard,
@@ -136,8 +136,25 @@ pub struct OutputArgs {
     pub output: PathBuf,
 
     /// Format that the model is asked for
-    #[arg(long, value_enum, env = "OMNIDOCS_FORMAT", default_value_t = OutputFormat::Markdown)]
-    pub format: OutputFormat,
+    #[arg(long, value_enum, env = "OMNIDOCS_FORMAT", default_value_t = FormatChoice::Markdown)]
+    pub format: FormatChoice,
+
+    /// How tables are written [default: as the model does]
+    #[arg(long, value_enum, value_name = "HOW", env = "OMNIDOCS_TABLES")]
+    pub tables: Option<TablesChoice>,
+
+    /// Whether page headers, footers and numbers stay in the content
+    ///
+    /// Known where the answer says what its parts are: with --format json, and from models that write blocks.
+    #[arg(long, value_enum, value_name = "WHAT", env = "OMNIDOCS_HEADERS", default_value_t = HeadersChoice::Keep)]
+    pub headers: HeadersChoice,
+
+    /// Keep the model's answer as the content, without cleaning
+    ///
+    /// Else fences around it, chat, reasoning, control characters and data-* attributes are left out, letters are composed
+    /// (Unicode NFC), and tables without an end get one.
+    #[arg(long, env = "OMNIDOCS_RAW", value_parser = FalseyValueParser::new())]
+    pub raw: bool,
 
     /// Replace the prompt of the format with TEXT
     #[arg(long, value_name = "TEXT", env = "OMNIDOCS_PROMPT")]

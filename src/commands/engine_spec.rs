@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{draft_head, engine_task::task};
 use crate::{
@@ -211,8 +211,16 @@ impl EngineSpec {
     fn preset(&self) -> Option<&'static Preset> {
         match self {
             Self::Qwen(qwen) => qwen.preset,
-            Self::Server { model, .. } => Preset::of(model, None),
-            Self::TextLayer | Self::Tesseract(_) => None,
+            _ => Preset::of(self.model(), None),
+        }
+    }
+
+    /// The model's name; empty for engines without one.
+    fn model(&self) -> &str {
+        match self {
+            Self::Qwen(qwen) => &qwen.name,
+            Self::Server { model, .. } => model,
+            Self::TextLayer | Self::Tesseract(_) => "",
         }
     }
 
@@ -228,10 +236,9 @@ impl EngineSpec {
     }
 
     fn output_settings(&self, settings: &Settings, budget: PixelBudget) -> OutputSettings {
-        let mut named = OutputSettings::new();
+        let mut named: OutputSettings = self.task(settings).wanted.settings().collect();
         let mut set = |name: &str, value: Value| named.insert(name.to_owned(), value);
         set("engine", self.name().into());
-        set("format", json!(self.task(settings).output_format));
         if self.needs().pixels {
             set("min_pixels", budget.min_pixels.into());
             set("max_pixels", budget.max_pixels.into());
@@ -266,12 +273,13 @@ impl EngineSpec {
 
     /// What a model is asked.
     fn task(&self, settings: &Settings) -> Task {
-        match self {
-            Self::Qwen(qwen) => qwen.task.clone(),
-            _ => Task {
-                drafts: false,
-                ..task(settings, self.preset())
-            },
+        if let Self::Qwen(qwen) = self {
+            return qwen.task.clone();
+        }
+        let units = models::box_units(self.model(), None);
+        Task {
+            drafts: false,
+            ..task(settings, self.preset(), units)
         }
     }
 
@@ -315,8 +323,11 @@ impl EngineSpec {
         };
         let task = self.task(settings);
         match self {
-            Self::TextLayer => Ok(one_slot(TextLayer::default(), policy)),
-            Self::Tesseract(tesseract) => Ok(one_slot(TesseractEngine::new(tesseract), policy)),
+            Self::TextLayer => Ok(one_slot(TextLayer::new(task.wanted.blocks), policy)),
+            Self::Tesseract(tesseract) => {
+                let engine = TesseractEngine::new(tesseract, task.wanted.blocks);
+                Ok(one_slot(engine, policy))
+            }
             Self::Server { server, model } => {
                 let engine = ServerEngine::new(&server, model, task, policy, cancel)?;
                 Ok(Box::new(engine))
@@ -343,7 +354,7 @@ impl QwenSpec {
         let small_files = small_files(settings, &name, cancel)?;
         let folder = small_files.as_ref().map(SmallFiles::folder);
         let preset = Preset::of(&name, folder);
-        let task = task(settings, preset);
+        let task = task(settings, preset, models::box_units(&name, folder));
         let limits = small_files.as_ref().map(|files| {
             ModelSpec::read(files.folder(), &name)?;
             if settings.draft == DraftChoice::Mtp {

@@ -1,18 +1,21 @@
 //! What a model is asked, by the settings.
 
 use crate::{
+    answer::Units,
     config::Settings,
     engine::task::{Asked, Task},
     models::preset::Preset,
     options::DraftChoice,
 };
 
-/// The task of a model with this preset, if it has one.
-pub(super) fn task(settings: &Settings, preset: Option<&Preset>) -> Task {
+/// The task of a model with this preset, if it has one, and which measures boxes in these units.
+pub(super) fn task(settings: &Settings, preset: Option<&Preset>, units: Units) -> Task {
     let given = settings.given;
     let asked = Asked {
         prompt: given.prompt.then(|| settings.prompt.clone()),
         format: settings.format,
+        style: settings.style,
+        units,
         max_new_tokens: given.max_new_tokens.then_some(settings.max_new_tokens),
         temperature: given.temperature.then_some(settings.temperature),
         seed: settings.seed,
@@ -40,7 +43,8 @@ mod tests {
         let Command::Extract(typed) = parsed.command else {
             panic!("that is another command");
         };
-        task(&Settings::new(*typed).unwrap(), Preset::of(model, None))
+        let settings = Settings::new(*typed).unwrap();
+        task(&settings, Preset::of(model, None), Units::Pixels)
     }
 
     #[test]
@@ -56,8 +60,27 @@ mod tests {
         assert!((olmocr.sampling.temperature - 0.1).abs() < 1e-9 && !olmocr.drafts);
 
         let chandra = task_of("datalab-to/chandra", "");
-        assert_eq!(chandra.output_format, OutputFormat::Html);
+        assert_eq!(chandra.wanted.format, OutputFormat::Html);
         assert_eq!(task_of("lightonai/LightOnOCR-3-4B", "").prompt, "");
+    }
+
+    #[test]
+    fn blocks_are_asked_for_in_the_dialect_of_the_model() {
+        let task = |model: &str, more: &str| {
+            let task = task_of(model, &format!("--format json {more}"));
+            assert!(task.wanted.blocks && task.wanted.format == OutputFormat::Markdown);
+            (task.prompt, task.reading)
+        };
+        let (prompt, reading) = task("org/model", "");
+        assert_eq!(prompt, "qwenvl html");
+        assert_eq!(reading, Reading::Layout(Units::Pixels));
+        let (prompt, reading) = task("datalab-to/chandra-ocr-2", "");
+        assert!(prompt.contains("data-bbox"), "{prompt}");
+        assert_eq!(reading, Reading::Layout(Units::Thousandths));
+        let (_, reading) = task("FireRedTeam/FireRed-OCR", "");
+        assert_eq!(reading, Reading::Free(Units::Pixels));
+        let asked = task("org/model", "--prompt Read.");
+        assert_eq!(asked, ("Read.".to_owned(), Reading::Free(Units::Pixels)));
     }
 
     #[test]
@@ -68,11 +91,11 @@ mod tests {
             "--prompt Read. --max-new-tokens 7 --temperature 0 --format text",
         );
         assert_eq!(typed.prompt, "Read.");
-        assert_eq!(typed.output_format, OutputFormat::Text);
+        assert_eq!(typed.wanted.format, OutputFormat::Text);
         assert_eq!(typed.sampling.max_new_tokens, 7);
         assert!(typed.drafts, "greedy answers are drafted");
         let html = task_of(model, "--format html");
         assert!(html.prompt.contains("HTML with semantic tags"));
-        assert_eq!(html.output_format, OutputFormat::Html);
+        assert_eq!(html.wanted.format, OutputFormat::Html);
     }
 }

@@ -4,7 +4,10 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
-use super::interrupt::{GoOn, until_signal};
+use super::{
+    interrupt::{GoOn, until_signal},
+    originals::originals,
+};
 use crate::{
     cancel::Cancel,
     cli,
@@ -16,6 +19,7 @@ use crate::{
     views::{
         dolma::{self, Written},
         export::{Export, Exported},
+        pictures::Originals,
     },
     words::counted,
 };
@@ -25,15 +29,21 @@ use crate::{
 /// # Errors
 /// The output can't be read, or a file can't be written.
 pub fn run(typed: &cli::Export) -> Result<Exit> {
-    if typed.kind == ExportKind::Dolma && (typed.per_page || typed.page_break.is_some()) {
-        let message = "--as dolma writes whole documents: leave out --per-page and --page-break";
+    let has_more = typed.per_page || typed.page_break.is_some() || typed.figures;
+    if typed.kind == ExportKind::Dolma && has_more {
+        let message =
+            "--as dolma writes whole documents: leave out --per-page, --page-break and --figures";
         return Err(UsageError(message.to_owned()).into());
     }
+    let originals = typed
+        .figures
+        .then(|| originals(typed.root.clone(), typed.passwords.clone()))
+        .transpose()?;
     let snapshot = Snapshot::open(&typed.output)?;
     let cancel = Cancel::default();
     SignalHandlers::install(&cancel, |_| {})?.pages_in_hand();
     let written = until_signal(&cancel, |go_on| match typed.kind {
-        ExportKind::Files => files(typed, &snapshot, go_on),
+        ExportKind::Files => files(typed, originals, &snapshot, &cancel, go_on),
         ExportKind::Dolma => training_data(typed, &snapshot, go_on),
     });
     let (done, failed) = match written? {
@@ -58,22 +68,38 @@ pub fn run(typed: &cli::Export) -> Result<Exit> {
 }
 
 /// Writes a file per document or page. What was done, and the number of failed pages.
-fn files(typed: &cli::Export, snapshot: &Snapshot, go_on: GoOn) -> Result<(String, usize)> {
+fn files(
+    typed: &cli::Export,
+    originals: Option<Originals>,
+    snapshot: &Snapshot,
+    cancel: &Cancel,
+    go_on: GoOn,
+) -> Result<(String, usize)> {
     let export = Export {
         folder: typed.to.clone(),
         per_page: typed.per_page,
         page_break: typed.page_break.clone(),
+        originals,
     };
     let Exported {
         documents,
         written,
         unchanged,
         failed,
-    } = export.write(snapshot, go_on)?;
+        figures,
+        without_figures,
+    } = export.write(snapshot, cancel, go_on)?;
     let documents = counted(documents, "document", "documents");
     let files = counted(written, "file", "files");
     let folder = typed.to.display();
-    let done = format!("{documents} to {folder}: {files} written, {unchanged} unchanged");
+    let mut done = format!("{documents} to {folder}: {files} written, {unchanged} unchanged");
+    if typed.figures {
+        done += &format!("; {}", counted(figures, "figure", "figures"));
+    }
+    if let Some((why, pages)) = without_figures {
+        let pages = counted(pages, "page", "pages");
+        done += &format!(", none of {pages}: {why} (--root names the folder of the documents)");
+    }
     Ok((done, failed))
 }
 

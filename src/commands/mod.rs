@@ -15,6 +15,7 @@ mod made_pdf;
 mod man;
 mod merge;
 mod models;
+mod originals;
 mod report;
 mod schema;
 mod show;

@@ -8,14 +8,12 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+use super::originals::originals;
 use crate::{
     cancel::Cancel,
     cli,
-    config::passwords,
-    exit::{Exit, UsageError},
+    exit::Exit,
     journal::{self, Snapshot},
-    launch,
-    prepare::DecoderChoice,
     signals::SignalHandlers,
     terminal,
     views::report::{Built, Pick, Report},
@@ -31,11 +29,7 @@ pub fn run(typed: &cli::Report) -> Result<Exit> {
     if !to_stdout {
         require_page(&typed.to)?;
     }
-    let root = typed.root.clone().unwrap_or_default();
-    if typed.root.is_some() && !root.is_dir() {
-        let message = format!("--root {} is not a folder", root.display());
-        return Err(UsageError(message).into());
-    }
+    let originals = originals(typed.root.clone(), typed.passwords.clone())?;
     let snapshot = Snapshot::open(&typed.output)?;
     let report = Report {
         pick: match (typed.failed, typed.warnings, typed.unsure) {
@@ -44,10 +38,8 @@ pub fn run(typed: &cli::Report) -> Result<Exit> {
             (.., Some(count)) => Pick::Unsure(count),
             _ => Pick::Sample(typed.sample),
         },
-        root,
+        originals,
         max_bytes: typed.max_mb * 1_000_000,
-        passwords: passwords(typed.passwords.clone())?,
-        decoder: DecoderChoice::Workers(launch::this_program()?),
     };
     let cancel = Cancel::default();
     // Nothing is written before the end.

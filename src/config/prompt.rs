@@ -3,11 +3,11 @@
 use std::{fs, path::Path};
 
 use super::usage::usage_error;
-use crate::{exit::UsageError, options::OutputFormat};
+use crate::{exit::UsageError, options::FormatChoice};
 
 /// The given prompt, else that of the format.
 pub fn prompt(
-    format: OutputFormat,
+    format: FormatChoice,
     text: Option<String>,
     file: Option<&Path>,
 ) -> Result<String, UsageError> {
@@ -39,10 +39,11 @@ pub fn prompt(
     Ok(text)
 }
 
-fn format_name(format: OutputFormat) -> &'static str {
+fn format_name(format: FormatChoice) -> &'static str {
     match format {
-        OutputFormat::Markdown => "Markdown",
-        OutputFormat::Html => "HTML",
-        OutputFormat::Text => "plain text",
+        FormatChoice::Markdown => "Markdown",
+        FormatChoice::Html => "HTML",
+        FormatChoice::Text => "plain text",
+        FormatChoice::Json => "blocks",
     }
 }

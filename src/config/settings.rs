@@ -22,8 +22,8 @@ use crate::{
     exit::UsageError,
     journal::{Retry, Target},
     options::{
-        self, DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, LockChoice, OutputFormat,
-        ProgressChoice, RetryChoice, Verbosity,
+        self, DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, FormatChoice, LockChoice,
+        ProgressChoice, RetryChoice, Style, Verbosity,
     },
     page::PixelBudget,
     page_selection::PageSelection,
@@ -42,7 +42,8 @@ pub struct Settings {
     pub pages: Option<PageSelection>,
     pub passwords: Passwords,
     pub output: Target,
-    pub format: OutputFormat,
+    pub format: FormatChoice,
+    pub style: Style,
     pub prompt: String,
     /// Which of the settings that a model's preset has were given.
     pub given: Given,
@@ -154,6 +155,11 @@ impl Settings {
             prompt: prompt::prompt(output.format, output.prompt, output.prompt_file.as_deref())?,
             output: target(output.output, shard.as_ref())?,
             format: output.format,
+            style: Style {
+                raw: output.raw,
+                tables: output.tables,
+                headers: output.headers,
+            },
             engine: model.engine,
             fallback: model.fallback,
             server,

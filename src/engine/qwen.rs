@@ -7,7 +7,8 @@ use image::{RgbImage, imageops};
 
 use super::{Attempt, BatchReader, PageResult, task::Task};
 use crate::{
-    answer::{self, Answer, Reading, Turn},
+    answer::{self, Answer, Reading, Turn, Wanted},
+    block::turned_back,
     confidence::Confidence,
     error::{ErrorKind, PageError, Stage},
     generation::{
@@ -29,6 +30,9 @@ use crate::{
 struct Held {
     id: PageId,
     sequence: Sequence,
+    /// (width, height) in pixels, and how far it was turned clockwise to be read once more.
+    seen: (u32, u32),
+    turned: u16,
     /// What to read once more if the answer says that the page must be turned.
     again: Option<(PreparedPage, Attempt)>,
     /// Prefill and decoding of the answer that said so.
@@ -41,6 +45,7 @@ pub struct QwenEngine {
     generator: Generator,
     prompt: Prompt,
     reading: Reading,
+    wanted: Wanted,
     sampling: Sampling,
     drafts: bool,
     /// Pages decoded together.
@@ -125,13 +130,14 @@ impl QwenEngine {
             info: EngineInfo {
                 engine: Self::NAME,
                 model: Some(name.to_owned()),
-                output_format: task.output_format,
+                output_format: task.wanted.format,
                 device: Some(hardware.name().to_owned()),
                 dtype: Some(hardware.dtype()),
             },
             generator,
             prompt,
             reading: task.reading,
+            wanted: task.wanted,
             sampling: task.sampling,
             drafts: task.drafts,
             slots: task.batch_size,
@@ -147,6 +153,7 @@ impl QwenEngine {
             generator: self.generator.share(),
             prompt: self.prompt.clone(),
             reading: self.reading,
+            wanted: self.wanted,
             sampling: self.sampling,
             drafts: self.drafts,
             slots: self.slots,
@@ -170,7 +177,7 @@ impl QwenEngine {
         } else {
             self.sampling
         };
-        let layer = page.text.as_ref().map_or("", |text| &text.0);
+        let layer = page.text.as_ref().map_or("", |text| text.text.as_str());
         let options = GenerateOptions {
             draft: self.drafts.then(|| page.draft.as_deref().unwrap_or(layer)),
             deadline: Some(attempt.deadline),
@@ -182,36 +189,50 @@ impl QwenEngine {
     fn conclude(
         &mut self,
         generated: &Generated,
+        (seen, turned_by): ((u32, u32), u16),
         again: Option<(PreparedPage, Attempt)>,
         before: (Duration, Duration),
     ) -> Result<Option<PageAnswer>> {
         let text = self.generator.tokenizer().decode(&generated.tokens)?;
-        let Answer { content, turn } = answer::read_as(text, self.info.output_format, self.reading);
+        let mut answer = answer::read(text, self.reading, self.wanted, Some(seen));
         let took = (before.0 + generated.prefill, before.1 + generated.decode);
-        if let (Some(turn), Some((page, attempt))) = (turn, again) {
+        if let (Some(turn), Some((page, attempt))) = (answer.turn, again) {
             let turned = PreparedPage {
                 pixels: page.pixels.map(|pixels| Arc::new(turned(&pixels, turn))),
                 ..page
             };
-            let sequence = self.begin_sequence(&turned, attempt)?;
+            let (sequence, seen) = self.begin_sequence(&turned, attempt)?;
             self.held.push(Held {
                 id: page.id,
                 sequence,
+                seen,
+                turned: turn.clockwise(),
                 again: None,
                 before: took,
             });
             return Ok(None);
         }
-        Ok(Some(Self::answer(content, generated, took)))
+        for block in answer.blocks.iter_mut().flatten() {
+            block.bbox = block.bbox.map(|bbox| turned_back(bbox, turned_by));
+        }
+        Ok(Some(Self::answer(answer, generated, took)))
     }
 
-    fn begin_sequence(&mut self, page: &PreparedPage, attempt: Attempt) -> Result<Sequence> {
+    /// Begins to read a page; says also how many pixels it has.
+    fn begin_sequence(
+        &mut self,
+        page: &PreparedPage,
+        attempt: Attempt,
+    ) -> Result<(Sequence, (u32, u32))> {
         let (image, sampling, options) = self.question(page, attempt)?;
-        self.generator.begin(image, &self.prompt, sampling, options)
+        let sequence = self
+            .generator
+            .begin(image, &self.prompt, sampling, options)?;
+        Ok((sequence, image.dimensions()))
     }
 
     fn answer(
-        content: String,
+        answer: Answer,
         generated: &Generated,
         (prefill, decode): (Duration, Duration),
     ) -> PageAnswer {
@@ -221,7 +242,9 @@ impl QwenEngine {
             Ending::Repetition => FinishReason::Repetition,
         };
         PageAnswer {
-            content,
+            content: answer.content,
+            blocks: answer.blocks,
+            unparsed: answer.unparsed,
             finish_reason: Some(finish),
             prompt_tokens: Some(generated.prompt_tokens),
             image_tokens: Some(generated.image_tokens),
@@ -275,11 +298,13 @@ impl BatchReader for QwenEngine {
 
     fn begin(&mut self, page: &PreparedPage, attempt: Attempt) -> Result<(), PageError> {
         let begun = self.begin_sequence(page, attempt);
-        let sequence = begun.map_err(|error| self.failed(&error))?;
+        let (sequence, seen) = begun.map_err(|error| self.failed(&error))?;
         let says_turn = self.reading == Reading::FrontMatter;
         self.held.push(Held {
             id: page.id,
             sequence,
+            seen,
+            turned: 0,
             again: says_turn.then(|| (page.clone(), attempt)),
             before: (Duration::ZERO, Duration::ZERO),
         });
@@ -294,7 +319,12 @@ impl BatchReader for QwenEngine {
             if let Some(ending) = held.sequence.ending() {
                 has_ended = true;
                 let generated = self.generator.finish(held.sequence, ending);
-                let concluded = self.conclude(&generated, held.again, held.before);
+                let concluded = self.conclude(
+                    &generated,
+                    (held.seen, held.turned),
+                    held.again,
+                    held.before,
+                );
                 let concluded = concluded.map_err(|error| self.failed(&error)).transpose();
                 done.extend(concluded.map(|answer| (id, answer)));
             } else if let Err(error) = held.sequence.check() {

@@ -3,7 +3,7 @@
 //! | what happened | what is done |
 //! |---|---|
 //! | an answer that is whole | it is kept |
-//! | an answer that looped or was cut off | one more, sampled; the better of the two is kept |
+//! | an answer that looped, was cut off or can't be parsed | one more, sampled; the better of the two is kept |
 //! | a failure that may pass (a crash, nonsense from a server) | tried again up to `--retries` times, after a pause |
 //! | too little memory | tried again with 0.7 of the pixels, twice, after a pause |
 //! | any other failure | the page fails, or goes to the fallback |
@@ -26,7 +26,7 @@ pub struct History {
     pub shrunk: usize,
     /// Tries since then that ended in a failure that may pass.
     passing_failures: u32,
-    /// The answer that looped or was cut off, while another one is tried for.
+    /// The answer that looped, was cut off or can't be parsed, while another one is tried for.
     best: Option<PageAnswer>,
 }
 
@@ -81,19 +81,22 @@ impl History {
     }
 }
 
-/// Whether the engine came to the end of its answer.
+/// Whether the engine came to the end of its answer, which is in the form that was asked for.
 #[must_use]
 pub fn is_whole(answer: &PageAnswer) -> bool {
-    matches!(answer.finish_reason, None | Some(FinishReason::Stop))
+    let has_ended = matches!(answer.finish_reason, None | Some(FinishReason::Stop));
+    has_ended && !answer.unparsed
 }
 
-/// Orders answers: whole ones before those that were cut off, and these before those that looped.
-fn worth(answer: &PageAnswer) -> u8 {
-    match answer.finish_reason {
+/// Orders answers: whole ones before those that were cut off, and these before those that looped; among these, those that can
+/// be parsed before others.
+fn worth(answer: &PageAnswer) -> (u8, bool) {
+    let ending = match answer.finish_reason {
         None | Some(FinishReason::Stop) => 2,
         Some(FinishReason::Length) => 1,
         Some(FinishReason::Repetition) => 0,
-    }
+    };
+    (ending, !answer.unparsed)
 }
 
 #[cfg(test)]
@@ -115,6 +118,10 @@ mod tests {
             "stop" => answer(FinishReason::Stop),
             "length" => answer(FinishReason::Length),
             "loop" => answer(FinishReason::Repetition),
+            "unparsed" => answer(FinishReason::Stop).map(|answer| PageAnswer {
+                unparsed: true,
+                ..answer
+            }),
             "crash" => error(ErrorKind::Crashed),
             "nonsense" => error(ErrorKind::Server),
             "memory" => error(ErrorKind::OutOfMemory),
@@ -163,6 +170,12 @@ mod tests {
                 "again, shrink 0.7, again, fail crash",
             ),
             (2, "memory loop stop", "shrink 0.7, resample, keep stop"),
+            (0, "unparsed", "keep unparsed"),
+            (2, "unparsed stop", "resample, keep stop"),
+            (2, "unparsed unparsed", "resample, keep unparsed"),
+            (2, "unparsed length", "resample, keep unparsed"),
+            (2, "length unparsed", "resample, keep unparsed"),
+            (2, "unparsed crash", "resample, keep unparsed"),
         ] {
             let mut history = History::default();
             let steps: Vec<_> = happened

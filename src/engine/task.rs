@@ -1,10 +1,10 @@
 //! What a model is asked, and how it answers: as the options say, else as the model's preset does.
 
 use crate::{
-    answer::Reading,
+    answer::{Reading, Units, Wanted},
     generation::sampler::Sampling,
     models::preset::Preset,
-    options::{self, OutputFormat},
+    options::{self, FormatChoice, Style},
 };
 
 /// The prompt and sampling for the model.
@@ -14,10 +14,10 @@ pub struct Task {
     pub prompt: String,
     /// Whether it comes before the page.
     pub text_first: bool,
-    /// How the answer is read.
+    /// How the answer is written.
     pub reading: Reading,
-    /// What it asks for.
-    pub output_format: OutputFormat,
+    /// What becomes of it.
+    pub wanted: Wanted,
     /// How the answer is written.
     pub sampling: Sampling,
     /// Whether to draft from the page's text and from the answer so far.
@@ -33,7 +33,10 @@ pub struct Task {
 #[allow(missing_docs)]
 pub struct Asked {
     pub prompt: Option<String>,
-    pub format: OutputFormat,
+    pub format: FormatChoice,
+    pub style: Style,
+    /// What a general model measures boxes in.
+    pub units: Units,
     pub max_new_tokens: Option<usize>,
     pub temperature: Option<f64>,
     pub seed: u64,
@@ -48,8 +51,6 @@ impl Asked {
     /// The task of a model with this preset, if it has one.
     #[must_use]
     pub fn of(self, preset: Option<&Preset>) -> Task {
-        let of_preset = preset.filter(|_| self.prompt.is_none());
-        let own = of_preset.and_then(|preset| Some((preset, preset.prompt_for(self.format)?)));
         let temperature = self.temperature;
         let temperature = temperature.or(preset.and_then(|preset| preset.temperature));
         let max_new_tokens = self.max_new_tokens;
@@ -61,19 +62,39 @@ impl Asked {
         };
         // Sampled answers are not guessed, so no text need be read for them.
         let drafts = self.drafts && sampling.is_greedy();
-        let (prompt, output_format) = if let Some((preset, prompt)) = own {
-            (prompt.to_owned(), preset.writes)
-        } else {
-            let prompt = self.prompt;
-            let prompt = prompt.unwrap_or_else(|| self.format.default_prompt().to_owned());
-            (prompt, self.format)
+        let blocks = self.format == FormatChoice::Json;
+        let own = preset.filter(|_| self.prompt.is_none());
+        let own = own.and_then(|preset| preset.question_for(self.format));
+        // Another prompt may be answered in the same way, and an answer in another form is read as it is.
+        let reading = preset.map_or(Reading::Plain, |preset| preset.reading);
+        let (prompt, format, reading) = match (own, self.prompt) {
+            (Some(own), _) => (own.prompt.to_owned(), own.writes, own.reading),
+            (None, Some(prompt)) => (prompt, self.format.content(), reading),
+            (None, None) if blocks => {
+                let prompt = self.format.default_prompt().to_owned();
+                (prompt, self.format.content(), Reading::Layout(self.units))
+            }
+            (None, None) => {
+                let prompt = self.format.default_prompt().to_owned();
+                (prompt, self.format.content(), reading)
+            }
         };
         Task {
             prompt,
             text_first: preset.is_some_and(|preset| preset.text_first),
-            output_format,
-            // Another prompt may be answered in the same way, and one without a front matter is read as it is.
-            reading: preset.map_or(Reading::Plain, |preset| preset.reading),
+            reading: match reading {
+                Reading::Plain if blocks => Reading::Free(self.units),
+                reading => reading,
+            },
+            wanted: Wanted {
+                format: if blocks {
+                    self.format.content()
+                } else {
+                    format
+                },
+                blocks,
+                style: self.style,
+            },
             sampling,
             drafts,
             draft_head: drafts && self.draft_head,

@@ -2,6 +2,7 @@
 
 use super::{Attempt, PageResult, SingleReader};
 use crate::{
+    answer::markdown,
     cancel::Cancel,
     clock,
     error::{ErrorKind, PageError, Stage},
@@ -10,10 +11,11 @@ use crate::{
     tesseract::Tesseract,
 };
 
-/// Reads pages with Tesseract, as plain text.
+/// Reads pages with Tesseract, as plain text, or as blocks.
 #[derive(Debug, Clone)]
 pub struct TesseractEngine {
     info: EngineInfo,
+    blocks: bool,
     program: Tesseract,
 }
 
@@ -26,17 +28,22 @@ impl TesseractEngine {
         text: false,
     };
 
-    /// Reads with `program`.
+    /// Reads with `program`; with `blocks`, a block for each paragraph too, and Markdown.
     #[must_use]
-    pub fn new(program: Tesseract) -> Self {
+    pub fn new(program: Tesseract, blocks: bool) -> Self {
         Self {
             info: EngineInfo {
                 engine: Self::NAME,
                 model: None,
-                output_format: OutputFormat::Text,
+                output_format: if blocks {
+                    OutputFormat::Markdown
+                } else {
+                    OutputFormat::Text
+                },
                 device: None,
                 dtype: None,
             },
+            blocks,
             program,
         }
     }
@@ -59,12 +66,23 @@ impl SingleReader for TesseractEngine {
             .ok_or_else(|| failed(ErrorKind::Engine, "the page came without pixels"))?;
         let begin = clock::now();
         // The page in hand is finished, whoever asks the run to end.
-        let text = self
-            .program
-            .read(image, &Cancel::default().until(attempt.deadline))?;
-        let late = "tesseract took too long; raise --page-timeout";
+        let cancel = Cancel::default().until(attempt.deadline);
+        let late = || {
+            failed(
+                ErrorKind::Timeout,
+                "tesseract took too long; raise --page-timeout",
+            )
+        };
+        let (content, blocks) = if self.blocks {
+            let blocks = self.program.read_blocks(image, &cancel)?;
+            let blocks = blocks.ok_or_else(late)?;
+            (markdown(&blocks, &|_| None), Some(blocks))
+        } else {
+            (self.program.read(image, &cancel)?.ok_or_else(late)?, None)
+        };
         Ok(PageAnswer {
-            content: text.ok_or_else(|| failed(ErrorKind::Timeout, late))?,
+            content,
+            blocks,
             decode: clock::since(begin),
             ..PageAnswer::default()
         })

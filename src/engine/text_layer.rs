@@ -1,7 +1,11 @@
 //! The engine that answers with a PDF's own text: no model, no pixels.
 
+use std::ops::Range;
+
 use super::{Attempt, PageResult, SingleReader};
 use crate::{
+    answer::markdown,
+    block::{Block, BlockType, within_page},
     error::{ErrorKind, PageError, Stage},
     options::OutputFormat,
     page::{EngineInfo, Needs, PageAnswer, PageText, PreparedPage},
@@ -12,6 +16,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct TextLayer {
     info: EngineInfo,
+    blocks: bool,
 }
 
 impl TextLayer {
@@ -22,20 +27,74 @@ impl TextLayer {
         pixels: false,
         text: true,
     };
-}
 
-impl Default for TextLayer {
-    fn default() -> Self {
+    /// Gives plain text; with `blocks`, a block for each paragraph too, and Markdown.
+    #[must_use]
+    pub fn new(blocks: bool) -> Self {
         Self {
             info: EngineInfo {
                 engine: Self::NAME,
                 model: None,
-                output_format: OutputFormat::Text,
+                output_format: if blocks {
+                    OutputFormat::Markdown
+                } else {
+                    OutputFormat::Text
+                },
                 device: None,
                 dtype: None,
             },
+            blocks,
         }
     }
+
+    fn answer(&self, layer: &PageText) -> PageAnswer {
+        if !self.blocks {
+            return PageAnswer {
+                content: layer.text.clone(),
+                ..PageAnswer::default()
+            };
+        }
+        let blocks = blocks(layer);
+        PageAnswer {
+            content: markdown(&blocks, &|_| None),
+            blocks: Some(blocks),
+            ..PageAnswer::default()
+        }
+    }
+}
+
+impl Default for TextLayer {
+    fn default() -> Self {
+        Self::new(false)
+    }
+}
+
+/// A block for each paragraph of a text layer, and for what is in none of them.
+fn blocks(layer: &PageText) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut end = 0;
+    let mut push = |bytes: Range<usize>, bbox| {
+        let text = layer.text.get(bytes).unwrap_or_default().trim();
+        if !text.is_empty() {
+            let block = Block::new(BlockType::Text, text);
+            blocks.push(Block { bbox, ..block });
+        }
+    };
+    for place in &layer.places {
+        let bytes = place.bytes.clone();
+        // Places may come from a worker that can't be trusted.
+        if bytes.start < end || layer.text.get(bytes.clone()).is_none() {
+            continue;
+        }
+        push(end..bytes.start, None);
+        end = bytes.end;
+        push(
+            bytes,
+            within_page(place.bbox.map(|side| f64::from(side) / 1e4)),
+        );
+    }
+    push(end..layer.text.len(), None);
+    blocks
 }
 
 impl SingleReader for TextLayer {
@@ -50,12 +109,7 @@ impl SingleReader for TextLayer {
     fn read(&mut self, page: &PreparedPage, _: Attempt) -> PageResult {
         let text = page.text.as_ref();
         let why = match (PageText::distrust(text, page.is_scan), text) {
-            (None, Some(text)) => {
-                return Ok(PageAnswer {
-                    content: text.0.clone(),
-                    ..PageAnswer::default()
-                });
-            }
+            (None, Some(text)) => return Ok(self.answer(text)),
             (why, _) => why.unwrap_or_default(),
         };
         let message = format!("{why}; use --engine qwen to read it from its pixels");
@@ -70,7 +124,7 @@ impl SingleReader for TextLayer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::page::PageId;
+    use crate::page::{PageId, TextPlace};
 
     fn read(text: Option<&str>, is_scan: bool) -> PageResult {
         let page = PreparedPage {
@@ -78,7 +132,7 @@ mod tests {
             pixels: None,
             original: None,
             blank: false,
-            text: text.map(|text| PageText(text.to_owned())),
+            text: text.map(|text| PageText::from(text.to_owned())),
             is_scan,
             warnings: Vec::new(),
             draft: None,
@@ -110,5 +164,33 @@ mod tests {
         for text in ["words", "a bullet \u{F0B7} among words", "漢字"] {
             assert_eq!(read(Some(text), false).unwrap().content, text);
         }
+    }
+
+    #[test]
+    fn paragraphs_of_the_text_layer_become_blocks() {
+        let place = |bytes, left| TextPlace {
+            bytes,
+            bbox: [left, 0, 10_000, 2500],
+        };
+        let layer = PageText {
+            text: "Größe\nline\nno place\nlast".to_owned(),
+            places: vec![
+                place(0..12, 500),
+                // Not in order, outside of the text, and within a letter.
+                place(3..5, 0),
+                place(0..900, 0),
+                place(22..26, 1234),
+            ],
+        };
+        let read = blocks(&layer).into_iter().map(|it| (it.text, it.bbox));
+        let read: Vec<_> = read.collect();
+        let expected = [
+            ("Größe\nline", Some([0.05, 0.0, 1.0, 0.25])),
+            ("no place", None),
+            ("last", Some([0.1234, 0.0, 1.0, 0.25])),
+        ];
+        assert_eq!(read, expected.map(|(text, bbox)| (text.to_owned(), bbox)));
+        let answer = TextLayer::new(true).answer(&layer);
+        assert_eq!(answer.content, "Größe\nline\n\nno place\n\nlast");
     }
 }

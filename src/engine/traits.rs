@@ -39,7 +39,7 @@ pub trait Engine: Send {
 pub struct Attempt {
     /// Deadline.
     pub deadline: Instant,
-    /// Whether an earlier answer for the page looped or was cut off. The same answer again would be useless.
+    /// Whether an earlier answer for the page looped, was cut off or can't be parsed. The same answer again would be useless.
     pub resample: bool,
 }
 

@@ -25,6 +25,7 @@ use self::{
     spec::Family,
 };
 use crate::{
+    answer::Units,
     generation::model::VisionLanguageModel,
     nn::{device::Hardware, precision::Precision, quantized::QuantizedFile, weights::Weights},
     page::PixelBudget,
@@ -131,6 +132,21 @@ pub fn config(folder: &Path) -> Result<CommonConfig> {
 
 fn qwen2_config<V: qwen2_vl::config::ReadVision>(folder: &Path) -> Result<CommonConfig> {
     qwen2_vl::config::Config::<V>::read(folder).map(|config| config.common)
+}
+
+/// What the model called `name`, whose small files are in `folder`, measures boxes in: by its family, else by its name.
+#[must_use]
+pub fn box_units(name: &str, folder: Option<&Path>) -> Units {
+    let family = folder.and_then(|folder| Family::of(folder).ok());
+    let is_25 = || {
+        let name = name.to_lowercase().replace(['.', '-'], "_");
+        name.contains("qwen2_5_vl")
+    };
+    match family {
+        Some(Family::Qwen25Vl) => Units::Pixels,
+        None if is_25() => Units::Pixels,
+        _ => Units::Thousandths,
+    }
 }
 
 /// The pixel limits of the model in `folder`.

@@ -10,9 +10,9 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::{
-    answer::Reading,
+    answer::{Reading, Units},
     model_files::read_json_or_default,
-    options::{self, OutputFormat},
+    options::{self, FormatChoice, OutputFormat},
 };
 
 /// What is known of a model.
@@ -32,8 +32,10 @@ pub struct Preset {
     pub text_first: bool,
     /// What it writes when asked its prompt.
     pub writes: OutputFormat,
-    /// How its answers are read.
+    /// How its answers are written.
     pub reading: Reading,
+    /// What it is asked for blocks, if that is something else, and how it writes them.
+    pub blocks: Option<(&'static str, Reading)>,
     /// How large the image is.
     pub size: Size,
     /// The default of `--max-new-tokens`.
@@ -57,6 +59,17 @@ pub enum Size {
     Pixels(u64),
     /// This many pixels on its longest side.
     LongestSide(u32),
+}
+
+/// What a model is asked in its own words, and how it answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnQuestion {
+    /// What it is asked; empty for the image alone.
+    pub prompt: &'static str,
+    /// The format of the answer.
+    pub writes: OutputFormat,
+    /// How it is written.
+    pub reading: Reading,
 }
 
 impl Size {
@@ -83,6 +96,7 @@ const GENERAL: Preset = Preset {
     text_first: false,
     writes: OutputFormat::Markdown,
     reading: Reading::Plain,
+    blocks: None,
     size: Size::Default,
     max_new_tokens: None,
     temperature: None,
@@ -140,6 +154,7 @@ pub const PRESETS: [Preset; 12] = [
         licence: Some("modified OpenRAIL-M"),
         prompt: Some(prompts::CHANDRA),
         writes: OutputFormat::Html,
+        reading: Reading::Layout(Units::Of1024),
         size: Size::Pixels(3072 * 2048),
         max_new_tokens: Some(12_384),
         temperature: Some(0.0),
@@ -159,6 +174,7 @@ pub const PRESETS: [Preset; 12] = [
         licence: Some("modified OpenRAIL-M"),
         prompt: Some(prompts::CHANDRA_2),
         writes: OutputFormat::Html,
+        reading: Reading::Layout(Units::Thousandths),
         size: Size::Pixels(3072 * 2048),
         max_new_tokens: Some(12_384),
         temperature: Some(0.0),
@@ -191,6 +207,7 @@ pub const PRESETS: [Preset; 12] = [
         ids: &["lightonai/LightOnOCR-3-0.8B"],
         billions: 0.9,
         prompt: Some(""),
+        blocks: Some(("grounding", Reading::Layout(Units::Thousandths))),
         size: Size::LongestSide(2048),
         temperature: Some(0.1),
         good_at: "Markdown with tables as HTML, at the smallest size",
@@ -202,6 +219,7 @@ pub const PRESETS: [Preset; 12] = [
         ids: &["lightonai/LightOnOCR-3-4B"],
         billions: 4.5,
         prompt: Some(""),
+        blocks: Some(("grounding", Reading::Layout(Units::Thousandths))),
         size: Size::LongestSide(2048),
         temperature: Some(0.1),
         good_at: "Markdown with tables as HTML",
@@ -265,12 +283,21 @@ impl Preset {
         })
     }
 
-    /// The prompt for answers in `format`: its own for what it writes. `Markdown`, which is what is asked for where nobody says
-    /// otherwise, is always its own.
+    /// What it is asked for answers in `format`, in its own words: for what it writes, for blocks, and for `Markdown`, which is
+    /// what is asked for where nobody says otherwise.
     #[must_use]
-    pub fn prompt_for(&self, format: OutputFormat) -> Option<&'static str> {
-        let is_own = format == self.writes || format == OutputFormat::Markdown;
-        self.prompt.filter(|_| is_own)
+    pub fn question_for(&self, format: FormatChoice) -> Option<OwnQuestion> {
+        let (prompt, reading) = match format {
+            FormatChoice::Json => self.blocks.or(Some((self.prompt?, self.reading)))?,
+            FormatChoice::Markdown => (self.prompt?, self.reading),
+            format if format.content() == self.writes => (self.prompt?, self.reading),
+            FormatChoice::Html | FormatChoice::Text => return None,
+        };
+        Some(OwnQuestion {
+            prompt,
+            writes: self.writes,
+            reading,
+        })
     }
 
     /// The most pixels of a page, where the options don't say, for a model with this preset, if it has one.
@@ -348,8 +375,20 @@ mod tests {
     #[test]
     fn preset_prompts_give_way_to_another_format() {
         let chandra = Preset::of("datalab-to/chandra", None).unwrap();
-        assert!(chandra.prompt_for(OutputFormat::Markdown).is_some());
-        assert!(chandra.prompt_for(OutputFormat::Html).is_some());
-        assert_eq!(chandra.prompt_for(OutputFormat::Text), None);
+        assert!(chandra.question_for(FormatChoice::Markdown).is_some());
+        assert!(chandra.question_for(FormatChoice::Html).is_some());
+        assert_eq!(chandra.question_for(FormatChoice::Text), None);
+    }
+
+    #[test]
+    fn models_are_asked_for_blocks_in_their_own_dialect() {
+        let own = |id: &str| Preset::of(id, None)?.question_for(FormatChoice::Json);
+        let chandra = own("datalab-to/chandra").unwrap();
+        assert_eq!(chandra.reading, Reading::Layout(Units::Of1024));
+        let lighton = own("lightonai/LightOnOCR-3-4B").unwrap();
+        assert_eq!(lighton.prompt, "grounding");
+        let olmocr = own("allenai/olmOCR-2-7B-1025").unwrap();
+        assert_eq!(olmocr.reading, Reading::FrontMatter);
+        assert_eq!(own("Qwen/Qwen3-VL-8B-Instruct"), None);
     }
 }

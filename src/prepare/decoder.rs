@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::PageError,
-    page::{Format, Needs, PixelBudget, Warning},
+    page::{Format, Needs, PixelBudget, TextPlace, Warning},
     secrets::Passwords,
 };
 
@@ -17,6 +17,8 @@ use super::script::Script;
 pub const MAX_PAGES: u32 = 1 << 20;
 /// A page's text layer has at most so many bytes.
 pub const MAX_TEXT_BYTES: u64 = 64 << 20;
+/// What is said of where its paragraphs are has at most so many bytes.
+pub const MAX_PLACE_BYTES: u64 = 4 << 20;
 
 /// Opens documents and gives their pages: [`WorkerPool`](super::worker_pool::WorkerPool) in processes of their own,
 /// [`InProcess`](super::in_process::InProcess) in this one.
@@ -110,6 +112,8 @@ pub struct DecodedPage {
     pub blank: bool,
     /// The text layer; none if it is not wanted, or the page can have none.
     pub text: Option<String>,
+    /// Where its paragraphs are.
+    pub places: Vec<TextPlace>,
     /// Whether the page is an image with next to no text over it.
     pub is_scan: bool,
     /// What there is to say about the page.

@@ -112,6 +112,6 @@ impl Drafts {
 }
 
 fn says_enough(text: &PageText) -> bool {
-    let letters = text.0.chars().filter(|c| c.is_alphanumeric());
+    let letters = text.text.chars().filter(|c| c.is_alphanumeric());
     letters.take(MIN_LETTERS).count() == MIN_LETTERS
 }

@@ -390,7 +390,10 @@ impl Opened {
             original: decoded.original,
             page_size: decoded.page_size,
             blank: decoded.blank,
-            text: decoded.text.map(PageText),
+            text: decoded.text.map(|text| PageText {
+                text,
+                places: decoded.places,
+            }),
             is_scan: decoded.is_scan,
             warnings: decoded.warnings,
             draft: None,

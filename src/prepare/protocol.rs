@@ -1,7 +1,7 @@
 //! What the program and its worker processes say to each other, in [`frames`].
 //!
 //! The raw bytes of a request are the document's path, which need not be UTF-8, and then the passwords to try on it; those
-//! of a page are its pixels and then its text.
+//! of a page are its pixels, its text, and where that is, as JSON.
 //!
 //! A worker may have been taken over by what it decodes. So every request carries a ticket that its answer must repeat,
 //! and a frame that is longer than the answer to its request can be is not read.
@@ -12,7 +12,7 @@ use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    decoder::{DecodedPage, MAX_PAGES, MAX_TEXT_BYTES, PageCount, PageRequest},
+    decoder::{DecodedPage, MAX_PAGES, MAX_PLACE_BYTES, MAX_TEXT_BYTES, PageCount, PageRequest},
     frames::{self, invalid, read_bytes, read_header},
     resize::max_resized_pixels,
     script::Script,
@@ -82,7 +82,11 @@ impl Wanted {
                 } else {
                     0
                 };
-                let text = if needs.text { MAX_TEXT_BYTES } else { 0 };
+                let text = if needs.text {
+                    MAX_TEXT_BYTES + MAX_PLACE_BYTES
+                } else {
+                    0
+                };
                 pixels.saturating_add(text)
             }
         }
@@ -104,7 +108,8 @@ pub struct Answer {
 pub enum Reply {
     /// [`Wanted::PageCount`].
     PageCount(PageCount),
-    /// [`Wanted::Page`]; the frame's bytes are the pixels, u8 RGB, row by row, and then the text in UTF-8.
+    /// [`Wanted::Page`]; the frame's bytes are the pixels, u8 RGB, row by row, the text in UTF-8, and its
+    /// places.
     Page(PageHeader),
     /// The document or the page has this error.
     Failed(PageError),
@@ -123,6 +128,8 @@ pub struct PageHeader {
     pub blank: bool,
     /// The length of the text layer in bytes.
     pub text_bytes: Option<u64>,
+    /// The length of its places.
+    pub place_bytes: u64,
     /// Whether the page is an image with next to no text over it.
     pub is_scan: bool,
     /// What there is to say about the page.
@@ -132,13 +139,14 @@ pub struct PageHeader {
 }
 
 impl PageHeader {
-    fn of(page: &DecodedPage) -> Self {
+    fn of(page: &DecodedPage, places: &[u8]) -> Self {
         Self {
             size: page.pixels.as_ref().map(RgbImage::dimensions),
             original: page.original,
             page_size: page.page_size,
             blank: page.blank,
             text_bytes: page.text.as_ref().map(|text| text.len() as u64),
+            place_bytes: places.len() as u64,
             is_scan: page.is_scan,
             warnings: page.warnings.clone(),
             missing_script: page.missing_script,
@@ -167,18 +175,29 @@ pub enum Answered {
 /// # Errors
 /// The other side is gone.
 pub fn write_answer(to: &mut impl Write, ticket: u64, answer: &Answered) -> io::Result<()> {
+    let mut places = Vec::new();
     let (reply, pixels, text) = match answer {
         Answered::PageCount(count) => (Reply::PageCount(*count), None, None),
-        Answered::Page(page) => (
-            Reply::Page(PageHeader::of(page)),
-            page.pixels.as_ref(),
-            page.text.as_ref(),
-        ),
+        Answered::Page(page) => {
+            if !page.places.is_empty() {
+                places = serde_json::to_vec(&page.places)?;
+            }
+            if places.len() as u64 > MAX_PLACE_BYTES {
+                places.clear();
+            }
+            let header = PageHeader::of(page, &places);
+            (
+                Reply::Page(header),
+                page.pixels.as_ref(),
+                page.text.as_ref(),
+            )
+        }
         Answered::Failed(error) => (Reply::Failed(shortened(error)), None, None),
     };
     let pixels = pixels.map(|pixels| pixels.as_raw().as_slice());
     let text = text.map(String::as_bytes);
-    let bytes = [pixels.unwrap_or_default(), text.unwrap_or_default()];
+    let (pixels, text) = (pixels.unwrap_or_default(), text.unwrap_or_default());
+    let bytes = [pixels, text, &places];
     frames::write(to, &Answer { ticket, reply }, &bytes)
 }
 
@@ -205,7 +224,8 @@ pub fn read_answer(
     let expected = match &answer.reply {
         Reply::Page(header) => header
             .pixel_bytes()
-            .saturating_add(header.text_bytes.unwrap_or(0)),
+            .saturating_add(header.text_bytes.unwrap_or(0))
+            .saturating_add(header.place_bytes),
         Reply::PageCount(_) | Reply::Failed(_) => 0,
     };
     if length != expected {
@@ -247,14 +267,20 @@ pub fn check_answer(
             let may_do_without = text_first && header.text_bytes.is_some();
             let has_pixels = header.size.is_some();
             if (has_pixels != needs.pixels && (has_pixels || !may_do_without))
-                || header.text_bytes.is_some() && !needs.text
+                || (header.text_bytes.is_some() || header.place_bytes > 0) && !needs.text
             {
                 return Err(invalid("a page with other parts than those asked for"));
             }
             if header.warnings.len() > MAX_WARNINGS {
                 return Err(invalid("a page with more warnings than there are"));
             }
-            let text = bytes.split_off(header.pixel_bytes() as usize);
+            let mut text = bytes.split_off(header.pixel_bytes() as usize);
+            let places = text.split_off(header.text_bytes.unwrap_or(0) as usize);
+            let places = if places.is_empty() {
+                Vec::new()
+            } else {
+                serde_json::from_slice(&places).map_err(|error| invalid(error.to_string()))?
+            };
             let text = header.text_bytes.map(|_| String::from_utf8(text));
             let pixels = match header.size {
                 Some((0, _) | (_, 0)) => return Err(invalid("a page without pixels")),
@@ -270,6 +296,7 @@ pub fn check_answer(
                 warnings: header.warnings,
                 missing_script: header.missing_script,
                 text: text.transpose().map_err(|_| invalid("text that is none"))?,
+                places,
             }))
         }
         _ => Err(invalid("an answer to another question")),

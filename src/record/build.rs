@@ -6,6 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{Record, SCHEMA, Status, Timings};
 use crate::{
+    block::{Block, turned_back},
     error::PageError,
     page::{
         EngineInfo, FinishReason, PageAnswer, PageOutcome, PageRef, Preparation, PreparedPage,
@@ -122,6 +123,8 @@ impl Record {
         };
         let PageAnswer {
             content,
+            blocks,
+            unparsed,
             finish_reason,
             prompt_tokens,
             image_tokens,
@@ -138,6 +141,7 @@ impl Record {
         record.content_length = content.chars().count();
         record.word_count = content.split_whitespace().count();
         record.content = Some(content);
+        record.blocks = blocks.map(|blocks| as_stored(blocks, record.rotation.unwrap_or(0)));
         record.finish_reason = finish_reason;
         record.confidence = confidence;
         record.attempts = facts.attempts - 1 + attempts;
@@ -157,6 +161,9 @@ impl Record {
         if confidence.is_some_and(|confidence| confidence.worst < UNSURE) {
             record.warnings.push(Warning::LowConfidence);
         }
+        record
+            .warnings
+            .extend(unparsed.then_some(Warning::Unparsed));
         record
     }
 
@@ -252,6 +259,14 @@ pub(super) fn filename(path: &Path) -> String {
 pub(super) fn path_bytes(path: &Path) -> Option<String> {
     let loses = path.to_str().is_none();
     loses.then(|| STANDARD.encode(path.as_os_str().as_encoded_bytes()))
+}
+
+/// Blocks of a page that was turned clockwise by so many degrees when it was prepared, on the page as it is stored.
+fn as_stored(mut blocks: Vec<Block>, rotation: u16) -> Vec<Block> {
+    for block in &mut blocks {
+        block.bbox = block.bbox.map(|bbox| turned_back(bbox, rotation));
+    }
+    blocks
 }
 
 fn of_size((width, height): (u32, u32)) -> Vec<Warning> {

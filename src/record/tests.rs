@@ -62,6 +62,8 @@ pub(super) fn record(answer: PageAnswer) -> Record {
 fn record_has_names_and_order_of_schema_2() {
     let record = record(PageAnswer {
         content: "# Größe\n\ntwo  words".to_owned(),
+        blocks: None,
+        unparsed: false,
         finish_reason: Some(FinishReason::Stop),
         prompt_tokens: Some(2_011),
         image_tokens: Some(1_960),

@@ -4,7 +4,7 @@
 //! `report.png` don't collide. No path leads out of the folder. Files are replaced atomically, unchanged ones are left alone.
 
 use std::{
-    collections::hash_map::DefaultHasher,
+    collections::{BTreeMap, hash_map::DefaultHasher},
     fs,
     hash::{Hash, Hasher},
     io::{self, Write},
@@ -14,10 +14,18 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::{newest, with_newline};
+use super::{
+    figures::{Figures, PageWithFigures, places},
+    newest,
+    pictures::Originals,
+    with_newline,
+};
 use crate::{
+    answer::markdown,
+    block::Block,
+    cancel::Cancel,
     error::PageError,
-    journal::Snapshot,
+    journal::{Document, Snapshot},
     options::OutputFormat,
     record::{Status, spelled},
 };
@@ -34,6 +42,8 @@ pub struct Export {
     pub per_page: bool,
     /// The text before each page but the first, in place of page marks; `{page}` is the page's number.
     pub page_break: Option<String>,
+    /// Where the documents are, if figures are cut out of them.
+    pub originals: Option<Originals>,
 }
 
 /// What an export did.
@@ -47,6 +57,10 @@ pub struct Exported {
     pub unchanged: usize,
     /// Pages that failed, for which there is a placeholder.
     pub failed: usize,
+    /// Figures.
+    pub figures: usize,
+    /// Why there are no figures of some pages, which have some: the first reason, and the number of the pages.
+    pub without_figures: Option<(String, usize)>,
 }
 
 /// The fields of a record that an export needs.
@@ -57,6 +71,11 @@ struct Row {
     content: Option<String>,
     output_format: OutputFormat,
     error: Option<PageError>,
+    path: String,
+    path_bytes: Option<String>,
+    doc_id: Option<String>,
+    rotation: Option<u16>,
+    blocks: Option<Vec<Block>>,
 }
 
 impl Export {
@@ -64,17 +83,37 @@ impl Export {
     ///
     /// # Errors
     /// The output can't be read, a file can't be written, or the error of `go_on`.
-    pub fn write(&self, snapshot: &Snapshot, go_on: &dyn Fn() -> Result<()>) -> Result<Exported> {
+    pub fn write(
+        &self,
+        snapshot: &Snapshot,
+        cancel: &Cancel,
+        go_on: &dyn Fn() -> Result<()>,
+    ) -> Result<Exported> {
         fs::create_dir_all(&self.folder)
             .with_context(|| format!("cannot create {}", self.folder.display()))?;
         let mut exported = Exported::default();
-        for document in newest(&snapshot.documents()).values() {
+        let documents = snapshot.documents();
+        let documents = newest(&documents);
+        let mut figures = None;
+        if let Some(originals) = &self.originals {
+            let mut wanted = Vec::new();
+            for document in documents.values() {
+                go_on()?;
+                let pages = rows(snapshot, document)?;
+                let with_figures = pages.iter().filter(|page| page.has_figures());
+                wanted.extend(with_figures.map(|page| (page.file(originals), page.page)));
+            }
+            if !wanted.is_empty() {
+                figures = Some(Figures::start(&wanted, originals, cancel)?);
+            }
+        }
+        for document in documents.values() {
             go_on()?;
-            let pages: Vec<Row> = document
-                .records()
-                .iter()
-                .map(|entry| snapshot.read(entry))
-                .collect::<Result<_>>()?;
+            let mut pages = rows(snapshot, document)?;
+            if let Some((figures, originals)) = figures.as_mut().zip(self.originals.as_ref()) {
+                let path = document.path();
+                self.cut_figures(figures, originals, &path, &mut pages, &mut exported)?;
+            }
             let failed = document.records().iter();
             let failed = failed.filter(|entry| entry.state().status == Status::Failed);
             let failed = failed.map(|entry| entry.pages(None).max(1) as usize);
@@ -82,6 +121,51 @@ impl Export {
             self.write_document(&document.path(), &pages, &mut exported)?;
         }
         Ok(exported)
+    }
+
+    /// Writes the figures of the pages, and links the pages' text to them.
+    fn cut_figures(
+        &self,
+        figures: &mut Figures,
+        originals: &Originals,
+        path: &str,
+        pages: &mut [Row],
+        exported: &mut Exported,
+    ) -> Result<()> {
+        let document = self.folder.join(contained(path));
+        let name = document.file_name().unwrap_or_default().to_string_lossy();
+        let folder = format!("{name}.figures");
+        for page in pages.iter_mut().filter(|page| page.has_figures()) {
+            let blocks = page.blocks.take().unwrap_or_default();
+            let cuts = figures.of(PageWithFigures {
+                file: &page.file(originals),
+                number: page.page,
+                doc_id: page.doc_id.as_deref(),
+                rotation: page.rotation.unwrap_or(0),
+                blocks: &blocks,
+            })?;
+            let cuts = match cuts {
+                Ok(cuts) => cuts,
+                Err(why) => {
+                    let without = exported.without_figures.get_or_insert((why, 0));
+                    without.1 += 1;
+                    continue;
+                }
+            };
+            let mut links = BTreeMap::new();
+            for (number, (place, file)) in cuts.into_iter().enumerate() {
+                let figure = format!("p{:04}-{}.webp", page.page, number + 1);
+                put(
+                    &document.with_file_name(&folder).join(&figure),
+                    &file,
+                    exported,
+                )?;
+                links.insert(place, link(&format!("{folder}/{figure}")));
+                exported.figures += 1;
+            }
+            page.link(&blocks, &links);
+        }
+        Ok(())
     }
 
     fn write_document(&self, path: &str, pages: &[Row], exported: &mut Exported) -> Result<()> {
@@ -100,11 +184,15 @@ impl Export {
             PathBuf::from(file)
         };
         if !self.per_page {
-            return put(&file(""), &self.whole(pages), exported);
+            return put(&file(""), self.whole(pages).as_bytes(), exported);
         }
         for page in pages {
             let suffix = format!(".p{:04}", page.page);
-            put(&file(&suffix), &with_newline(page.text()), exported)?;
+            put(
+                &file(&suffix),
+                with_newline(page.text()).as_bytes(),
+                exported,
+            )?;
         }
         Ok(())
     }
@@ -136,7 +224,56 @@ impl Export {
     }
 }
 
+/// The records of a document.
+fn rows(snapshot: &Snapshot, document: &Document) -> Result<Vec<Row>> {
+    let entries = document.records().iter();
+    entries.map(|entry| snapshot.read(entry)).collect()
+}
+
+/// A path as a link of Markdown or HTML.
+fn link(path: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    let bytes = path.bytes().map(|byte| match byte {
+        byte if is_plain(byte) => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    });
+    bytes.collect()
+}
+
 impl Row {
+    fn has_figures(&self) -> bool {
+        places(self.blocks.as_deref().unwrap_or_default())
+            .next()
+            .is_some()
+    }
+
+    fn file(&self, originals: &Originals) -> PathBuf {
+        originals.file_of(&self.path, self.path_bytes.as_deref())
+    }
+
+    /// Links the content to the files of its figures. Where it is not made of the blocks, they are shown below it.
+    fn link(&mut self, blocks: &[Block], links: &BTreeMap<usize, String>) {
+        let linked = |place: usize| links.get(&place).cloned();
+        let content = self.content.get_or_insert_default();
+        match self.output_format {
+            OutputFormat::Markdown if *content == markdown(blocks, &|_| None) => {
+                *content = markdown(blocks, &linked);
+            }
+            OutputFormat::Markdown => {
+                for (place, link) in links {
+                    let only = &blocks[*place..=*place];
+                    *content += &format!("\n\n{}", markdown(only, &|_| Some(link.clone())));
+                }
+            }
+            OutputFormat::Html => {
+                for link in links.values() {
+                    *content += &format!("\n<img src=\"{link}\">");
+                }
+            }
+            OutputFormat::Text => {}
+        }
+    }
+
     /// The content, or a placeholder.
     fn text(&self) -> String {
         if let Some(error) = &self.error {
@@ -193,10 +330,10 @@ fn shortened(name: &str) -> String {
 }
 
 /// Writes a file atomically, unless it has this content already.
-fn put(path: &Path, text: &str, exported: &mut Exported) -> Result<()> {
+fn put(path: &Path, content: &[u8], exported: &mut Exported) -> Result<()> {
     let failed = || format!("cannot write {}", path.display());
     match fs::read(path) {
-        Ok(there) if there == text.as_bytes() => {
+        Ok(there) if there == content => {
             exported.unchanged += 1;
             return Ok(());
         }
@@ -211,7 +348,7 @@ fn put(path: &Path, text: &str, exported: &mut Exported) -> Result<()> {
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.tempfile_in(folder).with_context(failed)?;
-    file.write_all(text.as_bytes()).with_context(failed)?;
+    file.write_all(content).with_context(failed)?;
     file.persist(path)
         .map_err(|error| error.error)
         .with_context(failed)?;

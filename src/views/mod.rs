@@ -3,8 +3,10 @@
 pub mod advice;
 pub mod dolma;
 pub mod export;
+pub mod figures;
 pub mod histogram;
 pub mod listing;
+pub mod pictures;
 pub mod report;
 pub mod show;
 pub mod status;

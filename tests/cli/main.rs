@@ -15,6 +15,7 @@ mod pty;
 
 mod bad_input;
 mod bench;
+mod blocks;
 mod changed;
 mod checkpoints;
 mod copies;

@@ -216,7 +216,7 @@ fn usage_errors_name_the_flag_and_a_valid_value() {
         ),
         (
             "a.pdf --format docx",
-            "[possible values: markdown, html, text]",
+            "[possible values: markdown, html, text, json]",
         ),
         (
             "a.pdf --device tpu",

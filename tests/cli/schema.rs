@@ -49,6 +49,12 @@ fn faults(root: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String> 
                 }
                 true
             }
+            "minItems" => value
+                .as_array()
+                .is_none_or(|it| it.len() as u64 >= wanted.as_u64().unwrap()),
+            "maxItems" => value
+                .as_array()
+                .is_none_or(|it| it.len() as u64 <= wanted.as_u64().unwrap()),
             "required" => value.as_object().is_none_or(|it| {
                 let names = wanted.as_array().unwrap().iter();
                 names
@@ -126,7 +132,10 @@ fn records_of_all_kinds_are_as_the_schema_says() {
     let label = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pages/label.png");
     let args = format!("extract {label} in/blank.png --model {model}");
     let asked = Ran::of(&mut room.omnidocs(&args)).expect(0).stdout;
-    let records: Vec<Value> = (read + &asked)
+    let parts = Ran::of(&mut room.text_layer("in/ok.pdf --format json"))
+        .expect(0)
+        .stdout;
+    let records: Vec<Value> = (read + &asked + &parts)
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();

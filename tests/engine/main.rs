@@ -335,7 +335,7 @@ fn fallback(first: Scripted, second: impl SingleReader + 'static) -> Fallback {
 
 fn with_text(page: PreparedPage, text: &str) -> PreparedPage {
     PreparedPage {
-        text: Some(PageText(text.to_owned())),
+        text: Some(PageText::from(text.to_owned())),
         ..page
     }
 }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use source::{Edges, File, Import, Source};
 
 /// A room, which is a file or a folder of `src`, and its floor. A room uses no room above it.
-const FLOORS: [(&str, u8); 42] = [
+const FLOORS: [(&str, u8); 43] = [
     ("main", 9),
     ("lib", 9),
     ("commands", 8),
@@ -34,6 +34,7 @@ const FLOORS: [(&str, u8); 42] = [
     ("tesseract", 2),
     ("record", 2),
     ("page", 1),
+    ("block", 1),
     ("options", 1),
     ("formats", 1),
     ("cancel", 1),

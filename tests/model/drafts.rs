@@ -86,7 +86,7 @@ fn text_layer_drafts_save_two_of_three_passes() {
     for page in prepare::pages(sources, settings, &Cancel::default()).unwrap() {
         let page = page.unwrap();
         let prepared = page.result.unwrap();
-        let (image, text) = (prepared.pixels.unwrap(), prepared.text.unwrap().0);
+        let (image, text) = (prepared.pixels.unwrap(), prepared.text.unwrap().text);
         let mut passes = |draft| {
             let options = GenerateOptions {
                 draft,

@@ -29,7 +29,7 @@ fn outcome(name: &str) -> (String, String) {
         [] => "read",
         _ => "other",
     };
-    (what.to_owned(), page.text.unwrap().0)
+    (what.to_owned(), page.text.unwrap().text)
 }
 
 #[test]

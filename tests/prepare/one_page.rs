@@ -49,7 +49,7 @@ impl OnePage<'_> {
     }
 
     pub fn text(&self) -> String {
-        self.page().text.unwrap().0
+        self.page().text.unwrap().text
     }
 
     pub fn error(&self) -> PageError {

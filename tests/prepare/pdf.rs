@@ -20,7 +20,7 @@ fn a_pdf_page_is_rendered_on_white_and_read() {
             .any(|pixel| pixel.0.iter().all(|&value| value < 100)),
         "no text is drawn"
     );
-    assert_eq!(page.text.unwrap().0, "Good morning");
+    assert_eq!(page.text.unwrap().text, "Good morning");
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn rotated_page_is_upright() {
     assert_eq!(pixels.dimensions(), (300, 100));
     assert_eq!(pixels.get_pixel(10, 10).0, RED);
     assert_eq!(pixels.get_pixel(10, 90).0, WHITE);
-    assert_eq!(page.text.unwrap().0, "turned");
+    assert_eq!(page.text.unwrap().text, "turned");
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn only_the_crop_box_is_shown() {
     for corner in [(0, 0), (99, 0), (0, 49), (99, 49)] {
         assert_eq!(pixels.get_pixel(corner.0, corner.1).0, GREEN);
     }
-    assert_eq!(page.text.unwrap().0, "inside");
+    assert_eq!(page.text.unwrap().text, "inside");
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn text_layer_has_newlines_and_no_other_controls() {
     let text = page_of(&pdf(&[("/MediaBox [0 0 100 80]", content)], &[]))
         .text
         .unwrap()
-        .0;
+        .text;
     assert_eq!(text, "first\nsecond");
 }
 

@@ -168,7 +168,7 @@ fn missing_fonts_have_a_warning_or_fail_the_page() {
     });
     let page = page.result.unwrap();
     assert_eq!(page.warnings, [Warning::MissingGlyphs]);
-    assert_eq!(page.text.unwrap().0, "Latin title\nАБВ");
+    assert_eq!(page.text.unwrap().text, "Latin title\nАБВ");
 
     let content = letters;
     let error = without_fonts(&OnePage {
@@ -225,7 +225,7 @@ fn junk_before_the_header_and_a_header_without_dash_are_read() {
         files.push([junk, &whole].concat());
     }
     for bytes in files {
-        assert_eq!(page_of(&bytes).text.unwrap().0, "read");
+        assert_eq!(page_of(&bytes).text.unwrap().text, "read");
     }
 }
 
@@ -300,7 +300,7 @@ fn a_password_opens_an_encrypted_pdf() {
         only(&path, settings).result
     };
     assert_eq!(
-        read(&["wrong", "secret"]).unwrap().text.unwrap().0,
+        read(&["wrong", "secret"]).unwrap().text.unwrap().text,
         "secret"
     );
     let error = read(&["wrong"]).unwrap_err();

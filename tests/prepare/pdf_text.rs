@@ -28,7 +28,7 @@ fn form_values_and_annotations_are_drawn_and_in_the_text() {
             ..OnePage::default()
         }
         .page();
-        assert_eq!(page.text.unwrap().0, "Name:\nVALUE", "{what}");
+        assert_eq!(page.text.unwrap().text, "Name:\nVALUE", "{what}");
         let pixels = page.pixels.unwrap();
         let lower_half = pixels.rows().skip(50).flatten();
         assert!(lower_half.copied().any(|pixel| pixel.0[0] < 128), "{what}: not drawn");
@@ -132,7 +132,7 @@ fn scan_with_recognized_text_is_no_stamped_scan() {
         }
         .page();
         assert_eq!(
-            (page.is_scan, page.text.unwrap().0.as_str()),
+            (page.is_scan, page.text.unwrap().text.as_str()),
             (is_scan, text)
         );
     }

@@ -45,7 +45,7 @@ pub(super) fn tesseract(typed: &cli::Doctor) -> Check {
     };
     let about = format!("{}, {}", program.version(), program.installed().join(" "));
     let begun = Instant::now();
-    match sample::read(sample::NOTE, TesseractEngine::new(program)) {
+    match sample::read(sample::NOTE, TesseractEngine::new(program, false)) {
         Ok(record) if has_word(&record) => {
             Check::ok("tesseract", format!("{about}; {}", took(&record, begun)))
         }

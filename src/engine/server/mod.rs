@@ -90,7 +90,7 @@ impl ServerEngine {
             info: EngineInfo {
                 engine: Self::NAME,
                 model: Some(model.clone()),
-                output_format: task.output_format,
+                output_format: task.wanted.format,
                 device: None,
                 dtype: None,
             },
@@ -249,7 +249,10 @@ fn error(kind: ErrorKind, message: impl Into<String>) -> PageError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{answer::Reading, generation::sampler::Sampling, options::OutputFormat};
+    use crate::{
+        answer::{Reading, Wanted},
+        generation::sampler::Sampling,
+    };
 
     /// What a test asks for.
     pub fn task() -> Task {
@@ -257,7 +260,7 @@ mod tests {
             prompt: "Read!".to_owned(),
             text_first: false,
             reading: Reading::Plain,
-            output_format: OutputFormat::Markdown,
+            wanted: Wanted::default(),
             sampling: Sampling {
                 max_new_tokens: 5,
                 temperature: 0.0,

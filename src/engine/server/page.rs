@@ -141,7 +141,8 @@ impl Reader {
             let failure = match self.client.complete(request, self.policy.page_timeout) {
                 Ok(completed) => {
                     self.health.answered();
-                    return Asked::Answered(answer(completed, &self.task, clock::since(sent)));
+                    let took = clock::since(sent);
+                    return Asked::Answered(answer(completed, &self.task, request.seen, took));
                 }
                 Err(failure) => failure,
             };
@@ -209,7 +210,7 @@ impl Reader {
 }
 
 /// A server's answer as an engine's answer.
-fn answer(completed: Completed, task: &Task, took: Duration) -> PageResult {
+fn answer(completed: Completed, task: &Task, seen: (u32, u32), took: Duration) -> PageResult {
     let Completed {
         mut text,
         finish,
@@ -233,8 +234,11 @@ fn answer(completed: Completed, task: &Task, took: Duration) -> PageResult {
         }
         _ => None,
     };
+    let answer = answer::read(text, task.reading, task.wanted, Some(seen));
     Ok(PageAnswer {
-        content: answer::read_as(text, task.output_format, task.reading).content,
+        content: answer.content,
+        blocks: answer.blocks,
+        unparsed: answer.unparsed,
         finish_reason,
         prompt_tokens,
         completion_tokens,
@@ -277,7 +281,7 @@ mod tests {
             completion_tokens: None,
             log_probabilities: Vec::new(),
         };
-        answer(completed, &task(), Duration::ZERO)
+        answer(completed, &task(), (64, 64), Duration::ZERO)
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(super) struct Request {
     /// The JSON text before the picture's data and after it.
     around: (String, String),
     picture: Picture,
+    /// (width, height) in pixels that the model will see.
+    pub(super) seen: (u32, u32),
 }
 
 /// A PNG file in base64.
@@ -60,6 +62,7 @@ impl Request {
             sampling: task.sampling,
             around: Default::default(),
             picture: Picture::new(image)?,
+            seen: seen(image),
         };
         request.write();
         Ok(request)
@@ -155,6 +158,13 @@ impl Picture {
             Self::Memory(bytes) => Box::new(Cursor::new(bytes)),
         })
     }
+}
+
+/// What is left of a page whose model wants multiples of 28 pixels, as those of Qwen2.5-VL do, which alone answer in pixels.
+fn seen(image: &RgbImage) -> (u32, u32) {
+    const FACTOR: u32 = 28;
+    let nearest = |side: u32| ((side + FACTOR / 2) / FACTOR).max(1) * FACTOR;
+    (nearest(image.width()), nearest(image.height()))
 }
 
 /// Writes a page as PNG in base64.

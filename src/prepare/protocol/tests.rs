@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     error::ErrorKind as Kind,
-    page::{Needs, PixelBudget},
+    page::{Needs, PixelBudget, TextPlace},
     prepare::decoder::Raster,
 };
 
@@ -37,6 +37,10 @@ fn page() -> DecodedPage {
         page_size: Some((30, 15)),
         blank: false,
         text: Some("ä".to_owned()),
+        places: vec![TextPlace {
+            bytes: 0..2,
+            bbox: [0, 100, 5000, 10_000],
+        }],
         is_scan: true,
         warnings: vec![Warning::MissingGlyphs],
         missing_script: Some(Script::Han),

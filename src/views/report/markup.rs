@@ -7,7 +7,10 @@ use std::borrow::Cow;
 
 use pulldown_cmark::{Options, Parser, html::push_html};
 
-use crate::options::OutputFormat;
+use crate::{
+    answer::tags::{Tag, is_reference},
+    options::OutputFormat,
+};
 
 /// Elements of text and tables. Anything else is shown as it was written.
 const ALLOWED: [&str; 48] = [
@@ -130,7 +133,7 @@ fn clean(html: &str) -> String {
         match ALLOWED.into_iter().find(|name| *name == tag.name) {
             Some(name) if tag.closes => close(&mut cleaned, &mut open, name),
             Some(name) if open.len() < MAX_DEPTH => {
-                cleaned += &format!("<{name}{}>", tag.numbers(name));
+                cleaned += &format!("<{name}{}>", numbers(&tag, name));
                 if !VOID.contains(&name) {
                     open.push(name);
                 }
@@ -168,84 +171,22 @@ fn push_text(cleaned: &mut String, text: &str) {
     }
 }
 
-/// Whether text behind a `&` is a character reference like `lt;` or `#38;`.
-fn is_reference(text: &str) -> bool {
-    let name = text.split_once(';').map_or("", |(name, _)| name);
-    let (digits, radix) = match name.strip_prefix('#') {
-        None => {
-            return (2..=31).contains(&name.len())
-                && name.bytes().all(|it| it.is_ascii_alphanumeric());
-        }
-        Some(code) => match code.strip_prefix(['x', 'X']) {
-            Some(hex) => (hex, 16),
-            None => (code, 10),
-        },
+/// The attributes with a number that shape a table or a list, written anew.
+fn numbers(tag: &Tag, name: &str) -> String {
+    let kept: &[&str] = match name {
+        "td" | "th" => &["colspan", "rowspan"],
+        "ol" => &["start"],
+        _ => &[],
     };
-    (1..=7).contains(&digits.len()) && u32::from_str_radix(digits, radix).is_ok()
-}
-
-/// A tag as it was written.
-struct Tag<'a> {
-    /// In lower case.
-    name: String,
-    closes: bool,
-    attributes: &'a str,
-}
-
-impl<'a> Tag<'a> {
-    /// Parses the tag that `text` begins with; returns also what follows it.
-    fn parse(text: &'a str) -> Option<(Self, &'a str)> {
-        let inner = text.strip_prefix('<')?;
-        let (inner, closes) = match inner.strip_prefix('/') {
-            Some(inner) => (inner, true),
-            None => (inner, false),
-        };
-        let length = inner
-            .find(|c: char| !c.is_ascii_alphanumeric())
-            .unwrap_or(inner.len());
-        let (name, attributes) = inner.split_at(length);
-        if !name.starts_with(|c: char| c.is_ascii_alphabetic())
-            || !attributes.starts_with(|c: char| c.is_ascii_whitespace() || c == '/' || c == '>')
-        {
-            return None;
-        }
-        let mut quote = None;
-        let end = attributes.bytes().position(|byte| {
-            match (quote, byte) {
-                (None, b'>') => return true,
-                (None, b'"' | b'\'') => quote = Some(byte),
-                (Some(open), byte) if open == byte => quote = None,
-                _ => {}
-            }
-            false
-        })?;
-        let tag = Self {
-            name: name.to_ascii_lowercase(),
-            closes,
-            attributes: &attributes[..end],
-        };
-        Some((tag, &attributes[end + 1..]))
-    }
-
-    /// The attributes with a number that shape a table or a list, written anew.
-    fn numbers(&self, name: &str) -> String {
-        let kept: &[&str] = match name {
-            "td" | "th" => &["colspan", "rowspan"],
-            "ol" => &["start"],
-            _ => &[],
-        };
-        let numbers = kept.iter().filter_map(|kept| {
-            let value = self.attributes.split_once(kept)?.1.trim_start();
-            let value = value.strip_prefix('=')?.trim_start();
-            let value = value.trim_start_matches(['"', '\'']);
-            let end = value
-                .find(|c: char| !c.is_ascii_digit())
-                .unwrap_or(value.len());
-            let number: u32 = value[..end].parse().ok()?;
-            Some(format!(" {kept}=\"{}\"", number.clamp(1, MAX_NUMBER)))
-        });
-        numbers.collect()
-    }
+    let numbers = kept.iter().filter_map(|kept| {
+        let value = tag.attribute(kept)?;
+        let end = value
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(value.len());
+        let number: u32 = value[..end].parse().ok()?;
+        Some(format!(" {kept}=\"{}\"", number.clamp(1, MAX_NUMBER)))
+    });
+    numbers.collect()
 }
 
 #[cfg(test)]

@@ -3,28 +3,30 @@
 //! Nothing in it is fetched, and nothing from a document can run: text is escaped or cleaned (`markup`), and the page's policy
 //! allows its own style and script alone, by their checksums.
 
+mod jpeg;
 mod markup;
 mod pick;
-mod pictures;
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use self::{
+    jpeg::Shown,
     markup::{escape, render},
-    pictures::{Picture, Pictures, Wanted},
 };
-use super::{show::Facts, status::Status};
+use super::{
+    pictures::{Originals, Pictures},
+    show::Facts,
+    status::Status,
+};
 use crate::{
+    block::Block,
     cancel::Cancel,
     journal::Snapshot,
-    prepare::DecoderChoice,
     record::{Record, Status as PageStatus, spelled},
-    secrets::Passwords,
     terminal::printable,
     words::counted,
 };
@@ -49,14 +51,10 @@ const KINDS: [(&str, &str); 5] = [
 pub struct Report {
     /// Which pages.
     pub pick: Pick,
-    /// The folder that relative paths of the records start from.
-    pub root: PathBuf,
+    /// Where the documents are.
+    pub originals: Originals,
     /// Maximum size of the report in bytes; pages beyond it are left out.
     pub max_bytes: usize,
-    /// What is tried on encrypted documents.
-    pub passwords: Passwords,
-    /// What opens the documents.
-    pub decoder: DecoderChoice,
 }
 
 /// A report.
@@ -86,9 +84,13 @@ impl Report {
         let read = |entry| snapshot.read::<Record>(entry);
         let mut wanted = Vec::with_capacity(entries.len());
         for entry in &entries {
-            wanted.push((self.file_of(&read(entry)?), entry.page()));
+            let record = read(entry)?;
+            let file = self
+                .originals
+                .file_of(&record.path, record.path_bytes.as_deref());
+            wanted.push((file, entry.page()));
         }
-        let mut pictures = self.pictures(&wanted, cancel)?;
+        let mut pictures = Pictures::start(&wanted, jpeg::SIZE, &self.originals, cancel)?;
         let mut built = Built {
             html: String::new(),
             pages: 0,
@@ -101,14 +103,15 @@ impl Report {
                 bail!("interrupted");
             }
             let record = read(entry)?;
-            let picture = pictures.of(path, &record)?;
+            let picture = pictures.of(path, record.page, record.doc_id.as_deref())?;
+            let picture = Shown::of(picture);
             let article = article(&record, &picture);
             size += article.len();
             if size > room {
                 break;
             }
             built.pages += 1;
-            built.without_picture += usize::from(matches!(picture, Picture::Missing(_)));
+            built.without_picture += usize::from(matches!(picture, Shown::Missing(_)));
             kinds.extend(kinds_of(&record));
             let worst = record.confidence.map_or(0.0, |confidence| confidence.worst);
             articles.push((worst, article));
@@ -120,23 +123,6 @@ impl Report {
         built.left_out = picked - built.pages;
         built.html = self.page(&status, &kinds, &articles, &built);
         Ok(built)
-    }
-
-    fn pictures(&self, wanted: &[Wanted], cancel: &Cancel) -> Result<Pictures> {
-        let (passwords, decoder) = (self.passwords.clone(), self.decoder.clone());
-        Pictures::start(wanted, passwords, decoder, cancel)
-    }
-
-    /// Where the document of a record should be.
-    fn file_of(&self, record: &Record) -> PathBuf {
-        #[cfg(unix)]
-        if let Some(bytes) = &record.path_bytes
-            && let Ok(bytes) = STANDARD.decode(bytes)
-        {
-            use std::os::unix::ffi::OsStringExt;
-            return self.root.join(std::ffi::OsString::from_vec(bytes));
-        }
-        self.root.join(&record.path)
     }
 
     fn page(
@@ -208,7 +194,7 @@ impl Report {
 }
 
 /// One page: its facts, its picture, and what was read.
-fn article(record: &Record, picture: &Picture) -> String {
+fn article(record: &Record, picture: &Shown) -> String {
     let status = spelled(&record.status);
     let mut html = format!(
         "<article data-kinds=\"{}\">\n<h2><span class=\"{status}\">{status}</span> {}</h2>\n",
@@ -225,14 +211,14 @@ fn article(record: &Record, picture: &Picture) -> String {
     }
     html += "<div class=\"pair\">\n";
     html += &match picture {
-        Picture::Jpeg(url, width, height) => {
+        Shown::Jpeg(url, width, height) => {
             let boxes = boxes(record.blocks.as_deref().unwrap_or_default());
             format!(
                 "<figure class=\"page\"><img src=\"{url}\" width=\"{width}\" height=\"{height}\" loading=\"lazy\" \
                  alt=\"the page\">{boxes}</figure>\n"
             )
         }
-        Picture::Missing(why) => format!("<p class=\"nopicture\">no picture: {}</p>\n", shown(why)),
+        Shown::Missing(why) => format!("<p class=\"nopicture\">no picture: {}</p>\n", shown(why)),
     };
     let content = record.content.as_deref().unwrap_or_default();
     html += &if record.status == PageStatus::Failed {
@@ -257,25 +243,18 @@ fn kinds_of(record: &Record) -> impl Iterator<Item = &'static str> {
     [Some(status), warnings, copies].into_iter().flatten()
 }
 
-/// The boxes of blocks over a picture; those without four fractions of the page are left out.
-fn boxes(blocks: &[Value]) -> String {
+/// The boxes of blocks over a picture.
+fn boxes(blocks: &[Block]) -> String {
     let rects: String = blocks
         .iter()
         .filter_map(|block| {
-            let sides = block.get("bbox")?.as_array()?.iter().map(Value::as_f64);
-            let sides: Vec<f64> = sides.collect::<Option<_>>()?;
-            let [left, top, right, bottom] = sides[..] else {
-                return None;
-            };
-            let on_page = sides.iter().all(|side| (0.0..=1.0).contains(side));
+            let [left, top, right, bottom] = block.bbox?;
             let (width, height) = (right - left, bottom - top);
-            (on_page && width >= 0.0 && height >= 0.0).then(|| {
-                let kind = block.get("type").and_then(Value::as_str);
-                let kind = shown(kind.unwrap_or_default());
-                format!(
-                    "<rect x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{height}\"><title>{kind}</title></rect>"
-                )
-            })
+            let kind = spelled(&block.kind);
+            Some(format!(
+                "<rect class=\"{kind}\" x=\"{left}\" y=\"{top}\" width=\"{width:.4}\" height=\"{height:.4}\">\
+                 <title>{kind}</title></rect>"
+            ))
         })
         .collect();
     if rects.is_empty() {

@@ -76,6 +76,27 @@ impl Frame {
 }
 
 impl Area {
+    /// The smallest one around both.
+    pub(super) fn around(&self, other: &Self) -> Self {
+        Self {
+            left: self.left.min(other.left),
+            top: self.top.min(other.top),
+            right: self.right.max(other.right),
+            bottom: self.bottom.max(other.bottom),
+        }
+    }
+
+    /// Left, top, right and bottom in ten-thousandths of the sides of a page of that size, cut off at its edges.
+    pub(super) fn ten_thousandths(&self, page: (f32, f32)) -> [u16; 4] {
+        let part = |at: f32, side: f32| (at / side * 1e4).round().clamp(0.0, 1e4) as u16;
+        [
+            part(self.left, page.0),
+            part(self.top, page.1),
+            part(self.right, page.0),
+            part(self.bottom, page.1),
+        ]
+    }
+
     /// The whole pixels that it touches in an image of a page of that size, from left and top to right and bottom, the
     /// last ones excluded.
     pub(super) fn pixels(&self, page: (f32, f32), image: (u32, u32)) -> [u32; 4] {

@@ -6,6 +6,7 @@ mod hidden;
 mod images;
 mod objects;
 mod order;
+mod paragraphs;
 mod placeholder;
 mod rare;
 mod source;
@@ -138,7 +139,7 @@ impl<'a> Pdf<'a> {
         if needs.text || self.may_be_placeholder() {
             self.read(page, index, needs, &mut decoded)?;
         }
-        let text = decoded.text.clone().map(PageText);
+        let text = decoded.text.clone().map(PageText::from);
         if needs.pixels
             && text_first
             && PageText::distrust(text.as_ref(), decoded.is_scan).is_some()
@@ -170,6 +171,7 @@ impl<'a> Pdf<'a> {
         }
         decoded.is_scan = layer.is_scan;
         decoded.text = Some(layer.text);
+        decoded.places = layer.places;
         Ok(())
     }
 
@@ -218,6 +220,7 @@ impl<'a> Pdf<'a> {
         let mut layer = PageLayer::of(&page, &hidden)?;
         if layer.is_white && !is_seen(&page, &hidden) {
             layer.text.clear();
+            layer.places.clear();
         }
         Some(layer)
     }

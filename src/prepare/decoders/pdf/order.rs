@@ -8,6 +8,8 @@
 
 use std::collections::HashMap;
 
+use super::frame::Area;
+
 /// Coordinates in which text runs to the right and lines follow each other downwards.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct Span {
@@ -24,6 +26,8 @@ pub(super) struct Piece {
     pub(super) span: Span,
     /// Where its letters stand.
     pub(super) baseline: f32,
+    /// Where it is on the upright page.
+    pub(super) area: Area,
     /// Its place in the page's content.
     order: usize,
 }
@@ -80,8 +84,8 @@ impl Piece {
     }
 }
 
-/// The text of the pieces, a line for each row of a column.
-pub(super) fn in_order(pieces: Vec<Piece>) -> String {
+/// The rows of the pieces, as they are read.
+pub(super) fn in_order(pieces: Vec<Piece>) -> Vec<Row> {
     let mut rows = Vec::new();
     let pieces = pieces.into_iter().enumerate();
     let pieces = pieces.map(|(order, piece)| Piece { order, ..piece });
@@ -89,19 +93,11 @@ pub(super) fn in_order(pieces: Vec<Piece>) -> String {
     rows.extend(head);
     cut(body.into_iter().flatten().collect(), 0, &mut rows);
     rows.extend(foot);
-    let mut text = String::new();
-    for row in rows {
-        for (place, piece) in row.into_iter().enumerate() {
-            if !text.is_empty() {
-                text.push(if place == 0 { '\n' } else { ' ' });
-            }
-            text.push_str(piece.text.trim_matches(' '));
-        }
-    }
-    text
+    rows
 }
 
-type Row = Vec<Piece>;
+/// Pieces on one line.
+pub(super) type Row = Vec<Piece>;
 
 /// Pieces that stand on one line, from left to right; the rows from top to bottom.
 fn rows_of(mut pieces: Vec<Piece>) -> Vec<Row> {
@@ -314,6 +310,13 @@ fn are_columns(pieces: &[Piece], gutter: f32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::prepare::decoders::pdf::paragraphs::Paragraphs;
+
+    fn in_order(pieces: Vec<Piece>) -> String {
+        let mut paragraphs = Paragraphs::default();
+        paragraphs.add(super::in_order(pieces));
+        paragraphs.text
+    }
 
     /// A piece of 10 points' height with letters 5 points wide.
     fn piece(left: f32, baseline: f32, text: &str) -> Piece {
@@ -327,6 +330,7 @@ mod tests {
             text: text.to_owned(),
             span,
             baseline,
+            area: Area::default(),
             order: 0,
         }
     }

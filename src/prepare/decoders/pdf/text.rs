@@ -6,8 +6,12 @@ use super::{
     frame::{Area, Frame},
     objects::leaves,
     order::{Piece, Span, in_order},
+    paragraphs::Paragraphs,
 };
-use crate::prepare::decoders::pdfium::{Char, ObjectKind, Page, Rect};
+use crate::{
+    page::TextPlace,
+    prepare::decoders::pdfium::{Char, ObjectKind, Page, Rect},
+};
 
 /// An image that covers this part of its page is a scan,
 const SCAN: f32 = 0.85;
@@ -29,6 +33,8 @@ const HYPHENS: [u32; 2] = [0x2, 0xFFFE];
 /// A page's text.
 pub(super) struct PageLayer {
     pub(super) text: String,
+    /// Where its paragraphs are.
+    pub(super) places: Vec<TextPlace>,
     /// Whether the page is an image with next to no text over it.
     pub(super) is_scan: bool,
     /// Whether all of it is white, or nearly so.
@@ -55,15 +61,24 @@ impl PageLayer {
         let is_scan = is_scan && runs.letters < MIN_LETTERS_OF_SCAN;
         let is_white = runs.is_white;
         let is_guessed = runs.unmapped * MAX_GUESSED > runs.marks;
-        let mut text = runs.text();
-        if is_guessed {
-            text = text.replace(|c: char| !c.is_whitespace(), "\u{FFFD}");
-        }
-        Some(Self {
+        let Paragraphs { text, areas } = runs.paragraphs();
+        let mut layer = Self {
+            places: areas
+                .into_iter()
+                .map(|(bytes, area)| TextPlace {
+                    bytes,
+                    bbox: area.ten_thousandths(frame.size()),
+                })
+                .collect(),
             text,
             is_scan,
             is_white,
-        })
+        };
+        if is_guessed {
+            layer.text = layer.text.replace(|c: char| !c.is_whitespace(), "\u{FFFD}");
+            layer.places.clear();
+        }
+        Some(layer)
     }
 }
 
@@ -142,7 +157,8 @@ impl Runs {
             return;
         }
         let direction = direction(frame.turn(char.angle()));
-        let span = span(&frame.place_rect(&rect), direction);
+        let area = frame.place_rect(&rect);
+        let span = span(&area, direction);
         let baseline = span_of_point(frame.place(x, y), direction);
         let last = Last {
             direction,
@@ -163,6 +179,7 @@ impl Runs {
             None => {
                 self.current.span = span;
                 self.current.baseline = baseline;
+                self.current.area = area;
             }
             // The rest of a word is on another line.
             Some(_) if self.is_mid_word => {}
@@ -174,6 +191,7 @@ impl Runs {
                 whole.bottom = whole.bottom.max(span.bottom);
             }
         }
+        self.current.area = self.current.area.around(&area);
         self.last = Some(last);
         self.letters += usize::from(character.is_some_and(char::is_alphanumeric));
         self.is_white &= !is_invisible
@@ -210,8 +228,8 @@ impl Runs {
         }
     }
 
-    /// The text of all, the direction with the most of it first.
-    fn text(mut self) -> String {
+    /// The text of all and where it is, the direction with the most of it first.
+    fn paragraphs(mut self) -> Paragraphs {
         self.end();
         let mut pieces = self.pieces;
         pieces[..4].sort_by_key(|pieces| {
@@ -219,11 +237,15 @@ impl Runs {
             std::cmp::Reverse(length)
         });
         let [.., sloping] = &mut pieces;
-        let sloping: Vec<_> = sloping.drain(..).map(|piece| piece.text).collect();
-        let texts = pieces.into_iter().map(in_order);
-        let texts = texts.chain([sloping.join("\n")]);
-        let texts: Vec<_> = texts.filter(|text| !text.is_empty()).collect();
-        texts.join("\n")
+        let sloping = std::mem::take(sloping);
+        let mut paragraphs = Paragraphs::default();
+        for pieces in pieces {
+            paragraphs.add(in_order(pieces));
+        }
+        for piece in sloping {
+            paragraphs.add_alone(&piece);
+        }
+        paragraphs
     }
 }
 

@@ -1,45 +1,33 @@
-//! Pictures of pages, made anew from their files, as small JPEGs.
+//! Pictures of pages, made anew from their files.
 
 use std::{
     collections::{BTreeSet, HashMap},
     iter::Peekable,
     num::NonZero,
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
     time::Duration,
 };
 
 use anyhow::Result;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use image::{RgbImage, codecs::jpeg::JpegEncoder};
+use image::RgbImage;
 
 use crate::{
     cancel::Cancel,
     page::{Document, Needs, PixelBudget, Preparation, Source},
     prepare::{self, DecoderChoice, Done, Known, Pages, Raster},
-    record::Record,
     secrets::Passwords,
 };
 
-/// Resolution of PDF pages, within [`MAX_PIXELS`].
-const DPI: f64 = 100.0;
-/// Maximum size of a picture: print of 10 points can still be read.
-const MAX_PIXELS: u64 = 900_000;
-/// Quality of the JPEGs.
-const QUALITY: u8 = 72;
 /// A page that takes longer has no picture.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The picture of a page.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Picture {
-    /// A `data:` URL, the width and the height in pixels.
-    Jpeg(String, u32, u32),
-    /// There is none, for this reason.
-    Missing(String),
-}
+/// The picture of a page, or why there is none.
+pub type Picture = Result<Arc<RgbImage>, String>;
 
-/// The pictures of some pages, prepared ahead in their order.
+/// Pictures of some pages, prepared ahead in their order.
 pub struct Pictures {
     pages: Peekable<Pages>,
     /// The places of the documents in the order of preparation.
@@ -49,6 +37,41 @@ pub struct Pictures {
 /// A page that a picture is wanted of: its document's file, and its number.
 pub type Wanted = (PathBuf, u32);
 
+/// How large pictures are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Size {
+    /// Resolution of PDF pages.
+    pub dpi: f64,
+    /// Pixels of a picture at most.
+    pub max_pixels: u64,
+}
+
+/// Where the documents of an output are, and what opens them.
+#[derive(Debug, Clone)]
+pub struct Originals {
+    /// The folder that relative paths of the records start from.
+    pub root: PathBuf,
+    /// What opens encrypted documents.
+    pub passwords: Passwords,
+    /// What opens the documents.
+    pub decoder: DecoderChoice,
+}
+
+impl Originals {
+    /// Where the document of a record should be.
+    #[must_use]
+    pub fn file_of(&self, path: &str, path_bytes: Option<&str>) -> PathBuf {
+        #[cfg(unix)]
+        if let Some(bytes) = path_bytes
+            && let Ok(bytes) = STANDARD.decode(bytes)
+        {
+            use std::os::unix::ffi::OsStringExt;
+            return self.root.join(std::ffi::OsString::from_vec(bytes));
+        }
+        self.root.join(path)
+    }
+}
+
 impl Pictures {
     /// Starts to prepare pictures of the pages, which are sorted by document and number.
     ///
@@ -56,8 +79,8 @@ impl Pictures {
     /// No thread or worker process can be started.
     pub fn start(
         wanted: &[Wanted],
-        passwords: Passwords,
-        decoder: DecoderChoice,
+        size: Size,
+        originals: &Originals,
         cancel: &Cancel,
     ) -> Result<Self> {
         let mut places = HashMap::new();
@@ -77,11 +100,11 @@ impl Pictures {
         let workers = thread::available_parallelism().map_or(1, NonZero::get);
         let settings = prepare::Settings {
             raster: Raster {
-                dpi: DPI,
+                dpi: size.dpi,
                 budget: PixelBudget {
                     factor: 1,
                     min_pixels: 1,
-                    max_pixels: MAX_PIXELS,
+                    max_pixels: size.max_pixels,
                 },
             },
             selection: None,
@@ -91,12 +114,12 @@ impl Pictures {
             },
             text_first: false,
             draft: None,
-            passwords,
+            passwords: originals.passwords.clone(),
             workers: workers.min(sources.len()).max(1),
             prefetch: 2 * workers,
             retries: 0,
             page_timeout: TIMEOUT,
-            decoder,
+            decoder: originals.decoder.clone(),
         };
         let pages = prepare::pages_except(sources, settings, Box::new(Only(pages)), cancel)?;
         Ok(Self {
@@ -105,15 +128,15 @@ impl Pictures {
         })
     }
 
-    /// The picture of a record's page, which comes behind all that were asked for before.
+    /// The picture of a page of the document that had this id, which comes behind all that were asked for before.
     ///
     /// # Errors
     /// The preparation can't go on.
-    pub fn of(&mut self, path: &Path, record: &Record) -> Result<Picture> {
+    pub fn of(&mut self, path: &Path, page: u32, doc_id: Option<&str>) -> Result<Picture> {
         let Some(&document) = self.places.get(path) else {
-            return Ok(Picture::Missing("the document was not opened".to_owned()));
+            return Ok(Err("the document was not opened".to_owned()));
         };
-        let wanted = (document, record.page);
+        let wanted = (document, page);
         while let Some(next) = self.pages.peek() {
             let Ok(found) = next else { break };
             let number = found.page.number;
@@ -121,47 +144,34 @@ impl Pictures {
             let place = place.copied().unwrap_or(usize::MAX);
             let last = found.page.last_number.unwrap_or(number);
             // Page 0 stands for all pages of a document that can't be opened.
-            let covers = number == 0 || (number..=last).contains(&record.page);
+            let covers = number == 0 || (number..=last).contains(&page);
             if place == document && covers {
-                return Ok(picture(found, record));
+                return Ok(picture(found, doc_id));
             }
             if (place, number) > wanted {
-                return Ok(Picture::Missing("the file has no such page".to_owned()));
+                return Ok(Err("the file has no such page".to_owned()));
             }
             self.pages.next();
         }
         match self.pages.next() {
             Some(Err(error)) => Err(error),
-            _ => Ok(Picture::Missing("the file has no such page".to_owned())),
+            _ => Ok(Err("the file has no such page".to_owned())),
         }
     }
 }
 
 /// The picture of a page that was prepared.
-fn picture(found: &Preparation, record: &Record) -> Picture {
-    let now = found.page.document.doc_id.as_ref();
-    if let (Some(then), Some(now)) = (&record.doc_id, now)
-        && then != now
-    {
-        return Picture::Missing("the file has changed since it was read".to_owned());
+fn picture(found: &Preparation, then: Option<&str>) -> Picture {
+    let now = found.page.document.doc_id.as_deref();
+    if then.zip(now).is_some_and(|(then, now)| then != now) {
+        return Err("the file has changed since it was read".to_owned());
     }
     match &found.result {
-        Ok(page) => match &page.pixels {
-            Some(pixels) => encode(pixels),
-            None => Picture::Missing("the page has no pixels".to_owned()),
-        },
-        Err(error) => Picture::Missing(error.message.clone()),
-    }
-}
-
-fn encode(pixels: &RgbImage) -> Picture {
-    let mut jpeg = Vec::new();
-    match JpegEncoder::new_with_quality(&mut jpeg, QUALITY).encode_image(pixels) {
-        Ok(()) => {
-            let url = format!("data:image/jpeg;base64,{}", STANDARD.encode(jpeg));
-            Picture::Jpeg(url, pixels.width(), pixels.height())
+        Ok(page) => {
+            let pixels = page.pixels.clone();
+            pixels.ok_or_else(|| "the page has no pixels".to_owned())
         }
-        Err(error) => Picture::Missing(format!("the picture cannot be written: {error}")),
+        Err(error) => Err(error.message.clone()),
     }
 }
 
