@@ -133,7 +133,7 @@ fn records_of_all_kinds_are_as_the_schema_says() {
     let args = format!("extract {label} in/blank.png --model {model}");
     let asked = Ran::of(&mut room.omnidocs(&args)).expect(0).stdout;
     let parts = Ran::of(&mut room.text_layer("in/ok.pdf --format json"))
-        .expect(0)
+        .expect(3)
         .stdout;
     let records: Vec<Value> = (read + &asked + &parts)
         .lines()
