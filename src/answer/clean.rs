@@ -1,6 +1,6 @@
 //! What models write around a page's text, and faults of their markup: one table of rules.
 //!
-//! The rules here are applied to an answer before it is parsed, those of [`faults`](super::faults) to what is made of it. Each
+//! The rules here are applied to an answer before it is parsed, those of `faults` to what is made of it. Each
 //! gives the text that it changed, or nothing: text that no rule is for is left as it is, to the last space.
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};

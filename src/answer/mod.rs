@@ -1,8 +1,8 @@
 //! Turns an engine's text into the content of a record, and into blocks.
 //!
 //! Engines hand over a page's text unchanged. All processing that does not need the page belongs here: an answer is
-//! [cleaned](clean), its front matter taken off, and parsed, if it is written in a dialect that says where things are, or if
-//! blocks are wanted. Then the content is composed in its format, and its [faults](faults) are mended.
+//! cleaned (`clean`), its front matter taken off, and parsed, if it is written in a dialect that says where things are, or if
+//! blocks are wanted. Then the content is composed in its format, and its faults (`faults`) are mended.
 //!
 //! | dialect | parsed by |
 //! |---|---|

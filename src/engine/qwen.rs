@@ -397,6 +397,7 @@ fn page_error(error: &anyhow::Error) -> PageError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::block::within_page;
 
     #[test]
     fn pages_are_turned_counterclockwise() {
@@ -414,6 +415,21 @@ mod tests {
             (Turn::ThreeQuarters, (1, 2, (2, 3))),
         ] {
             assert_eq!(place(&turned(&page, turn)), wanted, "{turn:?}");
+        }
+    }
+
+    #[test]
+    fn boxes_of_a_turned_page_are_given_on_the_page_as_it_came() {
+        let page = RgbImage::from_fn(4, 2, |x, y| [u8::from((x, y) == (3, 0)), 0, 0].into());
+        for turn in [Turn::Quarter, Turn::Half, Turn::ThreeQuarters] {
+            let seen = turned(&page, turn);
+            let found = seen.enumerate_pixels().find(|(_, _, pixel)| pixel[0] > 0);
+            let (x, y, _) = found.unwrap();
+            let (width, height) = (f64::from(seen.width()), f64::from(seen.height()));
+            let (x, y) = (f64::from(x), f64::from(y));
+            let bbox = [x / width, y / height, (x + 1.0) / width, (y + 1.0) / height];
+            let back = within_page(turned_back(bbox, turn.clockwise()));
+            assert_eq!(back, Some([0.75, 0.0, 1.0, 0.5]), "{turn:?}");
         }
     }
 }

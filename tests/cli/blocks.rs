@@ -203,6 +203,29 @@ fn headers_can_be_dropped_and_settings_differ_by_that() {
 }
 
 #[test]
+fn model_in_this_process_gives_blocks() {
+    let room = Room::new();
+    let repository = env!("CARGO_MANIFEST_DIR");
+    let args = format!(
+        "extract {repository}/examples/pages/notice.png --model {repository}/examples/reader --format json"
+    );
+    let record = Ran::of(&mut room.omnidocs(&args))
+        .expect(0)
+        .records()
+        .remove(0);
+    // The toy answers in HTML without places.
+    let blocks = record.blocks.unwrap();
+    assert_eq!(blocks[0].kind, BlockType::Heading);
+    assert_eq!(
+        (blocks[0].text.as_str(), blocks[0].bbox),
+        ("Open hours", None)
+    );
+    let content = record.content.unwrap();
+    assert!(content.starts_with("# Open hours\n\nMonday"), "{content}");
+    assert!(!record.warnings.contains(&Warning::Unparsed));
+}
+
+#[test]
 fn text_layer_has_paragraphs_with_real_boxes() {
     let room = Room::new();
     let page = String::from_utf8(pdf(&["First page\nof two lines"])).unwrap();
