@@ -13,6 +13,7 @@
 //! | 400 and all else | the page fails, if the server has answered another page, or at the end a trivial question; the run ends if it refuses a second page and has answered none |
 
 mod client;
+mod completion;
 mod models;
 mod outage;
 mod page;

@@ -11,7 +11,8 @@ use std::{
 use image::RgbImage;
 
 use super::{
-    client::{Client, Completed, Failure},
+    client::{Client, Failure},
+    completion::Completed,
     outage::Health,
     request::Request,
 };
