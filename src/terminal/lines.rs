@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt::Write};
 
 use textwrap::{Options, WordSeparator, WordSplitter, core::display_width};
 
-use super::{Colour, paint, printable};
+use super::shown::{Colour, paint, printable};
 
 /// Columns of a label.
 const LABEL: usize = 10;
