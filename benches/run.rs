@@ -131,6 +131,7 @@ fn workers(room: &Room) {
             },
             draft: None,
             text_first: false,
+            auto_rotate: None,
             passwords: omnidocs::secrets::Passwords::default(),
             workers,
             prefetch: 2 * workers,

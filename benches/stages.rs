@@ -51,6 +51,7 @@ fn prepare_all(file: &str, copies: usize) -> usize {
         },
         draft: None,
         text_first: false,
+        auto_rotate: None,
         passwords: omnidocs::secrets::Passwords::default(),
         workers: 2,
         prefetch: 4,

@@ -76,6 +76,7 @@ fn main() -> Result<()> {
                     pixels: true,
                     text: false,
                 },
+                upright: false,
                 text_first: false,
             };
             let result = decoder.page(&document, request);

@@ -216,6 +216,15 @@ pub enum DTypeChoice {
     Q4K,
 }
 
+/// `--auto-rotate`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RotateChoice {
+    /// Turn the pages of which it is certain
+    On,
+    /// Read every page as it is stored
+    Off,
+}
+
 /// `--draft`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DraftChoice {

@@ -1,11 +1,14 @@
 //! The nouns that the stages share: what is found, what is opened, what is ready for an engine.
 
+mod rotation;
+
 use std::{ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 use image::RgbImage;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::rotation::Rotation;
 pub use crate::formats::Format;
 use crate::{
     block::Block, confidence::Confidence, error::PageError, options::OutputFormat, stamp::Stamp,
@@ -176,6 +179,8 @@ pub struct PreparedPage {
     pub original: Option<(u32, u32)>,
     /// (width, height) in the file: pixels, or points for a PDF.
     pub page_size: Option<(u32, u32)>,
+    /// How the pixels were turned to be upright; the other sizes are those of the page as it is stored.
+    pub rotation: Rotation,
     /// Whether the pixels show nothing at all.
     pub blank: bool,
     /// The text layer, if an engine of this run uses it; none where the page has none (an image).
@@ -278,6 +283,8 @@ pub struct PageAnswer {
     pub forward_passes: Option<usize>,
     /// Number of accepted draft tokens, from the page's text or from the answer so far.
     pub draft_accepted: Option<usize>,
+    /// How the page was turned further, since the model asked for it.
+    pub turned: Rotation,
     /// Vision tower and prompt.
     pub prefill: Duration,
     /// Generation after the first token.

@@ -327,6 +327,7 @@ mod tests {
                     id: PageId(number.into()),
                     pixels: None,
                     original: None,
+                    rotation: crate::page::Rotation::None,
                     blank: number == 6,
                     text: Some(PageText::from(format!("text of {number}"))),
                     is_scan: false,

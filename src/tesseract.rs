@@ -18,6 +18,7 @@ use crate::{
     cancel::Cancel,
     error::{ErrorKind, PageError, Stage},
     launch,
+    page::Rotation,
     secrets::withhold,
 };
 
@@ -136,6 +137,28 @@ impl Tesseract {
     ) -> Result<Option<Vec<Block>>, PageError> {
         let table = self.run(image, &["-c", "tessedit_create_tsv=1"], cancel)?;
         Ok(table.map(|table| tsv::blocks(&table, image.dimensions())))
+    }
+
+    /// The turn that rights the print on `image`, and how sure it is: the languages are `osd`. `None` if cancelled or out of
+    /// time.
+    ///
+    /// # Errors
+    /// The program failed, which it also does where there is too little print.
+    pub fn orientation(
+        &self,
+        image: &RgbImage,
+        cancel: &Cancel,
+    ) -> Result<Option<(Rotation, f64)>, PageError> {
+        let said = self.run(image, &["--psm", "0"], cancel)?;
+        let said = said.unwrap_or_default();
+        let value = |name: &str| {
+            said.lines()
+                .find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok())
+        };
+        // With the clock, as its own `--psm 1` turns the page.
+        let degrees = value("Rotate:").filter(|degrees| (0.0..360.0).contains(degrees));
+        let rotation = degrees.map(|degrees| Rotation::of_quarters(degrees as usize / 90));
+        Ok(rotation.zip(value("Orientation confidence:")))
     }
 
     /// What the program writes about `image`.

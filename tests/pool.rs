@@ -99,6 +99,7 @@ fn page(number: u64) -> PreparedPage {
         id: PageId(number),
         pixels: None,
         original: None,
+        rotation: omnidocs::page::Rotation::None,
         blank: false,
         text: None,
         is_scan: false,

@@ -92,6 +92,7 @@ fn render(path: PathBuf) -> Vec<RgbImage> {
         },
         draft: None,
         text_first: false,
+        auto_rotate: None,
         passwords: omnidocs::secrets::Passwords::default(),
         workers: 1,
         prefetch: 2,

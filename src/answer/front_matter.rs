@@ -3,6 +3,8 @@
 //! The rules are those of `olmocr/train/dataloader.py` and `olmocr/pipeline.py` (allenai/olmocr, v0.4): a page that does not
 //! lie right is turned counterclockwise by `rotation_correction` degrees, as Pillow's `ROTATE_90` turns, and read again.
 
+use crate::page::Rotation;
+
 /// A turn, counterclockwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -13,13 +15,13 @@ pub enum Turn {
 }
 
 impl Turn {
-    /// The same turn, clockwise, in degrees.
+    /// The same turn, with the clock.
     #[must_use]
-    pub fn clockwise(self) -> u16 {
+    pub fn rotation(self) -> Rotation {
         match self {
-            Self::Quarter => 270,
-            Self::Half => 180,
-            Self::ThreeQuarters => 90,
+            Self::Quarter => Rotation::ThreeQuarters,
+            Self::Half => Rotation::Half,
+            Self::ThreeQuarters => Rotation::Quarter,
         }
     }
 }

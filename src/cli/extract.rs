@@ -8,7 +8,7 @@ use super::PasswordArgs;
 use crate::{
     options::{
         self, DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, FormatChoice, HeadersChoice,
-        LockChoice, ProgressChoice, RetryChoice, TablesChoice,
+        LockChoice, ProgressChoice, RetryChoice, RotateChoice, TablesChoice,
     },
     page_selection::PageSelection,
     shard::Shard,
@@ -318,6 +318,13 @@ pub struct PageArgs {
     /// More pixels make small print readable, and take more time and memory.
     #[arg(long, value_name = "N", env = "OMNIDOCS_MAX_PIXELS")]
     pub max_pixels: Option<u64>,
+
+    /// Whether to turn scans that lie on their side or upside down
+    ///
+    /// Records say by how much. A page that is not certain to lie wrong is left as it is. Print in the Latin alphabet shows
+    /// how it lies; for other scans Tesseract is asked, where it is installed with its osd data.
+    #[arg(long, value_enum, value_name = "WHETHER", env = "OMNIDOCS_AUTO_ROTATE", default_value_t = RotateChoice::On)]
+    pub auto_rotate: RotateChoice,
 }
 
 /// Options under the heading "Run".

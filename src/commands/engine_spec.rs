@@ -70,6 +70,11 @@ impl EngineSpecs {
         fallback.map_or(first, |fallback| first.and(fallback))
     }
 
+    /// Whether the engine that sees each page first sees its pixels.
+    pub(super) fn starts_with_pixels(&self) -> bool {
+        self.first.needs().pixels
+    }
+
     /// The limits of the model that sees the pages.
     pub(super) fn limits(&self) -> PixelBudget {
         match &self.fallback {

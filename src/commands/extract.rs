@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{dry_run, engine_spec::EngineSpecs};
+use super::{auto_rotate, dry_run, engine_spec::EngineSpecs};
 use crate::{
     cancel::Cancel,
     cli::{self, environment::unknown_variables},
@@ -56,6 +56,10 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
         output_settings.insert(journal::SHARD.to_owned(), shard.into());
     }
     let preparation = preparation(&settings, &engines, budget)?;
+    let rotate = preparation.auto_rotate.as_ref();
+    if let Some(rotate) = rotate.filter(|_| engines.starts_with_pixels()) {
+        output_settings.insert("auto_rotate".to_owned(), rotate.name().into());
+    }
     let opening = Opening {
         restart: settings.restart,
         retry: settings.retry,
@@ -178,6 +182,7 @@ pub(super) fn preparation(
         needs: engines.needs(),
         text_first: settings.engine == EngineChoice::TextLayer,
         draft: engines.draft().cloned(),
+        auto_rotate: auto_rotate::find(settings, engines.needs())?,
         passwords: settings.passwords.clone(),
         workers: settings.workers,
         prefetch: settings.prefetch,

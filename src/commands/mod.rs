@@ -1,5 +1,6 @@
 //! The subcommands, one file each.
 
+mod auto_rotate;
 mod bench;
 mod completions;
 mod doctor;

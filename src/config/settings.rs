@@ -23,7 +23,7 @@ use crate::{
     journal::{Retry, Target},
     options::{
         self, DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, FormatChoice, LockChoice,
-        ProgressChoice, RetryChoice, Style, Verbosity,
+        ProgressChoice, RetryChoice, RotateChoice, Style, Verbosity,
     },
     page::PixelBudget,
     page_selection::PageSelection,
@@ -68,6 +68,7 @@ pub struct Settings {
     pub min_pixels: Option<u64>,
     /// As given.
     pub max_pixels: Option<u64>,
+    pub auto_rotate: bool,
     pub workers: usize,
     pub prefetch: usize,
     pub restart: bool,
@@ -176,6 +177,7 @@ impl Settings {
             dpi: pages.dpi,
             min_pixels: pages.min_pixels,
             max_pixels: pages.max_pixels,
+            auto_rotate: pages.auto_rotate == RotateChoice::On,
             workers,
             prefetch,
             restart: run.restart,

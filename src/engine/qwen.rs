@@ -3,12 +3,11 @@
 use std::{mem, path::Path, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use image::{RgbImage, imageops};
+use image::RgbImage;
 
 use super::{Attempt, BatchReader, PageResult, task::Task};
 use crate::{
-    answer::{self, Answer, Reading, Turn, Wanted},
-    block::turned_back,
+    answer::{self, Answer, Reading, Wanted},
     confidence::Confidence,
     error::{ErrorKind, PageError, Stage},
     generation::{
@@ -23,20 +22,20 @@ use crate::{
         device::Hardware,
         fault::{self, DeviceFault},
     },
-    page::{EngineInfo, FinishReason, Needs, PageAnswer, PageId, PreparedPage},
+    page::{EngineInfo, FinishReason, Needs, PageAnswer, PageId, PreparedPage, Rotation},
 };
 
 /// A page that is being read.
 struct Held {
     id: PageId,
     sequence: Sequence,
-    /// (width, height) in pixels, and how far it was turned clockwise to be read once more.
+    /// (width, height) in pixels.
     seen: (u32, u32),
-    turned: u16,
     /// What to read once more if the answer says that the page must be turned.
     again: Option<(PreparedPage, Attempt)>,
-    /// Prefill and decoding of the answer that said so.
+    /// Prefill and decoding of the answer that said so, and the turn.
     before: (Duration, Duration),
+    turned: Rotation,
 }
 
 /// A model in this process.
@@ -189,33 +188,35 @@ impl QwenEngine {
     fn conclude(
         &mut self,
         generated: &Generated,
-        (seen, turned_by): ((u32, u32), u16),
+        seen: (u32, u32),
         again: Option<(PreparedPage, Attempt)>,
         before: (Duration, Duration),
+        turned: Rotation,
     ) -> Result<Option<PageAnswer>> {
         let text = self.generator.tokenizer().decode(&generated.tokens)?;
-        let mut answer = answer::read(text, self.reading, self.wanted, Some(seen));
+        let answer = answer::read(text, self.reading, self.wanted, Some(seen));
         let took = (before.0 + generated.prefill, before.1 + generated.decode);
         if let (Some(turn), Some((page, attempt))) = (answer.turn, again) {
-            let turned = PreparedPage {
-                pixels: page.pixels.map(|pixels| Arc::new(turned(&pixels, turn))),
+            let turned = turn.rotation();
+            let page = PreparedPage {
+                pixels: page.pixels.map(|pixels| Arc::new(turned.turn(&pixels))),
                 ..page
             };
-            let (sequence, seen) = self.begin_sequence(&turned, attempt)?;
+            let (sequence, seen) = self.begin_sequence(&page, attempt)?;
             self.held.push(Held {
                 id: page.id,
                 sequence,
                 seen,
-                turned: turn.clockwise(),
                 again: None,
                 before: took,
+                turned,
             });
             return Ok(None);
         }
-        for block in answer.blocks.iter_mut().flatten() {
-            block.bbox = block.bbox.map(|bbox| turned_back(bbox, turned_by));
-        }
-        Ok(Some(Self::answer(answer, generated, took)))
+        Ok(Some(PageAnswer {
+            turned,
+            ..Self::answer(answer, generated, took)
+        }))
     }
 
     /// Begins to read a page; says also how many pixels it has.
@@ -252,6 +253,7 @@ impl QwenEngine {
             confidence: Confidence::of(&generated.log_probabilities),
             forward_passes: Some(generated.forward_passes),
             draft_accepted: Some(generated.draft_accepted),
+            turned: Rotation::None,
             prefill,
             decode,
         }
@@ -304,9 +306,9 @@ impl BatchReader for QwenEngine {
             id: page.id,
             sequence,
             seen,
-            turned: 0,
             again: says_turn.then(|| (page.clone(), attempt)),
             before: (Duration::ZERO, Duration::ZERO),
+            turned: Rotation::None,
         });
         Ok(())
     }
@@ -319,12 +321,8 @@ impl BatchReader for QwenEngine {
             if let Some(ending) = held.sequence.ending() {
                 has_ended = true;
                 let generated = self.generator.finish(held.sequence, ending);
-                let concluded = self.conclude(
-                    &generated,
-                    (held.seen, held.turned),
-                    held.again,
-                    held.before,
-                );
+                let (seen, turned) = (held.seen, held.turned);
+                let concluded = self.conclude(&generated, seen, held.again, held.before, turned);
                 let concluded = concluded.map_err(|error| self.failed(&error)).transpose();
                 done.extend(concluded.map(|answer| (id, answer)));
             } else if let Err(error) = held.sequence.check() {
@@ -363,15 +361,6 @@ impl BatchReader for QwenEngine {
     }
 }
 
-fn turned(page: &RgbImage, turn: Turn) -> RgbImage {
-    // These turn clockwise.
-    match turn {
-        Turn::Quarter => imageops::rotate270(page),
-        Turn::Half => imageops::rotate180(page),
-        Turn::ThreeQuarters => imageops::rotate90(page),
-    }
-}
-
 /// Adds what to do to the error of a model for which there is not enough memory.
 fn too_large(error: anyhow::Error) -> anyhow::Error {
     match DeviceFault::classify(&fault::message(&error)) {
@@ -397,7 +386,7 @@ fn page_error(error: &anyhow::Error) -> PageError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::block::within_page;
+    use crate::answer::Turn;
 
     #[test]
     fn pages_are_turned_counterclockwise() {
@@ -414,22 +403,7 @@ mod tests {
             (Turn::Half, (0, 1, (3, 2))),
             (Turn::ThreeQuarters, (1, 2, (2, 3))),
         ] {
-            assert_eq!(place(&turned(&page, turn)), wanted, "{turn:?}");
-        }
-    }
-
-    #[test]
-    fn boxes_of_a_turned_page_are_given_on_the_page_as_it_came() {
-        let page = RgbImage::from_fn(4, 2, |x, y| [u8::from((x, y) == (3, 0)), 0, 0].into());
-        for turn in [Turn::Quarter, Turn::Half, Turn::ThreeQuarters] {
-            let seen = turned(&page, turn);
-            let found = seen.enumerate_pixels().find(|(_, _, pixel)| pixel[0] > 0);
-            let (x, y, _) = found.unwrap();
-            let (width, height) = (f64::from(seen.width()), f64::from(seen.height()));
-            let (x, y) = (f64::from(x), f64::from(y));
-            let bbox = [x / width, y / height, (x + 1.0) / width, (y + 1.0) / height];
-            let back = within_page(turned_back(bbox, turn.clockwise()));
-            assert_eq!(back, Some([0.75, 0.0, 1.0, 0.5]), "{turn:?}");
+            assert_eq!(place(&turn.rotation().turn(&page)), wanted, "{turn:?}");
         }
     }
 }

@@ -131,6 +131,7 @@ mod tests {
             id: PageId(1),
             pixels: None,
             original: None,
+            rotation: crate::page::Rotation::None,
             blank: false,
             text: text.map(|text| PageText::from(text.to_owned())),
             is_scan,

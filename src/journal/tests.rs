@@ -65,6 +65,7 @@ pub(super) fn record(page: u32) -> Record {
         },
         size: None,
         original: None,
+        rotation: crate::page::Rotation::None,
         warnings: Vec::new(),
         prepare: Duration::ZERO,
         attempts: 1,

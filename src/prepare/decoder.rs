@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::PageError,
-    page::{Format, Needs, PixelBudget, TextPlace, Warning},
+    page::{Format, Needs, PixelBudget, Rotation, TextPlace, Warning},
     secrets::Passwords,
 };
 
@@ -85,6 +85,8 @@ pub struct PageRequest {
     pub raster: Raster,
     /// What the engine looks at.
     pub needs: Needs,
+    /// Whether it is asked how the page lies.
+    pub upright: bool,
     /// No pixels are needed where the text layer says what the page shows.
     pub text_first: bool,
 }
@@ -110,6 +112,8 @@ pub struct DecodedPage {
     pub page_size: Option<(u32, u32)>,
     /// Whether the pixels show nothing.
     pub blank: bool,
+    /// The turn that rights the page, by the text that is seen on it; none if there is little, or it was not asked for.
+    pub upright: Option<Rotation>,
     /// The text layer; none if it is not wanted, or the page can have none.
     pub text: Option<String>,
     /// Where its paragraphs are.

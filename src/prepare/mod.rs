@@ -17,6 +17,7 @@ mod failure;
 mod faults;
 mod frames;
 pub mod in_process;
+pub mod orientation;
 mod pages;
 mod plan;
 mod producer;

@@ -26,7 +26,9 @@ use crate::{
     cancel::Cancel,
     clock,
     error::{PageError, Stage},
-    page::{Document, Format, PageId, PageRef, PageText, Preparation, PreparedPage, Source},
+    page::{
+        Document, Format, PageId, PageRef, PageText, Preparation, PreparedPage, Rotation, Source,
+    },
     stamp::Stamp,
 };
 
@@ -267,7 +269,12 @@ impl Producer {
             }
             let begin = clock::now();
             let (mut prepared, attempts) = retry(settings.retries, &cancel, || {
-                opened.page(id, &page, &settings)
+                opened.page(
+                    id,
+                    &page,
+                    &settings,
+                    &cancel.until(begin + settings.page_timeout),
+                )
             });
             // What was read, or made the reading fail, may have been other bytes.
             if page.document.has_changed() {
@@ -373,20 +380,32 @@ impl Opened {
         id: PageId,
         page: &PageRef,
         settings: &Settings,
+        cancel: &Cancel,
     ) -> Result<PreparedPage, PageError> {
+        let auto_rotate = settings.auto_rotate.as_ref();
         let request = PageRequest {
             number: page.number,
             raster: settings.raster,
             needs: settings.needs,
+            upright: auto_rotate.is_some(),
             text_first: settings.text_first,
         };
         let decoded = self.decoder.page(&self.request, request)?;
         if let Some(script) = decoded.missing_script {
             script.report(&page.document.path, page.number);
         }
+        let to_turn = decoded.pixels.as_ref().filter(|_| !decoded.blank);
+        let rotation = auto_rotate.zip(to_turn);
+        let rotation = rotation.map(|(find, page)| find.rotation_of(page, decoded.upright, cancel));
+        let rotation = rotation.unwrap_or_default();
+        let pixels = match rotation {
+            Rotation::None => decoded.pixels,
+            rotation => decoded.pixels.map(|page| rotation.turn(&page)),
+        };
         Ok(PreparedPage {
             id,
-            pixels: decoded.pixels.map(Arc::new),
+            pixels: pixels.map(Arc::new),
+            rotation,
             original: decoded.original,
             page_size: decoded.page_size,
             blank: decoded.blank,

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     error::{PageError, Stage},
     formats::DecoderKind,
-    page::{Format, Warning},
+    page::{Format, Rotation, Warning},
 };
 
 /// An error's message has at most so many bytes, so that it fits into a frame's header however it is escaped.
@@ -126,6 +126,8 @@ pub struct PageHeader {
     pub page_size: Option<(u32, u32)>,
     /// Whether the pixels show nothing.
     pub blank: bool,
+    /// The turn that rights the page, by its text.
+    pub upright: Option<Rotation>,
     /// The length of the text layer in bytes.
     pub text_bytes: Option<u64>,
     /// The length of its places.
@@ -145,6 +147,7 @@ impl PageHeader {
             original: page.original,
             page_size: page.page_size,
             blank: page.blank,
+            upright: page.upright,
             text_bytes: page.text.as_ref().map(|text| text.len() as u64),
             place_bytes: places.len() as u64,
             is_scan: page.is_scan,
@@ -292,6 +295,7 @@ pub fn check_answer(
                 original: header.original,
                 page_size: header.page_size,
                 blank: header.blank,
+                upright: header.upright,
                 is_scan: header.is_scan,
                 warnings: header.warnings,
                 missing_script: header.missing_script,

@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::{
     decoder::{Decoder, Raster},
     in_process::InProcess,
+    orientation::AutoRotate,
     worker_pool::WorkerPool,
 };
 use crate::{page::Needs, page_selection::PageSelection, secrets::Passwords, tesseract::Tesseract};
@@ -24,6 +25,8 @@ pub struct Settings {
     pub text_first: bool,
     /// The source of drafts for pages without a text layer.
     pub draft: Option<Tesseract>,
+    /// What turns pages that lie on their side or upside down; none leaves them as they are.
+    pub auto_rotate: Option<AutoRotate>,
     /// What is tried on encrypted documents.
     pub passwords: Passwords,
     /// Number of threads, at least 1.

@@ -10,7 +10,7 @@ use crate::{
     error::PageError,
     page::{
         EngineInfo, FinishReason, PageAnswer, PageOutcome, PageRef, Preparation, PreparedPage,
-        Warning,
+        Rotation, Warning,
     },
 };
 
@@ -34,6 +34,8 @@ pub struct PageFacts {
     pub original: Option<(u32, u32)>,
     /// (width, height) in the file, in pixels, or in points for a PDF.
     pub page_size: Option<(u32, u32)>,
+    /// How it was turned before the model saw it.
+    pub rotation: Rotation,
     /// What preparation noticed.
     pub warnings: Vec<Warning>,
     /// Preparation time.
@@ -51,6 +53,7 @@ impl PageFacts {
             size: None,
             original: None,
             page_size: None,
+            rotation: Rotation::None,
             warnings: Vec::new(),
             prepare,
             attempts,
@@ -89,6 +92,7 @@ impl Record {
                 facts.size = page.pixels.as_ref().map(|image| image.dimensions());
                 facts.original = page.original;
                 facts.page_size = page.page_size;
+                facts.rotation = page.rotation;
                 facts.warnings.clone_from(&page.warnings);
                 if !page.blank {
                     return Admitted::Page(facts, page);
@@ -132,12 +136,13 @@ impl Record {
             confidence,
             forward_passes,
             draft_accepted,
+            turned,
             prefill,
             decode,
         } = answer;
         let mut record = Self::new(facts, &by, Status::Ok);
-        (record.width, record.height) = size.unzip();
-        record.rotation = size.map(|_| 0);
+        (record.width, record.height) = size.map(|size| turned.turn_size(size)).unzip();
+        record.rotation = size.map(|_| facts.rotation.then(turned).degrees());
         record.content_length = content.chars().count();
         record.word_count = content.split_whitespace().count();
         record.content = Some(content);
@@ -204,7 +209,7 @@ impl Record {
             page_count: document.page_count,
             original_width,
             original_height,
-            rotation: facts.size.map(|_| 0),
+            rotation: facts.size.map(|_| facts.rotation.degrees()),
             width,
             height,
             status,

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     error::{ErrorKind, Stage},
-    page::{Document, EngineInfo, PageAnswer, PageId, PageOutcome, PageRef},
+    page::{Document, EngineInfo, PageAnswer, PageId, PageOutcome, PageRef, Rotation},
 };
 
 fn facts() -> PageFacts {
@@ -25,6 +25,7 @@ fn facts() -> PageFacts {
         },
         size: Some((1376, 1792)),
         original: Some((1654, 2339)),
+        rotation: Rotation::None,
         warnings: Vec::new(),
         prepare: Duration::from_micros(41_900),
         attempts: 1,
@@ -71,6 +72,7 @@ fn record_has_names_and_order_of_schema_2() {
         confidence: Confidence::of(&[-0.25, -0.05]),
         forward_passes: Some(97),
         draft_accepted: Some(305),
+        turned: Rotation::None,
         prefill: Duration::from_millis(310),
         decode: Duration::from_millis(2_900),
     });
@@ -168,4 +170,33 @@ proptest! {
         let at = at.index(whole.len());
         let _ = serde_json::from_str::<Record>(&format!("{}{line}{}", &whole[..at], &whole[at..]));
     }
+}
+
+#[test]
+fn turns_before_and_by_the_model_add_up_in_the_record() {
+    let facts = PageFacts {
+        rotation: Rotation::Quarter,
+        ..facts()
+    };
+    let answer = |turned| PageAnswer {
+        turned,
+        ..PageAnswer::default()
+    };
+    for (turned, rotation, size) in [
+        (Rotation::None, 90, (1376, 1792)),
+        (Rotation::Half, 270, (1376, 1792)),
+        (Rotation::ThreeQuarters, 0, (1792, 1376)),
+        (Rotation::Quarter, 180, (1792, 1376)),
+    ] {
+        let record = Record::read(&facts, outcome(Ok(answer(turned))));
+        assert_eq!(record.rotation, Some(rotation), "{turned:?}");
+        let (width, height) = size;
+        assert_eq!((record.width, record.height), (Some(width), Some(height)));
+        // Those of the page as it is stored.
+        let original = (record.original_width, record.original_height);
+        assert_eq!(original, (Some(595), Some(842)));
+    }
+    let failed = PageError::new(ErrorKind::Engine, Stage::Engine, "no");
+    let record = Record::read(&facts, outcome(Err(failed)));
+    assert_eq!(record.rotation, Some(90));
 }

@@ -114,6 +114,7 @@ impl Pictures {
             },
             text_first: false,
             draft: None,
+            auto_rotate: None,
             passwords: originals.passwords.clone(),
             workers: workers.min(sources.len()).max(1),
             prefetch: 2 * workers,

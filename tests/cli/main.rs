@@ -47,6 +47,7 @@ mod reading;
 mod readme;
 mod report;
 mod resume;
+mod rotation;
 mod schema;
 mod screens;
 mod server;

@@ -72,6 +72,7 @@ fn text_layer_drafts_save_two_of_three_passes() {
         },
         draft: None,
         text_first: false,
+        auto_rotate: None,
         passwords: omnidocs::secrets::Passwords::default(),
         workers: 1,
         prefetch: 1,

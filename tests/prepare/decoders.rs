@@ -61,6 +61,7 @@ fn in_process_decoder_serves_many_threads() {
                     number: 1,
                     raster: settings().raster,
                     needs: EVERYTHING,
+                    upright: false,
                     text_first: false,
                 };
                 for _ in 0..20 {

@@ -82,6 +82,7 @@ fn settings() -> Settings {
         needs: EVERYTHING,
         draft: None,
         text_first: false,
+        auto_rotate: None,
         passwords: Passwords::default(),
         workers: 2,
         prefetch: 2,

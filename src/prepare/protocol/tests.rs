@@ -19,6 +19,7 @@ fn request(pixels: bool, text: bool) -> Request {
         number: 1,
         raster: Raster { dpi: 72.0, budget },
         needs: Needs { pixels, text },
+        upright: true,
         text_first: false,
     };
     Request {
@@ -36,6 +37,7 @@ fn page() -> DecodedPage {
         original: Some((20, 10)),
         page_size: Some((30, 15)),
         blank: false,
+        upright: Some(Rotation::Quarter),
         text: Some("ä".to_owned()),
         places: vec![TextPlace {
             bytes: 0..2,

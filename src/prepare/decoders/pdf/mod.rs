@@ -130,13 +130,14 @@ impl<'a> Pdf<'a> {
         let PageRequest {
             raster,
             needs,
+            upright,
             text_first,
             ..
         } = request;
         if needs.pixels && !text_first {
             self.draw(&page, index, raster, &mut decoded)?;
         }
-        if needs.text || self.may_be_placeholder() {
+        if needs.text || upright && needs.pixels || self.may_be_placeholder() {
             self.read(page, index, needs, &mut decoded)?;
         }
         let text = decoded.text.clone().map(PageText::from);
@@ -163,6 +164,7 @@ impl<'a> Pdf<'a> {
         if placeholder::is_placeholder(&self.document, self.rare().portfolio, text) {
             decoded.warnings.push(Warning::Placeholder);
         }
+        decoded.upright = layer.as_ref().and_then(|layer| layer.upright);
         let Some(layer) = layer.filter(|_| needs.text) else {
             return Ok(());
         };

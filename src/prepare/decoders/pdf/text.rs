@@ -9,7 +9,7 @@ use super::{
     paragraphs::Paragraphs,
 };
 use crate::{
-    page::TextPlace,
+    page::{Rotation, TextPlace},
     prepare::decoders::pdfium::{Char, ObjectKind, Page, Rect},
 };
 
@@ -25,6 +25,8 @@ const MAX_STEP: f32 = 0.5;
 const MAX_SLOPE: f32 = 0.35;
 /// Where more than one character in so many is a guess, none is believed.
 const MAX_GUESSED: usize = 5;
+/// A page lies as so many percent of its letters do.
+const MIN_UPRIGHT: usize = 90;
 /// What is as bright in all channels is as good as white.
 const WHITE: u8 = 240;
 /// PDFium's sign for a hyphen at a line's end.
@@ -37,6 +39,9 @@ pub(super) struct PageLayer {
     pub(super) places: Vec<TextPlace>,
     /// Whether the page is an image with next to no text over it.
     pub(super) is_scan: bool,
+    /// The turn that rights the page, by the text that is seen on it; none if there is little of it, or it runs in several
+    /// directions.
+    pub(super) upright: Option<Rotation>,
     /// Whether all of it is white, or nearly so.
     pub(super) is_white: bool,
 }
@@ -59,7 +64,7 @@ impl PageLayer {
             .iter()
             .any(|image| image.area() >= SCAN * frame.shown.area());
         let is_scan = is_scan && runs.letters < MIN_LETTERS_OF_SCAN;
-        let is_white = runs.is_white;
+        let (is_white, upright) = (runs.is_white, runs.upright());
         let is_guessed = runs.unmapped * MAX_GUESSED > runs.marks;
         let Paragraphs { text, areas } = runs.paragraphs();
         let mut layer = Self {
@@ -72,6 +77,7 @@ impl PageLayer {
                 .collect(),
             text,
             is_scan,
+            upright,
             is_white,
         };
         if is_guessed {
@@ -103,6 +109,8 @@ struct Runs {
     current: Piece,
     /// Number of letters and digits.
     letters: usize,
+    /// The number of those that are seen, by direction, the other ones last.
+    seen: [usize; 5],
     /// Characters other than spaces, and those of them of which PDFium only guesses what they are.
     marks: usize,
     unmapped: usize,
@@ -193,7 +201,11 @@ impl Runs {
         }
         self.current.area = self.current.area.around(&area);
         self.last = Some(last);
-        self.letters += usize::from(character.is_some_and(char::is_alphanumeric));
+        let letters = usize::from(character.is_some_and(char::is_alphanumeric));
+        self.letters += letters;
+        if !is_invisible {
+            self.seen[direction.map_or(4, usize::from)] += letters;
+        }
         self.is_white &= !is_invisible
             && char
                 .fill()
@@ -226,6 +238,15 @@ impl Runs {
             let direction = last.direction.map_or(4, usize::from);
             self.pieces[direction].push(piece);
         }
+    }
+
+    /// The turn that rights the page, by the letters that are seen. What a scanner has read lies as it was read.
+    fn upright(&self) -> Option<Rotation> {
+        let all: usize = self.seen.iter().sum();
+        let directions = self.seen[..4].iter().enumerate();
+        let (direction, &most) = directions.max_by_key(|(_, letters)| **letters)?;
+        let is_clear = all >= MIN_LETTERS_OF_SCAN && most * 100 >= all * MIN_UPRIGHT;
+        is_clear.then(|| Rotation::of_quarters(direction).reversed())
     }
 
     /// The text of all and where it is, the direction with the most of it first.
