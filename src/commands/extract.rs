@@ -10,7 +10,7 @@ use crate::{
     discover::discover,
     exit::Exit,
     gpu,
-    journal::{self, Before, Closed, Journal, Opening, Resume, Target},
+    journal::{self, Before, Closed, Journal, Opening, OutputSettings, Resume, Target},
     launch, limits,
     options::{DeviceChoice, EngineChoice},
     page::PixelBudget,
@@ -50,16 +50,8 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
 
     let engines = EngineSpecs::new(&settings, &cancel)?;
     let budget = settings.pixel_budget_within(&engines.limits(), engines.max_pixels())?;
-    let mut output_settings = engines.output_settings(&settings, budget);
-    if !settings.shard().is_whole() {
-        let shard = settings.shard().to_string();
-        output_settings.insert(journal::SHARD.to_owned(), shard.into());
-    }
     let preparation = preparation(&settings, &engines, budget)?;
-    let rotate = preparation.auto_rotate.as_ref();
-    if let Some(rotate) = rotate.filter(|_| engines.starts_with_pixels()) {
-        output_settings.insert("auto_rotate".to_owned(), rotate.name().into());
-    }
+    let mut output_settings = output_settings(&settings, &engines, &preparation);
     let opening = Opening {
         restart: settings.restart,
         retry: settings.retry,
@@ -130,6 +122,24 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
     count_before(&progress, pages.skipped(), before);
     progress.finish(&found.ignored, &settings.output, exit);
     Ok(exit)
+}
+
+/// Every setting that changes the records of this run.
+fn output_settings(
+    settings: &Settings,
+    engines: &EngineSpecs,
+    preparation: &prepare::Settings,
+) -> OutputSettings {
+    let mut named = engines.output_settings(settings, preparation.raster.budget);
+    if !settings.shard().is_whole() {
+        let shard = settings.shard().to_string();
+        named.insert(journal::SHARD.to_owned(), shard.into());
+    }
+    let rotate = preparation.auto_rotate.as_ref();
+    if let Some(rotate) = rotate.filter(|_| engines.starts_with_pixels()) {
+        named.insert("auto_rotate".to_owned(), rotate.name().into());
+    }
+    named
 }
 
 /// Prints the first lines of a run.

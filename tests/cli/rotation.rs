@@ -182,7 +182,9 @@ fn tesseract_is_asked_where_print_says_nothing_and_believed_where_it_is_sure() {
         fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
         // What the script needs.
         let _ = std::os::unix::fs::symlink("/bin/cat", room.path("bin/cat"));
-        let records = read(&room, "bin", "capitals.png upright.png");
+        let mut records = read(&room, "bin", "capitals.png upright.png");
+        // They are written as they are done.
+        records.sort_by_key(|record| record.path.clone());
         let turned: Vec<_> = records.iter().map(|record| record.rotation).collect();
         assert_eq!(turned, [Some(rotation), Some(0)], "{confidence}");
     }

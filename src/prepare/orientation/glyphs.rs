@@ -92,7 +92,9 @@ fn brightness(page: &RgbImage) -> (Vec<u8>, usize) {
     }
     let mean = light.iter().map(|&light| u64::from(light)).sum::<u64>() / light.len().max(1) as u64;
     if mean < DARK {
-        light.iter_mut().for_each(|light| *light = u8::MAX - *light);
+        for light in &mut light {
+            *light = u8::MAX - *light;
+        }
     }
     (light, columns)
 }
@@ -134,6 +136,15 @@ fn ink(light: &[u8], width: usize) -> Vec<bool> {
     ink
 }
 
+/// What something is part of in the end. Each thing is part of another one or, in the end, of itself.
+pub(super) fn root(part_of: &mut [usize], mut place: usize) -> usize {
+    while part_of[place] != place {
+        part_of[place] = part_of[part_of[place]];
+        place = part_of[place];
+    }
+    place
+}
+
 /// Pieces of ink as they grow row by row. A piece that has met another one points to it.
 #[derive(Default)]
 struct Pieces {
@@ -170,7 +181,7 @@ impl Pieces {
             let mut piece = None;
             let above = before[first..].iter().take_while(|above| above.0 <= right);
             for &(_, _, above) in above {
-                let root = self.root(above);
+                let root = root(&mut self.part_of, above);
                 match piece {
                     None => piece = Some(root),
                     Some(piece) if piece != root => {
@@ -190,14 +201,6 @@ impl Pieces {
             };
             row.push((left, right, piece));
         }
-    }
-
-    fn root(&mut self, mut piece: usize) -> usize {
-        while self.part_of[piece] != piece {
-            self.part_of[piece] = self.part_of[self.part_of[piece]];
-            piece = self.part_of[piece];
-        }
-        piece
     }
 
     fn whole(self) -> Vec<Glyph> {

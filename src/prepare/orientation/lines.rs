@@ -1,6 +1,6 @@
 //! Lines of print: which pieces of ink stand beside each other, and how their tops and feet agree.
 
-use super::glyphs::Glyph;
+use super::glyphs::{Glyph, root};
 
 /// Rows of pixels that are searched together.
 const BAND: i32 = 16;
@@ -114,13 +114,6 @@ impl Edges {
 /// The number of pieces in the line of each.
 fn line_lengths(next: &[Option<usize>]) -> Vec<usize> {
     let mut line: Vec<usize> = (0..next.len()).collect();
-    fn root(line: &mut [usize], mut place: usize) -> usize {
-        while line[place] != place {
-            line[place] = line[line[place]];
-            place = line[place];
-        }
-        place
-    }
     for (place, next) in next.iter().enumerate() {
         if let Some(next) = *next {
             let (here, there) = (root(&mut line, place), root(&mut line, next));
