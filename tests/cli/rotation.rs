@@ -170,6 +170,10 @@ fn tesseract_is_asked_where_print_says_nothing_and_believed_where_it_is_sure() {
         .unwrap();
     let page = scan(&room, TEXT);
     page.save(room.path("upright.png")).unwrap();
+    // Without lines there is nothing to ask about.
+    let mut random = fastrand::Rng::with_seed(7);
+    let noise = RgbImage::from_fn(640, 640, |_, _| image::Rgb([random.u8(..); 3]));
+    noise.save(room.path("noise.png")).unwrap();
     for (confidence, rotation) in [("31.02", 180), ("12.16", 0)] {
         let script = format!(
             "#!/bin/sh\ncase $1 in\n--version) echo 'tesseract 5.9.9';;\n\
@@ -182,10 +186,10 @@ fn tesseract_is_asked_where_print_says_nothing_and_believed_where_it_is_sure() {
         fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
         // What the script needs.
         let _ = std::os::unix::fs::symlink("/bin/cat", room.path("bin/cat"));
-        let mut records = read(&room, "bin", "capitals.png upright.png");
+        let mut records = read(&room, "bin", "capitals.png noise.png upright.png");
         // They are written as they are done.
         records.sort_by_key(|record| record.path.clone());
         let turned: Vec<_> = records.iter().map(|record| record.rotation).collect();
-        assert_eq!(turned, [Some(rotation), Some(0)], "{confidence}");
+        assert_eq!(turned, [Some(rotation), Some(0), Some(0)], "{confidence}");
     }
 }

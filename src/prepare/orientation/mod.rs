@@ -82,9 +82,10 @@ impl AutoRotate {
             .unwrap_or_default()
     }
 
-    /// What Tesseract says, if it is sure.
+    /// What Tesseract says, if it is sure. It takes seconds, so that it is asked of pages with lines alone.
     fn ask(&self, page: &RgbImage, glyphs: &[Glyph], cancel: &Cancel) -> Option<Rotation> {
         let tesseract = self.tesseract.as_ref()?;
+        are_rows(count_lines(glyphs, &transposed(glyphs)))?;
         let letters = glyphs
             .iter()
             .filter(|glyph| glyph.longer_side() >= MIN_SIDE);
@@ -116,32 +117,37 @@ pub fn print_rotation(page: &RgbImage) -> Option<Rotation> {
 #[must_use]
 pub fn count_print(page: &RgbImage) -> usize {
     let glyphs = glyphs(page);
-    let transposed: Vec<Glyph> = glyphs.iter().map(Glyph::transposed).collect();
-    let (rows, columns) = count_lines(&glyphs, &transposed);
+    let (rows, columns) = count_lines(&glyphs, &transposed(&glyphs));
     rows.max(columns)
 }
 
 fn of_print(glyphs: &[Glyph]) -> Option<Rotation> {
-    let transposed: Vec<Glyph> = glyphs.iter().map(Glyph::transposed).collect();
-    let (rows, columns) = count_lines(glyphs, &transposed);
+    let transposed = transposed(glyphs);
     // On its side, a page is looked at with its axes exchanged, which leaves what is left of it above.
-    if rows >= MIN_LINES * (columns + 1) {
+    let rotation = if are_rows(count_lines(glyphs, &transposed))? {
         let upright = is_upright(Edges::of(glyphs))?;
-        Some(if upright {
+        if upright {
             Rotation::None
         } else {
             Rotation::Half
-        })
-    } else if columns >= MIN_LINES * (rows + 1) {
-        let upright = is_upright(Edges::of(&transposed))?;
-        Some(if upright {
-            Rotation::Quarter
-        } else {
-            Rotation::ThreeQuarters
-        })
+        }
+    } else if is_upright(Edges::of(&transposed))? {
+        Rotation::Quarter
     } else {
-        None
-    }
+        Rotation::ThreeQuarters
+    };
+    Some(rotation)
+}
+
+fn transposed(glyphs: &[Glyph]) -> Vec<Glyph> {
+    glyphs.iter().map(Glyph::transposed).collect()
+}
+
+/// Whether lines are rows, or columns; none if it is not clear.
+fn are_rows((rows, columns): (usize, usize)) -> Option<bool> {
+    let are_rows = rows >= MIN_LINES * (columns + 1);
+    let are_clear = are_rows || columns >= MIN_LINES * (rows + 1);
+    are_clear.then_some(are_rows)
 }
 
 /// The number of letters that are nearer to the one beside them, and of those that are nearer to the one below.
