@@ -18,7 +18,7 @@ pub struct PasswordArgs {
         long,
         value_name = "TEXT",
         env = "OMNIDOCS_PASSWORD",
-        hide_env_values = true,
+        hide_env = true,
         allow_hyphen_values = true
     )]
     pub password: Option<Password>,
@@ -30,7 +30,7 @@ pub struct PasswordArgs {
         long,
         value_name = "FILE",
         env = "OMNIDOCS_PASSWORD_FILE",
-        hide_env_values = true
+        hide_env = true
     )]
     pub password_file: Option<PathBuf>,
 }

@@ -15,7 +15,6 @@ Examples:
 /// `omnidocs report`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-#[command(mut_args(|arg| arg.hide_env(true)))]
 pub struct Report {
     /// Output file of omnidocs extract or merge; a run may be writing to it
     #[arg(value_name = "FILE")]
