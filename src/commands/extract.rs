@@ -135,9 +135,9 @@ fn output_settings(
         let shard = settings.shard().to_string();
         named.insert(journal::SHARD.to_owned(), shard.into());
     }
-    let rotate = preparation.auto_rotate.as_ref();
-    if let Some(rotate) = rotate.filter(|_| engines.starts_with_pixels()) {
-        named.insert("auto_rotate".to_owned(), rotate.name().into());
+    // Whether Tesseract helps is up to the machine: a run must not end because it was installed, or is newer today.
+    if preparation.auto_rotate.is_some() && engines.starts_with_pixels() {
+        named.insert("auto_rotate".to_owned(), "on".into());
     }
     named
 }

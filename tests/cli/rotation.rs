@@ -147,12 +147,22 @@ fn resume_refuses_another_auto_rotate() {
     );
     let run = |args: &str| {
         let mut command = room.omnidocs(&format!("{start} {args}"));
-        Ran::of(command.env("PATH", room.path("none")))
+        Ran::of(command.env("PATH", room.path("bin")))
     };
     run("").expect(0);
     run("--auto-rotate on").expect(0);
+    // Nor does it matter whether Tesseract is there.
+    #[cfg(unix)]
+    {
+        use std::{fs, os::unix::fs::PermissionsExt};
+        let script = "#!/bin/sh\necho 'tesseract 5.9.9'; echo osd\n";
+        room.put("bin/tesseract", script);
+        let program = room.path("bin/tesseract");
+        fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
+        run("").expect(0);
+    }
     let error = run("--auto-rotate off").expect(10).stderr;
-    let line = "auto_rotate: \"print\" recorded, null now";
+    let line = "auto_rotate: \"on\" recorded, null now";
     assert!(error.contains(line), "{error}");
 }
 

@@ -58,12 +58,6 @@ impl AutoRotate {
         Self { tesseract }
     }
 
-    /// What it goes by, as settings name it: the answer may depend on it.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        self.tesseract.as_ref().map_or("print", Tesseract::version)
-    }
-
     /// The turn that rights a page; none where that is not certain. `of_text` is what its text layer says.
     #[must_use]
     pub fn rotation_of(
@@ -256,6 +250,5 @@ mod tests {
         let found = |of_text| finder.rotation_of(&page, of_text, &Cancel::default());
         assert_eq!(found(Some(Rotation::Quarter)), Rotation::Quarter);
         assert_eq!(found(None), Rotation::None);
-        assert_eq!(finder.name(), "print");
     }
 }

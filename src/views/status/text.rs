@@ -41,7 +41,10 @@ impl Status {
             for (place, bar) in self.times.bars().into_iter().enumerate() {
                 lines.add_whole(if place == 0 { "times" } else { "" }, bar);
             }
-            lines.add("stages", stages(&self.seconds_by_stage));
+            let stages = stages(&self.seconds_by_stage);
+            if !stages.is_empty() {
+                lines.add("stages", stages);
+            }
         }
         if !self.warnings.is_empty() {
             let warnings = self.warnings.iter();
