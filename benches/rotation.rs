@@ -8,18 +8,17 @@
 //! Goals: no wrong turn; of the turned pages with at least a few lines of print, half are turned back, and with Tesseract
 //! four fifths.
 
-use std::{env, path::Path, process::ExitCode, sync::atomic::AtomicUsize, time::Duration};
+use std::{env, path::Path, process::ExitCode, sync::atomic::AtomicUsize};
 
 use image::RgbImage;
 use omnidocs::{
     cancel::Cancel,
     discover::{Inputs, discover},
-    page::{Needs, PixelBudget, Rotation},
+    page::{PixelBudget, Rotation},
     prepare::{
         self, DecoderChoice, Raster,
         orientation::{AutoRotate, count_print, print_rotation},
     },
-    secrets::Passwords,
     tesseract::Tesseract,
 };
 
@@ -144,8 +143,8 @@ fn pages(folder: &Path) -> prepare::Pages {
         exclude: None,
     };
     let found = discover(&inputs, &AtomicUsize::new(0)).expect("a folder");
-    let settings = prepare::Settings {
-        raster: Raster {
+    let settings = prepare::Settings::of_pixels(
+        Raster {
             dpi: 200.0,
             budget: PixelBudget {
                 factor: 32,
@@ -153,20 +152,7 @@ fn pages(folder: &Path) -> prepare::Pages {
                 max_pixels: 2_097_152,
             },
         },
-        selection: None,
-        needs: Needs {
-            pixels: true,
-            text: false,
-        },
-        draft: None,
-        text_first: false,
-        auto_rotate: None,
-        passwords: Passwords::default(),
-        workers: 2,
-        prefetch: 4,
-        retries: 0,
-        page_timeout: Duration::from_secs(60),
-        decoder: DecoderChoice::Workers(env!("CARGO_BIN_EXE_omnidocs").into()),
-    };
+        DecoderChoice::Workers(env!("CARGO_BIN_EXE_omnidocs").into()),
+    );
     prepare::pages(found.sources, settings, &Cancel::default()).expect("preparation starts")
 }

@@ -24,7 +24,7 @@ use std::{
 use common::Room;
 use omnidocs::{
     cancel::Cancel,
-    page::{Needs, PixelBudget, Source},
+    page::{PixelBudget, Source},
     prepare::{self, Raster},
 };
 
@@ -116,28 +116,19 @@ fn workers(room: &Room) {
     };
     let pace = |workers| {
         let settings = prepare::Settings {
-            raster: Raster {
-                dpi: 200.0,
-                budget: PixelBudget {
-                    factor: 32,
-                    min_pixels: 65_536,
-                    max_pixels: 2_097_152,
-                },
-            },
-            selection: None,
-            needs: Needs {
-                pixels: true,
-                text: false,
-            },
-            draft: None,
-            text_first: false,
-            auto_rotate: None,
-            passwords: omnidocs::secrets::Passwords::default(),
             workers,
             prefetch: 2 * workers,
-            retries: 0,
-            page_timeout: Duration::from_secs(60),
-            decoder: prepare::DecoderChoice::Workers(env!("CARGO_BIN_EXE_omnidocs").into()),
+            ..prepare::Settings::of_pixels(
+                Raster {
+                    dpi: 200.0,
+                    budget: PixelBudget {
+                        factor: 32,
+                        min_pixels: 65_536,
+                        max_pixels: 2_097_152,
+                    },
+                },
+                prepare::DecoderChoice::Workers(env!("CARGO_BIN_EXE_omnidocs").into()),
+            )
         };
         let pages = prepare::pages(vec![source.clone()], settings, &Cancel::default())
             .expect("preparation starts");

@@ -3,7 +3,7 @@
 //! Preparation in pages per second. Prefill and decode use the small reader, so they show the overhead around the products
 //! more than the products.
 
-use std::{fs, hint::black_box, path::Path, process::Command, sync::Arc, time::Duration};
+use std::{fs, hint::black_box, path::Path, process::Command, sync::Arc};
 
 use candle_core::{DType, Device};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -16,7 +16,7 @@ use omnidocs::{
         sampler::Sampling,
     },
     models::{self, common::patches::patchify},
-    page::{Needs, PixelBudget, Source},
+    page::{PixelBudget, Source},
     prepare::{self, Raster},
 };
 
@@ -39,26 +39,13 @@ fn prepare_all(file: &str, copies: usize) -> usize {
         path,
         error: None,
     };
-    let settings = prepare::Settings {
-        raster: Raster {
+    let settings = prepare::Settings::of_pixels(
+        Raster {
             dpi: 200.0,
             budget: MEGAPIXEL,
         },
-        selection: None,
-        needs: Needs {
-            pixels: true,
-            text: false,
-        },
-        draft: None,
-        text_first: false,
-        auto_rotate: None,
-        passwords: omnidocs::secrets::Passwords::default(),
-        workers: 2,
-        prefetch: 4,
-        retries: 0,
-        page_timeout: Duration::from_secs(60),
-        decoder: prepare::DecoderChoice::Workers(env!("CARGO_BIN_EXE_omnidocs").into()),
-    };
+        prepare::DecoderChoice::Workers(env!("CARGO_BIN_EXE_omnidocs").into()),
+    );
     let pages = prepare::pages(vec![source; copies], settings, &Cancel::default())
         .expect("preparation starts");
     pages

@@ -28,7 +28,6 @@ use crate::{
         resize::{resize, smart_resize},
     },
     record::{Admitted, Record},
-    secrets::Passwords,
     source::Ready,
 };
 
@@ -267,18 +266,12 @@ impl Reader {
             error: None,
         };
         let settings = prepare::Settings {
-            raster: self.raster,
             selection,
             needs: self.engine.needs(),
-            draft: None,
-            text_first: false,
-            passwords: Passwords::default(),
-            auto_rotate: None,
             workers: 1,
             prefetch: 2,
-            retries: 0,
             page_timeout: self.page_timeout,
-            decoder: DecoderChoice::InProcess,
+            ..prepare::Settings::of_pixels(self.raster, DecoderChoice::InProcess)
         };
         let pages = prepare::pages(vec![source], settings, &Cancel::default())?;
         pages.map(|page| self.record(page?)).collect()

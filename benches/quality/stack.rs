@@ -3,14 +3,13 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use fastrand::Rng;
 use image::{ImageFormat, Rgb, RgbImage, codecs::jpeg::JpegEncoder, imageops};
 use omnidocs::{
     cancel::Cancel,
-    page::{Needs, PixelBudget, Source},
+    page::{PixelBudget, Source},
     prepare::{self, Raster},
 };
 
@@ -77,28 +76,19 @@ fn render(path: PathBuf) -> Vec<RgbImage> {
         error: None,
     };
     let settings = prepare::Settings {
-        raster: Raster {
-            dpi: 72.0,
-            budget: PixelBudget {
-                factor: 32,
-                min_pixels: 1 << 10,
-                max_pixels: 1 << 20,
-            },
-        },
-        selection: None,
-        needs: Needs {
-            pixels: true,
-            text: false,
-        },
-        draft: None,
-        text_first: false,
-        auto_rotate: None,
-        passwords: omnidocs::secrets::Passwords::default(),
         workers: 1,
         prefetch: 2,
-        retries: 0,
-        page_timeout: Duration::from_secs(60),
-        decoder: prepare::DecoderChoice::Workers(env!("CARGO_BIN_EXE_omnidocs").into()),
+        ..prepare::Settings::of_pixels(
+            Raster {
+                dpi: 72.0,
+                budget: PixelBudget {
+                    factor: 32,
+                    min_pixels: 1 << 10,
+                    max_pixels: 1 << 20,
+                },
+            },
+            prepare::DecoderChoice::Workers(env!("CARGO_BIN_EXE_omnidocs").into()),
+        )
     };
     let pages =
         prepare::pages(vec![source], settings, &Cancel::default()).expect("preparation starts");

@@ -279,18 +279,10 @@ fn code(element: &Element) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answer::tests::lines_of;
 
-    /// Each block as one line: its type, level, box and text.
     fn read(html: &str) -> Vec<String> {
-        let blocks = blocks(html, None).unwrap_or_default();
-        let lines = blocks.into_iter().map(|block| {
-            let level = block.level.map_or(String::new(), |level| level.to_string());
-            let bbox = block
-                .bbox
-                .map_or("-".to_owned(), |bbox| format!("{bbox:?}"));
-            format!("{:?}{level} {bbox} {}", block.kind, block.text)
-        });
-        lines.collect()
+        lines_of(blocks(html, None).unwrap_or_default())
     }
 
     #[test]

@@ -156,17 +156,10 @@ fn image(text: &str, start: usize) -> Option<Mark<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answer::tests::lines_of;
 
     fn read(text: &str) -> Vec<String> {
-        let blocks = blocks(text, None).unwrap_or_default();
-        let lines = blocks.into_iter().map(|block| {
-            let level = block.level.map_or(String::new(), |level| level.to_string());
-            let bbox = block
-                .bbox
-                .map_or("-".to_owned(), |bbox| format!("{bbox:?}"));
-            format!("{:?}{level} {bbox} {}", block.kind, block.text)
-        });
-        lines.collect()
+        lines_of(blocks(text, None).unwrap_or_default())
     }
 
     #[test]

@@ -363,7 +363,7 @@ impl BatchReader for QwenEngine {
 
 /// Adds what to do to the error of a model for which there is not enough memory.
 fn too_large(error: anyhow::Error) -> anyhow::Error {
-    match DeviceFault::classify(&fault::message(&error)) {
+    match DeviceFault::of(&error) {
         Some(DeviceFault::OutOfMemory) => error.context(
             "it does not fit into the GPU's free memory; use a smaller model, or check with `nvidia-smi` what else uses the GPU",
         ),

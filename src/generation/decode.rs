@@ -54,7 +54,7 @@ impl Generator {
         let counts: Vec<usize> = slices.iter().map(|slice| slice.tokens).collect();
         // One reading from the device for all that are greedy.
         let likeliest = if sequences.iter().any(|sequence| sequence.is_greedy()) {
-            Choice::all(&likeliest(&logits)?.choices.flatten_all()?.to_vec1()?)
+            Choice::likeliest(&logits)?
         } else {
             Vec::new()
         };

@@ -12,14 +12,7 @@ use super::{
     sequence::Sequence,
     tokenizer::Prompt,
 };
-use crate::nn::{
-    fault::{self, DeviceFault},
-    likeliest::likeliest,
-};
-
-fn is_lack_of_memory(error: &anyhow::Error) -> bool {
-    DeviceFault::classify(&fault::message(error)) == Some(DeviceFault::OutOfMemory)
-}
+use crate::nn::fault::DeviceFault;
 
 impl Generator {
     /// Begins an answer: runs the vision tower and the prompt, up to the first token.
@@ -36,9 +29,11 @@ impl Generator {
         let start = Instant::now();
         let model = &*self.model;
         let room = sampling.max_new_tokens;
+        let has_spares = !self.spare.is_empty();
         let mut cache = self.spare.pop().unwrap_or_else(|| model.new_cache());
         let mut prefilled = on_pool(|| model.prefill(page, prompt, room, &mut cache));
-        if prefilled.as_ref().is_err_and(is_lack_of_memory) {
+        let fault = prefilled.as_ref().err().and_then(DeviceFault::of);
+        if has_spares && fault == Some(DeviceFault::OutOfMemory) {
             // What finished answers have left goes before anything is given up.
             self.spare.clear();
             cache = model.new_cache();
@@ -60,9 +55,7 @@ impl Generator {
         let choice = if let Some(sampler) = sequence.sampler() {
             sampler.sample(&prefilled.logits.squeeze(0)?)?
         } else {
-            let likeliest = likeliest(&prefilled.logits)?;
-            let choices = Choice::all(&likeliest.choices.flatten_all()?.to_vec1()?);
-            choices[0]
+            Choice::likeliest(&prefilled.logits)?[0]
         };
         sequence.take(&[choice], model.eos_token_ids())?;
         sequence.check_finite()?;

@@ -5,7 +5,7 @@ use std::fmt;
 use candle_core::{DType, Device, Result, Tensor};
 use candle_transformers::generation::LogitsProcessor;
 
-use crate::nn::likeliest::log_probability;
+use crate::nn::likeliest::{likeliest, log_probability};
 
 /// How tokens are selected, and when to stop.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -65,6 +65,12 @@ pub(super) struct Choice {
 }
 
 impl Choice {
+    /// The likeliest tokens of each row of `logits`, `(rows, vocab)`, read from the device.
+    pub(super) fn likeliest(logits: &Tensor) -> Result<Vec<Self>> {
+        let choices = likeliest(logits)?.choices.flatten_all()?;
+        Ok(Self::all(&choices.to_vec1()?))
+    }
+
     /// Those of [`Likeliest::choices`](crate::nn::likeliest::Likeliest), row by row.
     pub(super) fn all(numbers: &[f32]) -> Vec<Self> {
         let pairs = numbers.chunks_exact(2);

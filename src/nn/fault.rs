@@ -40,9 +40,15 @@ impl DeviceFault {
         "CUDA_ERROR_UNKNOWN",
     ];
 
-    /// The fault that an error with this message reports; none if the device is well.
+    /// The fault that an error reports; none if the device is well.
     ///
     /// The names in the message decide, since the driver's own types exist in a CUDA build only.
+    #[must_use]
+    pub fn of(error: &anyhow::Error) -> Option<Self> {
+        Self::classify(&message(error))
+    }
+
+    /// As [`of`](Self::of), by the error's [`message`].
     #[must_use]
     pub fn classify(message: &str) -> Option<Self> {
         let says = |names: &[&str]| names.iter().any(|name| message.contains(name));
@@ -107,7 +113,7 @@ mod tests {
     }
 
     fn fault(error: &anyhow::Error) -> Option<DeviceFault> {
-        DeviceFault::classify(&message(error))
+        DeviceFault::of(error)
     }
 
     #[test]

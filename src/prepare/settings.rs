@@ -41,6 +41,30 @@ pub struct Settings {
     pub decoder: DecoderChoice,
 }
 
+impl Settings {
+    /// The pixels of all pages as they are stored, on two threads, four pages ahead and within a minute each.
+    #[must_use]
+    pub fn of_pixels(raster: Raster, decoder: DecoderChoice) -> Self {
+        Self {
+            raster,
+            selection: None,
+            needs: Needs {
+                pixels: true,
+                text: false,
+            },
+            text_first: false,
+            draft: None,
+            auto_rotate: None,
+            passwords: Passwords::default(),
+            workers: 2,
+            prefetch: 4,
+            retries: 0,
+            page_timeout: Duration::from_secs(60),
+            decoder,
+        }
+    }
+}
+
 /// Where documents are decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DecoderChoice {

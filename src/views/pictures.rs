@@ -16,7 +16,7 @@ use image::RgbImage;
 
 use crate::{
     cancel::Cancel,
-    page::{Document, Needs, PixelBudget, Preparation, Source},
+    page::{Document, PixelBudget, Preparation, Source},
     prepare::{self, DecoderChoice, Done, Known, Pages, Raster},
     secrets::Passwords,
 };
@@ -99,28 +99,21 @@ impl Pictures {
         }
         let workers = thread::available_parallelism().map_or(1, NonZero::get);
         let settings = prepare::Settings {
-            raster: Raster {
-                dpi: size.dpi,
-                budget: PixelBudget {
-                    factor: 1,
-                    min_pixels: 1,
-                    max_pixels: size.max_pixels,
-                },
-            },
-            selection: None,
-            needs: Needs {
-                pixels: true,
-                text: false,
-            },
-            text_first: false,
-            draft: None,
-            auto_rotate: None,
             passwords: originals.passwords.clone(),
             workers: workers.min(sources.len()).max(1),
             prefetch: 2 * workers,
-            retries: 0,
             page_timeout: TIMEOUT,
-            decoder: originals.decoder.clone(),
+            ..prepare::Settings::of_pixels(
+                Raster {
+                    dpi: size.dpi,
+                    budget: PixelBudget {
+                        factor: 1,
+                        min_pixels: 1,
+                        max_pixels: size.max_pixels,
+                    },
+                },
+                originals.decoder.clone(),
+            )
         };
         let pages = prepare::pages_except(sources, settings, Box::new(Only(pages)), cancel)?;
         Ok(Self {

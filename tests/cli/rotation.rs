@@ -1,14 +1,11 @@
 //! Scans that lie on their side or upside down: turned before a model sees them, and only where that is certain.
 
-use std::time::Duration;
-
 use image::RgbImage;
 use omnidocs::{
     cancel::Cancel,
-    page::{Needs, PixelBudget, Rotation, Source},
+    page::{PixelBudget, Rotation, Source},
     prepare::{self, DecoderChoice, Raster},
     record::Record,
-    secrets::Passwords,
 };
 
 use crate::{
@@ -34,28 +31,19 @@ fn scan(room: &Room, text: &str) -> RgbImage {
         error: None,
     };
     let settings = prepare::Settings {
-        raster: Raster {
-            dpi: 150.0,
-            budget: PixelBudget {
-                factor: 1,
-                min_pixels: 1,
-                max_pixels: 4_000_000,
-            },
-        },
-        selection: None,
-        needs: Needs {
-            pixels: true,
-            text: false,
-        },
-        draft: None,
-        text_first: false,
-        auto_rotate: None,
-        passwords: Passwords::default(),
         workers: 1,
         prefetch: 1,
-        retries: 0,
-        page_timeout: Duration::from_secs(60),
-        decoder: DecoderChoice::InProcess,
+        ..prepare::Settings::of_pixels(
+            Raster {
+                dpi: 150.0,
+                budget: PixelBudget {
+                    factor: 1,
+                    min_pixels: 1,
+                    max_pixels: 4_000_000,
+                },
+            },
+            DecoderChoice::InProcess,
+        )
     };
     let mut pages = prepare::pages(vec![source], settings, &Cancel::default()).unwrap();
     let page = pages.next().unwrap().unwrap().result.unwrap();

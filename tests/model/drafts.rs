@@ -61,24 +61,19 @@ fn text_layer_drafts_save_two_of_three_passes() {
         error: None,
     };
     let settings = prepare::Settings {
-        raster: Raster {
-            dpi: 200.0,
-            budget: pixel_budget(&example("reader")).unwrap(),
-        },
-        selection: None,
         needs: Needs {
             pixels: true,
             text: true,
         },
-        draft: None,
-        text_first: false,
-        auto_rotate: None,
-        passwords: omnidocs::secrets::Passwords::default(),
         workers: 1,
         prefetch: 1,
-        retries: 0,
-        page_timeout: std::time::Duration::from_secs(60),
-        decoder: prepare::DecoderChoice::Workers(env!("CARGO_BIN_EXE_omnidocs").into()),
+        ..prepare::Settings::of_pixels(
+            Raster {
+                dpi: 200.0,
+                budget: pixel_budget(&example("reader")).unwrap(),
+            },
+            prepare::DecoderChoice::Workers(env!("CARGO_BIN_EXE_omnidocs").into()),
+        )
     };
     let mut reader = reader(DType::F32);
     let prompt = reader.tokenizer().prompt("qwenvl markdown").unwrap();

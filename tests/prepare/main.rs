@@ -74,21 +74,15 @@ const EVERYTHING: Needs = Needs {
 /// One pixel per point.
 fn settings() -> Settings {
     Settings {
-        raster: Raster {
-            dpi: 72.0,
-            budget: AS_IT_IS,
-        },
-        selection: None,
         needs: EVERYTHING,
-        draft: None,
-        text_first: false,
-        auto_rotate: None,
-        passwords: Passwords::default(),
-        workers: 2,
         prefetch: 2,
-        retries: 0,
-        page_timeout: Duration::from_secs(60),
-        decoder: prepare::DecoderChoice::Workers(env!("CARGO_BIN_EXE_omnidocs").into()),
+        ..Settings::of_pixels(
+            Raster {
+                dpi: 72.0,
+                budget: AS_IT_IS,
+            },
+            prepare::DecoderChoice::Workers(env!("CARGO_BIN_EXE_omnidocs").into()),
+        )
     }
 }
 

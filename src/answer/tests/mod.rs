@@ -15,6 +15,18 @@ fn blocks_of(text: &str, reading: Reading) -> Answer {
     read(text.to_owned(), reading, wanted, Some((1000, 2000)))
 }
 
+/// Each block as one line: its type, level, box and text.
+pub(super) fn lines_of(blocks: Vec<Block>) -> Vec<String> {
+    let lines = blocks.into_iter().map(|block| {
+        let level = block.level.map_or(String::new(), |level| level.to_string());
+        let bbox = block
+            .bbox
+            .map_or("-".to_owned(), |bbox| format!("{bbox:?}"));
+        format!("{:?}{level} {bbox} {}", block.kind, block.text)
+    });
+    lines.collect()
+}
+
 fn content_of(text: &str, format: OutputFormat, style: Style) -> String {
     let wanted = Wanted {
         format,
