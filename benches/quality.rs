@@ -12,8 +12,11 @@
 //! Sizes beyond the model's own limits are skipped, since it would see them scaled down. It prints tables in Markdown:
 //! by form and by print size in the first dtype, and by dtype over all forms. Columns: the share of wrong characters and words
 //! of the Markdown, white space normalised; of wrong printed characters, without Markdown's marks; the F1 of heading lines and
-//! of table cells. 95 % intervals are bootstrapped over pages. A fourth table tells how well confidence finds pages with errors. Tesseract reads the same pages if it is installed.
+//! of table cells. 95 % intervals are bootstrapped over pages. Two more tables tell how well the blocks of each type are read,
+//! and how well confidence finds pages with errors. Tesseract reads the same pages if it is installed.
 
+#[path = "quality/blocks.rs"]
+mod blocks;
 #[path = "../tests/common/mod.rs"]
 mod common;
 #[path = "quality/faces.rs"]
@@ -27,7 +30,13 @@ mod sheet;
 #[path = "quality/stack.rs"]
 mod stack;
 
-use std::{collections::HashMap, fs, path::PathBuf, process::Command, time::Instant};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    path::PathBuf,
+    process::Command,
+    time::Instant,
+};
 
 use clap::Parser;
 use common::{Ran, Room};
@@ -117,6 +126,7 @@ fn main() {
     by_form(&sizes, &readings[0], yardstick.as_ref());
     by_print(&sizes, &readings[0]);
     by_dtype(&sizes, &readings);
+    by_block(&sizes, &readings[0]);
     by_confidence(&sizes, &readings);
 }
 
@@ -310,6 +320,31 @@ fn by_dtype(sizes: &[Sized], readings: &[Reading]) {
         &more,
     ];
     print(head, &rows);
+}
+
+/// How well the blocks of each type are read, in all forms.
+fn by_block(sizes: &[Sized], reading: &Reading) {
+    let mut by_type = BTreeMap::new();
+    for (sized, form) in sizes
+        .iter()
+        .flat_map(|sized| FORMS.map(|form| (sized, form)))
+    {
+        for number in 0..sized.pages(form).len() {
+            let (truth, answer) = sized.page(form, number, reading);
+            blocks::add(&mut by_type, truth, answer);
+        }
+    }
+    let rows: Vec<_> = by_type
+        .into_iter()
+        .map(|(kind, found)| {
+            let count = found.typed.len().to_string();
+            vec![kind, count, percent(&found.typed), percent(&found.wrong)]
+        })
+        .collect();
+    println!(
+        "\nBlocks by type, percent: found as a block of their type, and their wrong characters.\n"
+    );
+    print(["type", "blocks", "found", "wrong"], &rows);
 }
 
 /// How well confidence tells pages with wrong characters from those without, and what share of each the warning names.

@@ -78,6 +78,7 @@ fn main() -> Result<()> {
                 },
                 upright: false,
                 text_first: false,
+                split: None,
             };
             let result = decoder.page(&document, request);
             if let Ok(DecodedPage {

@@ -35,6 +35,26 @@ impl Confidence {
     }
 }
 
+impl Confidence {
+    /// Of an answer in parts, each with its number of tokens; none without parts.
+    #[must_use]
+    pub fn together(parts: &[(Self, usize)]) -> Option<Self> {
+        let tokens: usize = parts.iter().map(|(_, tokens)| tokens).sum();
+        if tokens == 0 {
+            return None;
+        }
+        let sum: f64 = parts
+            .iter()
+            .map(|(part, count)| part.mean * *count as f64)
+            .sum();
+        let worst = parts.iter().map(|(part, _)| part.worst);
+        Some(Self {
+            mean: rounded(sum / tokens as f64),
+            worst: worst.fold(f64::INFINITY, f64::min),
+        })
+    }
+}
+
 fn mean(numbers: &[f32]) -> f64 {
     numbers.iter().copied().map(f64::from).sum::<f64>() / numbers.len() as f64
 }

@@ -51,6 +51,8 @@
 //! | inputs → a sorted list of files | `discover` |
 //! | files → pages as pixels or text, prefetched | `prepare`: worker processes with PDFium and image decoders |
 //! | which documents this run reads | `shard` |
+//! | which pages are left out by their text layer | `skip` |
+//! | large and long pages: where they are cut, and what is made of their parts | `prepare::split`, `engine::split` |
 //! | pages → text | `engine` and its implementations |
 //! | several devices, and which gets the next page | `engine::pool` |
 //! | the installed Tesseract, as an engine and for drafts | `tesseract`, `engine::tesseract` |
@@ -176,6 +178,7 @@ pub mod secrets;
 pub mod shard;
 #[doc(hidden)]
 pub mod signals;
+pub mod skip;
 pub mod source;
 #[doc(hidden)]
 pub mod stamp;

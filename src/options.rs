@@ -225,6 +225,15 @@ pub enum RotateChoice {
     Off,
 }
 
+/// `--split`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SplitChoice {
+    /// Read pages in parts whose print is too small, or that are longer than four times their width
+    Auto,
+    /// Read every page whole
+    Off,
+}
+
 /// `--draft`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DraftChoice {
@@ -249,6 +258,8 @@ pub enum RetryChoice {
     Truncated,
     /// Pages whose answer repeats itself
     Repetition,
+    /// Pages that --skip left out
+    Skipped,
 }
 
 /// `--as`: what an export writes.

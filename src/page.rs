@@ -1,5 +1,6 @@
 //! The nouns that the stages share: what is found, what is opened, what is ready for an engine.
 
+mod part;
 mod rotation;
 
 use std::{ops::Range, path::PathBuf, sync::Arc, time::Duration};
@@ -8,7 +9,10 @@ use image::RgbImage;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::rotation::Rotation;
+pub use self::{
+    part::{Joint, Part},
+    rotation::Rotation,
+};
 pub use crate::formats::Format;
 use crate::{
     block::Block, confidence::Confidence, error::PageError, options::OutputFormat, stamp::Stamp,
@@ -98,7 +102,7 @@ impl PageRef {
 }
 
 /// A ticket that an engine hands back with its answer, so that it needs to know nothing else of where a page came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct PageId(pub u64);
 
 /// The text layer of a PDF page, as PDFium reads it.
@@ -168,7 +172,7 @@ impl PageText {
 }
 
 /// A page that is ready for an engine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PreparedPage {
     /// Handed back with the outcome.
     pub id: PageId,
@@ -187,10 +191,14 @@ pub struct PreparedPage {
     pub text: Option<PageText>,
     /// Whether the page is an image with next to no text over it, so that its text layer does not say what it shows.
     pub is_scan: bool,
+    /// The rule of `--skip` by which it is not read; such a page has no pixels.
+    pub skip: Option<String>,
     /// What preparation noticed.
     pub warnings: Vec<Warning>,
     /// Tesseract's text of the page, as a source of drafts; `None` if the text layer is enough.
     pub draft: Option<String>,
+    /// The parts of the pixels that the model sees one by one, in reading order; none if it sees all at once.
+    pub parts: Vec<Part>,
 }
 
 /// What a run's engine needs prepared.
@@ -230,6 +238,10 @@ pub struct Preparation {
 
 /// What the preparation stage gives out for each page of each path, in input order.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and it is taken apart at once"
+)]
 pub enum Upcoming {
     /// A page that was prepared.
     Page(Preparation),
@@ -283,6 +295,8 @@ pub struct PageAnswer {
     pub forward_passes: Option<usize>,
     /// Number of accepted draft tokens, from the page's text or from the answer so far.
     pub draft_accepted: Option<usize>,
+    /// Number of parts that the page was read in; none if it was read whole.
+    pub parts: Option<usize>,
     /// How the page was turned further, since the model asked for it.
     pub turned: Rotation,
     /// Vision tower and prompt.

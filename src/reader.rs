@@ -12,6 +12,7 @@ use crate::{
         Engine, SingleReader,
         qwen::QwenEngine,
         scheduler::{Policy, Scheduler},
+        split::Split,
         task::Asked,
     },
     hub::{self, FetchProgress},
@@ -21,12 +22,9 @@ use crate::{
     },
     nn::device::Hardware,
     options::{self, DTypeChoice, DeviceChoice, FormatChoice, Style},
-    page::{Document, PageId, PageRef, PixelBudget, Preparation, PreparedPage, Rotation, Source},
+    page::{Document, PageRef, PixelBudget, Preparation, Source},
     page_selection::PageSelection,
-    prepare::{
-        self, DecoderChoice, Raster,
-        resize::{resize, smart_resize},
-    },
+    prepare::{self, DecoderChoice, Raster, orientation::AutoRotate},
     record::{Admitted, Record},
     source::Ready,
 };
@@ -60,6 +58,10 @@ pub struct ReaderOptions {
     pub dpi: f64,
     /// Larger pages are reduced to at most this many pixels; none for the model's own limit and that of its preset.
     pub max_pixels: Option<u64>,
+    /// Whether pages that lie on their side or upside down are turned, where their print or their text layer shows it.
+    pub auto_rotate: bool,
+    /// Whether pages of small print, and long ones, are read in parts.
+    pub split: bool,
     /// How often a page is tried again after a failure that may pass.
     pub retries: u32,
     /// A page that takes longer than this fails.
@@ -78,6 +80,8 @@ impl Default for ReaderOptions {
             temperature: None,
             dpi: options::DPI,
             max_pixels: None,
+            auto_rotate: true,
+            split: true,
             retries: options::RETRIES,
             page_timeout: Duration::from_secs_f64(options::PAGE_TIMEOUT),
         }
@@ -138,8 +142,7 @@ impl ReaderOptions {
 /// ```
 pub struct Reader {
     engine: Box<dyn Engine>,
-    raster: Raster,
-    page_timeout: Duration,
+    preparation: prepare::Settings,
 }
 
 impl Reader {
@@ -169,7 +172,8 @@ impl Reader {
         let reader = QwenEngine::load(name, &folder, &identity, first, &task)?;
         let engine = Scheduler::new(reader, options.policy(limits.factor));
         let budget = options.budget(limits, preset);
-        Ok(Self::new(Box::new(engine), budget, options))
+        let usual = limits.max_pixels.min(Preset::max_pixels(preset));
+        Ok(Self::new(Box::new(engine), budget, usual, options))
     }
 
     /// Reads with an engine of one's own, which is given one page at a time.
@@ -178,17 +182,33 @@ impl Reader {
         let reader = crate::engine::OneSlot::new(reader);
         let engine = Scheduler::new(reader, options.policy(PUBLISHED.factor));
         let budget = options.budget(PUBLISHED, None);
-        Self::new(Box::new(engine), budget, options)
+        Self::new(Box::new(engine), budget, options::MAX_PIXELS, options)
     }
 
-    fn new(engine: Box<dyn Engine>, budget: PixelBudget, options: &ReaderOptions) -> Self {
-        Self {
-            engine,
-            raster: Raster {
-                dpi: options.dpi,
-                budget,
-            },
+    /// Reads pages of this size with `engine`, which usually takes `usual` pixels.
+    fn new(
+        engine: Box<dyn Engine>,
+        budget: PixelBudget,
+        usual: u64,
+        options: &ReaderOptions,
+    ) -> Self {
+        let raster = Raster {
+            dpi: options.dpi,
+            budget,
+        };
+        let preparation = prepare::Settings {
+            needs: engine.needs(),
+            auto_rotate: options.auto_rotate.then(|| AutoRotate::new(None)),
+            split: (options.split && engine.needs().pixels)
+                .then(|| prepare::min_letters(budget.max_pixels, usual)),
+            workers: 1,
+            prefetch: 2,
             page_timeout: options.page_timeout,
+            ..prepare::Settings::of_pixels(raster, DecoderChoice::InProcess)
+        };
+        Self {
+            engine: Box::new(Split::new(engine, budget, &Cancel::default())),
+            preparation,
         }
     }
 
@@ -218,22 +238,13 @@ impl Reader {
     /// Reads an image as a page.
     ///
     /// # Errors
-    /// The image is empty or far too long for its width, or the engine can't go on.
+    /// The engine can't go on.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "whoever has a picture read has mostly no more use for it"
+    )]
     pub fn read_image(&mut self, image: RgbImage) -> Result<Record> {
-        let original = image.dimensions();
-        let (height, width) = smart_resize(original.1, original.0, &self.raster.budget)?;
-        let page = PreparedPage {
-            id: PageId(0),
-            pixels: Some(Arc::new(resize(image, width, height)?)),
-            original: Some(original),
-            rotation: Rotation::None,
-            blank: false,
-            text: None,
-            is_scan: false,
-            warnings: Vec::new(),
-            draft: None,
-            page_size: None,
-        };
+        let page = prepare::image(&image, &self.preparation, &Cancel::default());
         let document = Document {
             path: "image".into(),
             size_bytes: None,
@@ -248,7 +259,7 @@ impl Reader {
                 number: 1,
                 last_number: None,
             },
-            result: Ok(page),
+            result: page,
             elapsed: Duration::ZERO,
             attempts: 1,
             passed_over: 0,
@@ -267,11 +278,7 @@ impl Reader {
         };
         let settings = prepare::Settings {
             selection,
-            needs: self.engine.needs(),
-            workers: 1,
-            prefetch: 2,
-            page_timeout: self.page_timeout,
-            ..prepare::Settings::of_pixels(self.raster, DecoderChoice::InProcess)
+            ..self.preparation.clone()
         };
         let pages = prepare::pages(vec![source], settings, &Cancel::default())?;
         pages.map(|page| self.record(page?)).collect()

@@ -36,6 +36,8 @@ pub enum Status {
     Failed,
     /// The page is blank.
     Blank,
+    /// The page was not read, as `--skip` asks; `skip_reason` says by which rule.
+    Skipped,
 }
 
 /// The name of a status, a warning, or a kind of error, as records spell it.
@@ -98,9 +100,15 @@ pub struct Record {
     pub width: Option<u32>,
     /// Height in pixels that the model saw.
     pub height: Option<u32>,
+    /// Number of overlapping or adjacent parts that the model saw one by one, since the page is large or long; null if it saw
+    /// the page whole.
+    pub parts: Option<usize>,
     /// The page's status.
     pub status: Status,
-    /// The page's content; null if it failed, empty if it is blank.
+    /// The rule by which the page was skipped, in the words of `--skip`: `forms`, `non-text`, or the language that was found,
+    /// like `language:de`.
+    pub skip_reason: Option<String>,
+    /// The page's content; null if it failed or was skipped, empty if it is blank.
     pub content: Option<String>,
     /// The parts of the page, in reading order; null where the format or the answer has none.
     pub blocks: Option<Vec<Block>>,

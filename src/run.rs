@@ -21,7 +21,7 @@ use crate::{
     page::{EngineInfo, PageId, PageOutcome, PageRef, PreparedPage, Upcoming, Warning},
     prepare::Pages,
     progress::Progress,
-    record::{Admitted, PageFacts, Record, Status},
+    record::{Admitted, PageFacts, Record},
     source::{Next, PageSource},
 };
 
@@ -134,8 +134,8 @@ struct RecordWriter<'a> {
 }
 
 impl RecordWriter<'_> {
-    /// Takes what preparation gave, which the engine waited for; a page that failed there, is blank, or is a copy, ends
-    /// here.
+    /// Takes what preparation gave, which the engine waited for; a page that failed there, is blank, is skipped, or
+    /// is a copy, ends here.
     fn admit(&mut self, upcoming: Upcoming, waited: Duration) -> Result<Option<PreparedPage>> {
         let (page, passed_over) = match &upcoming {
             Upcoming::Page(preparation) => (&preparation.page, preparation.passed_over),
@@ -152,9 +152,7 @@ impl RecordWriter<'_> {
         };
         let document = Arc::clone(&preparation.page.document);
         match Record::admit(preparation, &self.engine) {
-            Admitted::Record(record)
-                if record.status == Status::Blank && document.has_changed() =>
-            {
+            Admitted::Record(record) if record.error.is_none() && document.has_changed() => {
                 let record = record.with_error(PageError::changed(Stage::Prepare));
                 self.write(&record).map(|()| None)
             }
@@ -333,6 +331,8 @@ mod tests {
                     is_scan: false,
                     warnings: Vec::new(),
                     draft: None,
+                    parts: Vec::new(),
+                    skip: None,
                     page_size: None,
                 }),
             },

@@ -105,6 +105,8 @@ fn page(number: u64) -> PreparedPage {
         is_scan: false,
         warnings: Vec::new(),
         draft: None,
+        parts: Vec::new(),
+        skip: None,
         page_size: None,
     }
 }

@@ -20,6 +20,7 @@ mod faults;
 mod front_matter;
 mod html;
 mod inline;
+mod join;
 mod json;
 mod labelled;
 mod labels;
@@ -32,7 +33,12 @@ mod to_markdown;
 
 use serde_json::{Value, json};
 
-pub use self::{boxes::Units, compose::markdown, front_matter::Turn};
+pub use self::{
+    boxes::Units,
+    compose::markdown,
+    front_matter::Turn,
+    join::{Seam, join},
+};
 use crate::{
     block::{Block, BlockType},
     options::{HeadersChoice, OutputFormat, Style, TablesChoice},

@@ -8,10 +8,11 @@ use super::PasswordArgs;
 use crate::{
     options::{
         self, DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, FormatChoice, HeadersChoice,
-        LockChoice, ProgressChoice, RetryChoice, RotateChoice, TablesChoice,
+        LockChoice, ProgressChoice, RetryChoice, RotateChoice, SplitChoice, TablesChoice,
     },
     page_selection::PageSelection,
     shard::Shard,
+    skip::SkipRule,
 };
 
 const EXAMPLES: &str = "\
@@ -113,6 +114,20 @@ pub struct InputArgs {
         allow_hyphen_values = true
     )]
     pub pages: Option<PageSelection>,
+
+    /// Leave out pages of PDFs by their text layer: forms, non-text, language:de, not-language:en
+    ///
+    /// Several rules are joined by commas. forms: pages with fields to fill in. non-text: less than half of the text is
+    /// letters. language:de: pages in German; not-language:en: pages in any language but English. Pages without a text
+    /// layer, and those of which it is not clear, are read. Their records have the status skipped and the reason. Read them
+    /// later with --retry skipped.
+    #[arg(
+        long,
+        value_name = "RULES",
+        value_delimiter = ',',
+        env = "OMNIDOCS_SKIP"
+    )]
+    pub skip: Vec<SkipRule>,
 
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -325,6 +340,14 @@ pub struct PageArgs {
     /// how it lies; for other scans Tesseract is asked, where it is installed with its osd data.
     #[arg(long, value_enum, value_name = "WHETHER", env = "OMNIDOCS_AUTO_ROTATE", default_value_t = RotateChoice::On)]
     pub auto_rotate: RotateChoice,
+
+    /// Whether to read large and long pages in parts
+    ///
+    /// A newspaper, a drawing or a long receipt is cut between its lines, or its columns of text, into parts that the model
+    /// sees at a size at which their print can be read; what it reads is joined. Records say in how many parts. Each may take
+    /// as long as --page-timeout, and have --max-new-tokens.
+    #[arg(long, value_enum, value_name = "WHETHER", env = "OMNIDOCS_SPLIT", default_value_t = SplitChoice::Auto)]
+    pub split: SplitChoice,
 }
 
 /// Options under the heading "Run".

@@ -1,36 +1,30 @@
 //! The chosen engines: what is known before they are loaded, and how to load them.
 
-use std::path::PathBuf;
-
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::{draft_head, engine_task::task};
+use super::{
+    engine_task::task,
+    qwen_spec::{QwenSpec, find_tesseract},
+};
 use crate::{
     cancel::Cancel,
     config::Settings,
     engine::{
         Engine, OneSlot, SingleReader,
         fallback::Fallback,
-        pool::EnginePool,
         qwen::QwenEngine,
         scheduler::{Policy, Scheduler},
         server::{Server, ServerEngine, find_model},
+        split::Split,
         task::Task,
         tesseract::TesseractEngine,
         text_layer::TextLayer,
     },
-    hub::{self, FetchProgress, SmallFiles, Unreachable},
     journal::{OutputSettings, Target},
-    launch, limits,
-    models::{
-        self,
-        identity::identity,
-        preset::{self, Preset},
-        spec::ModelSpec,
-    },
+    models::{self, preset::Preset},
     nn::{self, device::Hardware},
-    options::{CPU_MODEL, CUDA_MODEL, DraftChoice, EngineChoice, ProgressChoice, Verbosity},
+    options::EngineChoice,
     page::{Needs, PixelBudget},
     progress::RunInfo,
     tesseract::Tesseract,
@@ -133,14 +127,19 @@ impl EngineSpecs {
         self.first.info(documents, output)
     }
 
-    /// Loads the engine, which may take minutes. The fallback is loaded when the first page needs it.
-    pub(super) fn load(self, settings: &Settings, cancel: &Cancel) -> Result<Box<dyn Engine>> {
-        let first = self.first.load(settings, cancel)?;
+    /// Loads the engine, which may take minutes, for pages of this size. The fallback is loaded when the first page needs it.
+    pub(super) fn load(
+        self,
+        settings: &Settings,
+        budget: PixelBudget,
+        cancel: &Cancel,
+    ) -> Result<Box<dyn Engine>> {
+        let first = self.first.load(settings, budget, cancel)?;
         let Some(fallback) = self.fallback else {
             return Ok(first);
         };
         let (needs, settings, cancel) = (fallback.needs(), settings.clone(), cancel.clone());
-        let load = Box::new(move || fallback.load(&settings, &cancel));
+        let load = Box::new(move || fallback.load(&settings, budget, &cancel));
         Ok(Box::new(Fallback::new(first, load, needs)))
     }
 }
@@ -155,27 +154,6 @@ enum EngineSpec {
         model: String,
     },
     Qwen(Box<QwenSpec>),
-}
-
-/// A model that runs in this process.
-struct QwenSpec {
-    /// The model as the user named it.
-    name: String,
-    /// `None` in a dry run, which does not need the weights.
-    files: Option<ModelFiles>,
-    hardware: Vec<Hardware>,
-    /// `None` in a dry run that can't reach the configuration files.
-    limits: Option<PixelBudget>,
-    preset: Option<&'static Preset>,
-    task: Task,
-    draft: Option<Tesseract>,
-}
-
-/// A model's files.
-struct ModelFiles {
-    folder: PathBuf,
-    /// The identity of the files: it differs if they do.
-    identity: String,
 }
 
 impl EngineSpec {
@@ -320,7 +298,13 @@ impl EngineSpec {
         }
     }
 
-    fn load(self, settings: &Settings, cancel: &Cancel) -> Result<Box<dyn Engine>> {
+    fn load(
+        self,
+        settings: &Settings,
+        budget: PixelBudget,
+        cancel: &Cancel,
+    ) -> Result<Box<dyn Engine>> {
+        let in_parts = |engine| -> Box<dyn Engine> { Box::new(Split::new(engine, budget, cancel)) };
         let policy = Policy {
             retries: settings.retries,
             page_timeout: settings.page_timeout,
@@ -335,113 +319,13 @@ impl EngineSpec {
             }
             Self::Server { server, model } => {
                 let engine = ServerEngine::new(&server, model, task, policy, cancel)?;
-                Ok(Box::new(engine))
+                Ok(in_parts(Box::new(engine)))
             }
-            Self::Qwen(qwen) => qwen.load(policy),
+            Self::Qwen(qwen) => Ok(in_parts(qwen.load(policy)?)),
         }
     }
-}
-
-impl QwenSpec {
-    fn new(settings: &Settings, cancel: &Cancel) -> Result<Self> {
-        let draft = (settings.draft == DraftChoice::Tesseract && settings.temperature == 0.0)
-            .then(|| find_tesseract("--draft", settings))
-            .transpose()?
-            .map(Tesseract::on_one_core);
-        let hardware = Hardware::open(&settings.device, settings.dtype)?;
-        let first = hardware.first().context("no device is available")?;
-        let default = if first.is_cuda() {
-            CUDA_MODEL
-        } else {
-            CPU_MODEL
-        };
-        let name = preset::resolve(settings.model.as_deref().unwrap_or(default)).to_owned();
-        let small_files = small_files(settings, &name, cancel)?;
-        let folder = small_files.as_ref().map(SmallFiles::folder);
-        let preset = Preset::of(&name, folder);
-        let task = task(settings, preset, models::box_units(&name, folder));
-        let limits = small_files.as_ref().map(|files| {
-            ModelSpec::read(files.folder(), &name)?;
-            if settings.draft == DraftChoice::Mtp {
-                draft_head::check_family(files.folder(), &name)?;
-            }
-            models::pixel_budget(files.folder())
-        });
-        let limits = limits.transpose()?;
-        let files = small_files.filter(|_| !settings.dry_run).map(|files| {
-            let folder = files.fetch_weights()?;
-            if settings.draft == DraftChoice::Mtp {
-                draft_head::check_weights(&folder, &name)?;
-            }
-            // They are mapped, and copied as they are computed with.
-            limits::require_memory(2 * nn::weights::size(&folder)?)?;
-            let identity = identity(&folder, |line| fetch_progress(settings).say(line))?;
-            anyhow::Ok(ModelFiles { folder, identity })
-        });
-        Ok(Self {
-            limits,
-            files: files.transpose()?,
-            name,
-            hardware,
-            preset,
-            // A preset may have its answers sampled, which are not drafted.
-            draft: draft.filter(|_| task.drafts),
-            task,
-        })
-    }
-
-    /// The number type of the weights.
-    fn dtype(&self) -> &'static str {
-        self.hardware.first().map_or("", Hardware::dtype)
-    }
-
-    /// Loads the model onto each device.
-    fn load(self, policy: Policy) -> Result<Box<dyn Engine>> {
-        let task = self.task;
-        let files = self.files.context("a dry run loads no engine")?;
-        let (folder, hardware) = (&files.folder, &self.hardware);
-        let readers = QwenEngine::load_all(&self.name, folder, &files.identity, hardware, &task)?;
-        let mut engines = readers
-            .into_iter()
-            .map(|reader| -> Box<dyn Engine> { Box::new(Scheduler::new(reader, policy)) });
-        let first = engines.next().context("no device is available")?;
-        let others: Vec<_> = engines.collect();
-        if others.is_empty() {
-            return Ok(first);
-        }
-        let names = hardware.iter().map(|on| on.name().to_owned());
-        let engines = std::iter::once(first).chain(others);
-        Ok(Box::new(EnginePool::new(names.zip(engines))?))
-    }
-}
-
-/// The small files of the model; `None` in a dry run that can't reach them.
-fn small_files(settings: &Settings, name: &str, cancel: &Cancel) -> Result<Option<SmallFiles>> {
-    match hub::small_files(name, fetch_progress(settings), cancel) {
-        Err(error) if settings.dry_run && error.is::<Unreachable>() => {
-            tracing::warn!("cannot check the files of {name}: {error:#}");
-            Ok(None)
-        }
-        found => found.map(Some),
-    }
-}
-
-/// The installed Tesseract, whose runs end with this program.
-fn find_tesseract(flag: &str, settings: &Settings) -> Result<Tesseract> {
-    let tesseract = Tesseract::find(flag, &settings.tesseract_lang)?;
-    Ok(tesseract.tied_to(launch::this_program()?))
 }
 
 fn one_slot(reader: impl SingleReader + 'static, policy: Policy) -> Box<dyn Engine> {
     Box::new(Scheduler::new(OneSlot::new(reader), policy))
-}
-
-fn fetch_progress(settings: &Settings) -> FetchProgress {
-    match settings.progress {
-        _ if settings.verbosity == Verbosity::Quiet => FetchProgress::Off,
-        // A bar needs a terminal.
-        ProgressChoice::Auto | ProgressChoice::Bar => FetchProgress::auto(),
-        ProgressChoice::Plain | ProgressChoice::Json => FetchProgress::Plain,
-        ProgressChoice::Off => FetchProgress::Off,
-    }
 }

@@ -12,7 +12,7 @@ use crate::{
     gpu,
     journal::{self, Before, Closed, Journal, Opening, OutputSettings, Resume, Target},
     launch, limits,
-    options::{DeviceChoice, EngineChoice},
+    options::{DeviceChoice, EngineChoice, SplitChoice},
     page::PixelBudget,
     prepare::{self, DecoderChoice, Raster, SkipCounts},
     progress::{Progress, RunInfo},
@@ -91,7 +91,7 @@ pub fn run(typed: cli::Extract) -> Result<Exit> {
     };
     if has_pages {
         // Pages are prepared meanwhile.
-        let mut engine = progress.while_loading(|| engines.load(&settings, &cancel))?;
+        let mut engine = progress.while_loading(|| engines.load(&settings, budget, &cancel))?;
         signals.pages_in_hand();
         let ended = run::run(
             &mut pages,
@@ -138,6 +138,9 @@ fn output_settings(
     // Whether Tesseract helps is up to the machine: a run must not end because it was installed, or is newer today.
     if preparation.auto_rotate.is_some() && engines.starts_with_pixels() {
         named.insert("auto_rotate".to_owned(), "on".into());
+    }
+    if preparation.split.is_some() && engines.starts_with_pixels() {
+        named.insert("split".to_owned(), "auto".into());
     }
     named
 }
@@ -193,7 +196,12 @@ pub(super) fn preparation(
         text_first: settings.engine == EngineChoice::TextLayer,
         draft: engines.draft().cloned(),
         auto_rotate: auto_rotate::find(settings, engines.needs())?,
+        split: (settings.split == SplitChoice::Auto && engines.needs().pixels).then(|| {
+            let usual = engines.limits().max_pixels.min(engines.max_pixels());
+            prepare::min_letters(budget.max_pixels, usual)
+        }),
         passwords: settings.passwords.clone(),
+        skip: settings.skip.clone(),
         workers: settings.workers,
         prefetch: settings.prefetch,
         retries: settings.retries,

@@ -17,6 +17,7 @@ mod man;
 mod merge;
 mod models;
 mod originals;
+mod qwen_spec;
 mod report;
 mod schema;
 mod show;

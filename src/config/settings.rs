@@ -23,12 +23,13 @@ use crate::{
     journal::{Retry, Target},
     options::{
         self, DTypeChoice, DeviceChoice, DraftChoice, EngineChoice, FormatChoice, LockChoice,
-        ProgressChoice, RetryChoice, RotateChoice, Style, Verbosity,
+        ProgressChoice, RetryChoice, RotateChoice, SplitChoice, Style, Verbosity,
     },
     page::PixelBudget,
     page_selection::PageSelection,
     secrets::Passwords,
     shard::Shard,
+    skip::Skip,
 };
 
 const MAX_WORKERS: usize = 1024;
@@ -41,6 +42,7 @@ pub struct Settings {
     pub inputs: Inputs,
     pub pages: Option<PageSelection>,
     pub passwords: Passwords,
+    pub skip: Skip,
     pub output: Target,
     pub format: FormatChoice,
     pub style: Style,
@@ -69,6 +71,7 @@ pub struct Settings {
     /// As given.
     pub max_pixels: Option<u64>,
     pub auto_rotate: bool,
+    pub split: SplitChoice,
     pub workers: usize,
     pub prefetch: usize,
     pub restart: bool,
@@ -130,15 +133,7 @@ impl Settings {
             ));
         }
         let shard = scheduler::shard(run.shard)?;
-        let prefetch = run.prefetch.unwrap_or(2 * workers);
-        if prefetch == 0 {
-            return usage_error("--prefetch 0 prepares nothing; use 1 or more");
-        }
-        if prefetch > MAX_PREFETCH {
-            return usage_error(format!(
-                "--prefetch {prefetch} is too large: a page takes some megabytes; use {MAX_PREFETCH} or less"
-            ));
-        }
+        let prefetch = prefetch(run.prefetch, workers)?;
         Ok(Self {
             inputs: Inputs {
                 paths: input.inputs,
@@ -148,6 +143,7 @@ impl Settings {
             },
             pages: input.pages,
             passwords: passwords(input.passwords)?,
+            skip: input.skip.into_iter().collect(),
             given: Given {
                 prompt: output.prompt.is_some() || output.prompt_file.is_some(),
                 max_new_tokens: reader.max_new_tokens.is_some(),
@@ -178,6 +174,7 @@ impl Settings {
             min_pixels: pages.min_pixels,
             max_pixels: pages.max_pixels,
             auto_rotate: pages.auto_rotate == RotateChoice::On,
+            split: pages.split,
             workers,
             prefetch,
             restart: run.restart,
@@ -234,6 +231,20 @@ impl Settings {
             max_pixels: max,
         })
     }
+}
+
+/// The number of pages that are prepared ahead.
+fn prefetch(typed: Option<usize>, workers: usize) -> Result<usize, UsageError> {
+    let prefetch = typed.unwrap_or(2 * workers);
+    if prefetch == 0 {
+        return usage_error("--prefetch 0 prepares nothing; use 1 or more");
+    }
+    if prefetch > MAX_PREFETCH {
+        return usage_error(format!(
+            "--prefetch {prefetch} is too large: a page takes some megabytes; use {MAX_PREFETCH} or less"
+        ));
+    }
+    Ok(prefetch)
 }
 
 /// The output target; `{shard}` in a file name is replaced by the shard.

@@ -243,6 +243,7 @@ impl QwenEngine {
             Ending::Repetition => FinishReason::Repetition,
         };
         PageAnswer {
+            parts: None,
             content: answer.content,
             blocks: answer.blocks,
             unparsed: answer.unparsed,

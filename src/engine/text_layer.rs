@@ -137,6 +137,8 @@ mod tests {
             is_scan,
             warnings: Vec::new(),
             draft: None,
+            parts: Vec::new(),
+            skip: None,
             page_size: None,
         };
         let attempt = Attempt {

@@ -43,7 +43,7 @@ pub struct Entry {
 /// The bit of a copy's record.
 const COPY: u8 = 32;
 
-const STATUSES: [Status; 3] = [Status::Ok, Status::Failed, Status::Blank];
+const STATUSES: [Status; 4] = [Status::Ok, Status::Failed, Status::Blank, Status::Skipped];
 
 impl Entry {
     fn new(line: &Line, start: u64, length: usize, path: u32, input: u16) -> Result<Self> {
@@ -91,7 +91,7 @@ impl Entry {
     #[must_use]
     pub fn state(&self) -> PageState {
         PageState {
-            status: STATUSES[usize::from(self.bits & 3).min(2)],
+            status: STATUSES[usize::from(self.bits & 3)],
             truncated: self.bits & 4 != 0,
             repetition: self.bits & 8 != 0,
             changed: self.bits & 16 != 0,

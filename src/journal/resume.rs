@@ -33,6 +33,10 @@ const MAX_FAILURES: usize = 20;
 
 /// Pages of earlier runs to read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a choice of its own, and any of them may be made together"
+)]
 pub struct Retry {
     /// Failed pages.
     pub failed: bool,
@@ -40,6 +44,8 @@ pub struct Retry {
     pub truncated: bool,
     /// Pages whose answer repeats itself.
     pub repetition: bool,
+    /// Pages that `--skip` left out.
+    pub skipped: bool,
 }
 
 impl Retry {
@@ -48,6 +54,7 @@ impl Retry {
             || self.failed && state.status == Status::Failed
             || self.truncated && state.truncated
             || self.repetition && state.repetition
+            || self.skipped && state.status == Status::Skipped
     }
 }
 
@@ -59,6 +66,7 @@ impl FromIterator<RetryChoice> for Retry {
                 RetryChoice::Failed => retry.failed = true,
                 RetryChoice::Truncated => retry.truncated = true,
                 RetryChoice::Repetition => retry.repetition = true,
+                RetryChoice::Skipped => retry.skipped = true,
             }
         }
         retry
@@ -91,6 +99,8 @@ pub struct Before {
     pub failed: usize,
     /// Blank pages.
     pub blank: usize,
+    /// Pages that `--skip` left out.
+    pub skipped: usize,
     /// The first failures.
     failures: Vec<Entry>,
 }
@@ -112,13 +122,14 @@ impl Before {
     /// Pages, and documents that could not be opened.
     #[must_use]
     pub fn pages(&self) -> usize {
-        self.ok + self.failed + self.blank
+        self.ok + self.failed + self.blank + self.skipped
     }
 
     fn add(&mut self, entry: &Entry, pages: usize) {
         match entry.state().status {
             Status::Ok => self.ok += pages,
             Status::Blank => self.blank += pages,
+            Status::Skipped => self.skipped += pages,
             Status::Failed => {
                 self.failed += pages;
                 if self.failures.len() < MAX_FAILURES {

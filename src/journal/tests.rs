@@ -66,6 +66,7 @@ pub(super) fn record(page: u32) -> Record {
         size: None,
         original: None,
         rotation: crate::page::Rotation::None,
+        in_parts: false,
         warnings: Vec::new(),
         prepare: Duration::ZERO,
         attempts: 1,

@@ -89,6 +89,9 @@ pub struct PageRequest {
     pub upright: bool,
     /// No pixels are needed where the text layer says what the page shows.
     pub text_first: bool,
+    /// Its pixels may be more than the model takes at once if it is long, or its small letters are lower than this many pixels;
+    /// never if none.
+    pub split: Option<f64>,
 }
 
 /// How a page is turned into pixels.
@@ -120,6 +123,8 @@ pub struct DecodedPage {
     pub places: Vec<TextPlace>,
     /// Whether the page is an image with next to no text over it.
     pub is_scan: bool,
+    /// Whether it has fields to fill in.
+    pub has_fields: bool,
     /// What there is to say about the page.
     pub warnings: Vec<Warning>,
     /// The script of [`Warning::MissingGlyphs`].

@@ -17,15 +17,18 @@ mod failure;
 mod faults;
 mod frames;
 pub mod in_process;
+mod opened;
 pub mod orientation;
 mod pages;
 mod plan;
+mod print;
 mod producer;
 mod protocol;
 mod request_bytes;
 pub mod resize;
 pub mod script;
 mod settings;
+mod split;
 pub mod worker;
 pub mod worker_pool;
 mod worker_process;
@@ -33,6 +36,8 @@ mod worker_process;
 pub use self::{
     decoder::{Decoder, PageCount, Raster},
     done::{Done, Known, SkipCounts},
+    opened::image,
     pages::{Pages, pages, pages_except},
     settings::{DecoderChoice, Settings},
+    split::min_letters,
 };

@@ -14,10 +14,11 @@ use rayon::ThreadPool;
 use sha2::{Digest, Sha256};
 
 use super::{
-    decoder::{Decoder, DocumentRequest, PageCount, PageRequest},
+    decoder::{Decoder, DocumentRequest, PageCount},
     done::{Done, SkipCounts},
     draft::Drafts,
     failure::{missing_pages, not_opened, unreadable},
+    opened::Opened,
     plan::{Action, Plan},
     settings::Settings,
 };
@@ -26,9 +27,7 @@ use crate::{
     cancel::Cancel,
     clock,
     error::{PageError, Stage},
-    page::{
-        Document, Format, PageId, PageRef, PageText, Preparation, PreparedPage, Rotation, Source,
-    },
+    page::{Document, Format, PageId, PageRef, Preparation, Source},
     stamp::Stamp,
 };
 
@@ -60,12 +59,6 @@ pub(super) enum Slot {
     Copy(PageRef),
     /// There are no more pages.
     End,
-}
-
-/// A document that pages can be asked of.
-struct Opened {
-    decoder: Arc<dyn Decoder>,
-    request: DocumentRequest,
 }
 
 impl Producer {
@@ -371,52 +364,6 @@ impl Producer {
             .note_checksum(&document.path, &metadata, begin, &checksum);
         document.doc_id = Some(checksum);
         Format::identify(&head)
-    }
-}
-
-impl Opened {
-    fn page(
-        &self,
-        id: PageId,
-        page: &PageRef,
-        settings: &Settings,
-        cancel: &Cancel,
-    ) -> Result<PreparedPage, PageError> {
-        let auto_rotate = settings.auto_rotate.as_ref();
-        let request = PageRequest {
-            number: page.number,
-            raster: settings.raster,
-            needs: settings.needs,
-            upright: auto_rotate.is_some(),
-            text_first: settings.text_first,
-        };
-        let decoded = self.decoder.page(&self.request, request)?;
-        if let Some(script) = decoded.missing_script {
-            script.report(&page.document.path, page.number);
-        }
-        let to_turn = decoded.pixels.as_ref().filter(|_| !decoded.blank);
-        let rotation = auto_rotate.zip(to_turn);
-        let rotation = rotation.map(|(find, page)| find.rotation_of(page, decoded.upright, cancel));
-        let rotation = rotation.unwrap_or_default();
-        let pixels = match rotation {
-            Rotation::None => decoded.pixels,
-            rotation => decoded.pixels.map(|page| rotation.turn(&page)),
-        };
-        Ok(PreparedPage {
-            id,
-            pixels: pixels.map(Arc::new),
-            rotation,
-            original: decoded.original,
-            page_size: decoded.page_size,
-            blank: decoded.blank,
-            text: decoded.text.map(|text| PageText {
-                text,
-                places: decoded.places,
-            }),
-            is_scan: decoded.is_scan,
-            warnings: decoded.warnings,
-            draft: None,
-        })
     }
 }
 

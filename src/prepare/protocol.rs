@@ -16,6 +16,7 @@ use super::{
     frames::{self, invalid, read_bytes, read_header},
     resize::max_resized_pixels,
     script::Script,
+    split::MAX_PARTS,
 };
 use crate::{
     error::{PageError, Stage},
@@ -76,9 +77,15 @@ impl Wanted {
     pub fn max_bytes(self) -> u64 {
         match self {
             Self::PageCount => 0,
-            Self::Page(PageRequest { raster, needs, .. }) => {
+            Self::Page(PageRequest {
+                raster,
+                needs,
+                split,
+                ..
+            }) => {
+                let parts = split.map_or(1, |_| MAX_PARTS);
                 let pixels = if needs.pixels {
-                    max_resized_pixels(&raster.budget).saturating_mul(3)
+                    max_resized_pixels(&raster.budget).saturating_mul(3 * parts)
                 } else {
                     0
                 };
@@ -134,6 +141,8 @@ pub struct PageHeader {
     pub place_bytes: u64,
     /// Whether the page is an image with next to no text over it.
     pub is_scan: bool,
+    /// Whether it has fields to fill in.
+    pub has_fields: bool,
     /// What there is to say about the page.
     pub warnings: Vec<Warning>,
     /// The script that a font is missing for.
@@ -151,6 +160,7 @@ impl PageHeader {
             text_bytes: page.text.as_ref().map(|text| text.len() as u64),
             place_bytes: places.len() as u64,
             is_scan: page.is_scan,
+            has_fields: page.has_fields,
             warnings: page.warnings.clone(),
             missing_script: page.missing_script,
         }
@@ -297,6 +307,7 @@ pub fn check_answer(
                 blank: header.blank,
                 upright: header.upright,
                 is_scan: header.is_scan,
+                has_fields: header.has_fields,
                 warnings: header.warnings,
                 missing_script: header.missing_script,
                 text: text.transpose().map_err(|_| invalid("text that is none"))?,

@@ -5,12 +5,15 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Result;
 
 use super::{
-    decoder::{Decoder, Raster},
+    decoder::{Decoder, PageRequest, Raster},
     in_process::InProcess,
     orientation::AutoRotate,
     worker_pool::WorkerPool,
 };
-use crate::{page::Needs, page_selection::PageSelection, secrets::Passwords, tesseract::Tesseract};
+use crate::{
+    page::Needs, page_selection::PageSelection, secrets::Passwords, skip::Skip,
+    tesseract::Tesseract,
+};
 
 /// Settings of preparation.
 #[derive(Debug, Clone)]
@@ -27,6 +30,11 @@ pub struct Settings {
     pub draft: Option<Tesseract>,
     /// What turns pages that lie on their side or upside down; none leaves them as they are.
     pub auto_rotate: Option<AutoRotate>,
+    /// Pages are made larger than the model takes them, and cut into parts, where they are long or their small letters are lower
+    /// than this many pixels; none to read all pages whole. See [`min_letters`](super::min_letters).
+    pub split: Option<f64>,
+    /// Which pages are left out, by their text layer.
+    pub skip: Skip,
     /// What is tried on encrypted documents.
     pub passwords: Passwords,
     /// Number of threads, at least 1.
@@ -55,12 +63,28 @@ impl Settings {
             text_first: false,
             draft: None,
             auto_rotate: None,
+            split: None,
+            skip: Skip::default(),
             passwords: Passwords::default(),
             workers: 2,
             prefetch: 4,
             retries: 0,
             page_timeout: Duration::from_secs(60),
             decoder,
+        }
+    }
+}
+
+impl Settings {
+    /// What is asked of a decoder for a page.
+    pub(super) fn request(&self, number: u32) -> PageRequest {
+        PageRequest {
+            number,
+            raster: self.raster,
+            needs: self.needs,
+            upright: self.auto_rotate.is_some(),
+            text_first: self.text_first,
+            split: self.split,
         }
     }
 }

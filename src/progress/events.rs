@@ -84,6 +84,7 @@ pub(super) struct Written<'a> {
     page: u32,
     last_page: Option<u32>,
     status: PageStatus,
+    skip_reason: Option<&'a str>,
     error: Option<&'a PageError>,
     copy_of: Option<&'a str>,
     words: usize,
@@ -100,6 +101,7 @@ impl<'a> Written<'a> {
             page: record.page,
             last_page: record.last_page,
             status: record.status,
+            skip_reason: record.skip_reason.as_deref(),
             error: record.error.as_ref(),
             copy_of: record.copy_of.as_deref(),
             words: record.word_count,
@@ -191,6 +193,7 @@ struct Pages {
     ok: usize,
     failed: usize,
     blank: usize,
+    skipped: usize,
 }
 
 #[derive(Serialize)]
@@ -286,11 +289,13 @@ impl<'a> Summary<'a> {
                 ok: tally.ok,
                 failed: tally.failed,
                 blank: tally.blank,
+                skipped: tally.skipped_pages(),
             },
             before: Pages {
                 ok: tally.before.ok,
                 failed: tally.before.failed,
                 blank: tally.before.blank,
+                skipped: tally.before.skipped,
             },
             copied: tally.copied,
             words: tally.words,

@@ -113,12 +113,13 @@ impl Tally {
 
     fn format_before(&self) -> String {
         let before = &self.before;
-        let blank = match before.blank {
+        let some = |pages: usize, how: &str| match pages {
             0 => String::new(),
-            blank => format!(", {} blank", number(blank)),
+            pages => format!(", {} {how}", number(pages)),
         };
+        let (blank, skipped) = (some(before.blank, "blank"), some(before.skipped, "skipped"));
         format!(
-            "{}: {} ok, {} failed{blank}",
+            "{}: {} ok, {} failed{blank}{skipped}",
             counted(before.pages(), "page", "pages"),
             number(before.ok),
             number(before.failed)
@@ -137,10 +138,25 @@ impl Tally {
             copied => format!(" ({} copied)", number(copied)),
         };
         format!(
-            "{} ok{copied}, {} failed{blank}; {words}",
+            "{} ok{copied}, {} failed{blank}{}; {words}",
             number(self.ok),
-            number(self.failed)
+            number(self.failed),
+            self.format_skipped()
         )
+    }
+
+    /// How many pages were skipped, and why.
+    fn format_skipped(&self) -> String {
+        if self.skips.is_empty() {
+            return String::new();
+        }
+        let mut reasons: Vec<_> = self.skips.iter().collect();
+        reasons.sort_by_key(|(_, pages)| std::cmp::Reverse(**pages));
+        let reasons = reasons
+            .iter()
+            .map(|(reason, pages)| format!("{} {reason}", number(**pages)));
+        let reasons = reasons.collect::<Vec<_>>().join(", ");
+        format!(", {} skipped ({reasons})", number(self.skipped_pages()))
     }
 
     /// How many pages each engine read, where there is a fallback.
@@ -259,6 +275,14 @@ pub(super) fn page_line(tally: &Tally, record: &Record, coloured: bool) -> Strin
         (None, _) if record.copy_of.is_some() => {
             let original = printable(record.copy_of.as_deref().unwrap_or_default());
             ("✓", Colour::Green, format!("copied from {original}"))
+        }
+        (None, Status::Skipped) => {
+            let reason = record.skip_reason.as_deref().unwrap_or_default();
+            (
+                "–",
+                Colour::Yellow,
+                format!("skipped: {}", printable(reason)),
+            )
         }
         (None, Status::Blank) => ("✓", Colour::Green, format!("blank {took}")),
         (None, _) => {

@@ -75,6 +75,8 @@ pub struct Tally {
     pub(super) ok: usize,
     pub(super) failed: usize,
     pub(super) blank: usize,
+    /// Pages that were skipped, by the reason.
+    pub(super) skips: BTreeMap<String, usize>,
     pub(super) words: usize,
     pub(super) tokens: usize,
     /// Milliseconds per page read.
@@ -188,7 +190,7 @@ impl Tally {
                 warned.first.push((record.path.clone(), record.page));
             }
         }
-        if !is_copy {
+        if !is_copy && record.status != Status::Skipped {
             *self.by_engine.entry(record.engine.clone()).or_default() += pages;
         }
         self.prepare += Duration::from_millis(record.timings_ms.prepare);
@@ -197,6 +199,11 @@ impl Tally {
         match record.status {
             Status::Ok => self.ok += pages,
             Status::Blank => self.blank += pages,
+            Status::Skipped => {
+                let reason = record.skip_reason.clone().unwrap_or_default();
+                *self.skips.entry(reason).or_default() += pages;
+                return;
+            }
             Status::Failed => {
                 self.failed += pages;
                 self.add_failure(record, pages);
@@ -308,7 +315,12 @@ impl Tally {
 
     /// Pages done, whatever their status.
     pub(super) fn pages(&self) -> usize {
-        self.ok + self.failed + self.blank
+        self.ok + self.failed + self.blank + self.skipped_pages()
+    }
+
+    /// Pages that were not read, as `--skip` asks.
+    pub(super) fn skipped_pages(&self) -> usize {
+        self.skips.values().sum()
     }
 
     /// Pages that were read, in this run and at their own path.

@@ -36,6 +36,8 @@ pub struct PageFacts {
     pub page_size: Option<(u32, u32)>,
     /// How it was turned before the model saw it.
     pub rotation: Rotation,
+    /// Whether it is read in parts.
+    pub in_parts: bool,
     /// What preparation noticed.
     pub warnings: Vec<Warning>,
     /// Preparation time.
@@ -54,6 +56,7 @@ impl PageFacts {
             original: None,
             page_size: None,
             rotation: Rotation::None,
+            in_parts: false,
             warnings: Vec::new(),
             prepare,
             attempts,
@@ -68,14 +71,14 @@ impl PageFacts {
     reason = "there is one at a time, and it is taken apart at once"
 )]
 pub enum Admitted {
-    /// It ends here: it could not be prepared, or is blank.
+    /// It ends here: it could not be prepared, is blank, or is skipped.
     Record(Box<Record>),
     /// An engine reads it.
     Page(PageFacts, PreparedPage),
 }
 
 impl Record {
-    /// The record of a page that could not be prepared or is blank; else the page, and what its record will need.
+    /// The record of a page that could not be prepared, is blank or is skipped; else the page, and what its record will need.
     #[must_use]
     pub fn admit(preparation: Preparation, engine: &EngineInfo) -> Admitted {
         let Preparation {
@@ -93,11 +96,13 @@ impl Record {
                 facts.original = page.original;
                 facts.page_size = page.page_size;
                 facts.rotation = page.rotation;
+                facts.in_parts = !page.parts.is_empty();
                 facts.warnings.clone_from(&page.warnings);
-                if !page.blank {
-                    return Admitted::Page(facts, page);
+                match page.skip {
+                    Some(reason) => Self::skipped(&facts, &unread(engine), reason),
+                    None if page.blank => Self::blank(&facts, &unread(engine)),
+                    None => return Admitted::Page(facts, page),
                 }
-                Self::blank(&facts, &unread(engine))
             }
         };
         Admitted::Record(Box::new(record))
@@ -136,6 +141,7 @@ impl Record {
             confidence,
             forward_passes,
             draft_accepted,
+            parts,
             turned,
             prefill,
             decode,
@@ -155,6 +161,7 @@ impl Record {
         record.completion_tokens = completion_tokens;
         record.forward_passes = forward_passes;
         record.draft_accepted = draft_accepted;
+        record.parts = parts;
         record.timings_ms.prefill = milliseconds(prefill);
         record.timings_ms.decode = milliseconds(decode);
         record.timings_ms.total = milliseconds(facts.prepare + elapsed);
@@ -178,6 +185,15 @@ impl Record {
         Self {
             content: Some(String::new()),
             ..Self::new(facts, engine, Status::Blank)
+        }
+    }
+
+    /// The record of a page that is not passed to `engine`, by this rule of `--skip`.
+    #[must_use]
+    pub fn skipped(facts: &PageFacts, engine: &EngineInfo, reason: String) -> Self {
+        Self {
+            skip_reason: Some(reason),
+            ..Self::new(facts, engine, Status::Skipped)
         }
     }
 
@@ -212,7 +228,9 @@ impl Record {
             rotation: facts.size.map(|_| facts.rotation.degrees()),
             width,
             height,
+            parts: None,
             status,
+            skip_reason: None,
             content: None,
             blocks: None,
             output_format: engine.output_format,
@@ -236,7 +254,9 @@ impl Record {
                 ..Timings::default()
             },
             warnings: {
-                let of_size = facts.original.map(of_size).unwrap_or_default();
+                let mut of_size = facts.original.map(of_size).unwrap_or_default();
+                // Read in parts, a large page is not much reduced.
+                of_size.retain(|&warning| !(facts.in_parts && warning == Warning::LargeImage));
                 let noticed = facts.warnings.iter().copied();
                 of_size.into_iter().chain(noticed).collect()
             },

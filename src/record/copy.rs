@@ -74,7 +74,7 @@ impl Record {
 }
 
 /// The names of a record's fields.
-const FIELDS: [&str; 37] = [
+const FIELDS: [&str; 39] = [
     "schema",
     "path",
     "path_bytes",
@@ -91,7 +91,9 @@ const FIELDS: [&str; 37] = [
     "rotation",
     "width",
     "height",
+    "parts",
     "status",
+    "skip_reason",
     "content",
     "blocks",
     "output_format",

@@ -26,6 +26,7 @@ fn facts() -> PageFacts {
         size: Some((1376, 1792)),
         original: Some((1654, 2339)),
         rotation: Rotation::None,
+        in_parts: false,
         warnings: Vec::new(),
         prepare: Duration::from_micros(41_900),
         attempts: 1,
@@ -72,12 +73,13 @@ fn record_has_names_and_order_of_schema_2() {
         confidence: Confidence::of(&[-0.25, -0.05]),
         forward_passes: Some(97),
         draft_accepted: Some(305),
+        parts: None,
         turned: Rotation::None,
         prefill: Duration::from_millis(310),
         decode: Duration::from_millis(2_900),
     });
     let line = serde_json::to_string(&record).unwrap();
-    insta::assert_snapshot!(line, @r##"{"schema":2,"path":"pdfs/a.pdf","path_bytes":null,"filename":"a.pdf","doc_id":"c0ffee","copy_of":null,"format":"pdf","size_bytes":81234,"page":3,"last_page":null,"page_count":12,"original_width":595,"original_height":842,"rotation":0,"width":1376,"height":1792,"status":"ok","content":"# Größe\n\ntwo  words","blocks":null,"output_format":"markdown","content_length":19,"word_count":4,"finish_reason":"stop","confidence":{"mean":-0.15,"worst":-0.15},"engine":"qwen","model":"Qwen/Qwen3-VL-8B-Instruct","device":"cuda:0","dtype":"bf16","attempts":1,"prompt_tokens":2011,"image_tokens":1960,"completion_tokens":402,"forward_passes":97,"draft_accepted":305,"timings_ms":{"prepare":41,"prefill":310,"decode":2900,"total":3262},"warnings":[],"error":null}"##);
+    insta::assert_snapshot!(line, @r##"{"schema":2,"path":"pdfs/a.pdf","path_bytes":null,"filename":"a.pdf","doc_id":"c0ffee","copy_of":null,"format":"pdf","size_bytes":81234,"page":3,"last_page":null,"page_count":12,"original_width":595,"original_height":842,"rotation":0,"width":1376,"height":1792,"parts":null,"status":"ok","skip_reason":null,"content":"# Größe\n\ntwo  words","blocks":null,"output_format":"markdown","content_length":19,"word_count":4,"finish_reason":"stop","confidence":{"mean":-0.15,"worst":-0.15},"engine":"qwen","model":"Qwen/Qwen3-VL-8B-Instruct","device":"cuda:0","dtype":"bf16","attempts":1,"prompt_tokens":2011,"image_tokens":1960,"completion_tokens":402,"forward_passes":97,"draft_accepted":305,"timings_ms":{"prepare":41,"prefill":310,"decode":2900,"total":3262},"warnings":[],"error":null}"##);
     assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
     let with_more = line.replacen('{', r#"{"more":1,"#, 1);
     assert!(serde_json::from_str::<Record>(&with_more).is_err());

@@ -17,6 +17,7 @@ use super::newest;
 use crate::{
     journal::{Snapshot, put_whole},
     page::Warning,
+    record::Status,
     terminal::timestamp,
 };
 
@@ -40,6 +41,7 @@ struct Row {
     doc_id: Option<String>,
     page: u32,
     page_count: Option<u32>,
+    status: Status,
     content: Option<String>,
     model: Option<String>,
     prompt_tokens: Option<u64>,
@@ -80,8 +82,7 @@ pub fn write(snapshot: &Snapshot, path: &Path, go_on: &dyn Fn() -> Result<()>) -
             let entries = document.records().iter();
             let pages = entries.map(|entry| snapshot.read(entry));
             let pages: Vec<Row> = pages.collect::<Result<_>>()?;
-            let failed = pages.iter().filter(|page| page.content.is_none());
-            written.failed += failed.count();
+            written.failed += count_failed(&pages);
             let id = pages.iter().find_map(|page| page.doc_id.clone());
             let Some(id) = id.filter(|_| has_text(&pages)) else {
                 written.empty += 1;
@@ -98,6 +99,11 @@ pub fn write(snapshot: &Snapshot, path: &Path, go_on: &dyn Fn() -> Result<()>) -
         Ok(())
     })?;
     Ok(written)
+}
+
+fn count_failed(pages: &[Row]) -> usize {
+    let failed = pages.iter().filter(|page| page.status == Status::Failed);
+    failed.count()
 }
 
 fn has_text(pages: &[Row]) -> bool {
@@ -144,10 +150,7 @@ fn line(id: String, pages: &[Row], day: &str) -> Line {
             "total-fallback-pages",
             pages.iter().filter(fallback).count().into(),
         ),
-        (
-            "total-failed-pages",
-            json!(pages.iter().filter(|page| page.content.is_none()).count()),
-        ),
+        ("total-failed-pages", json!(count_failed(pages))),
     ];
     let metadata = metadata.map(|(name, value): (&str, Value)| (name.to_owned(), value));
     Line {

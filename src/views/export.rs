@@ -74,6 +74,7 @@ struct Row {
     path: String,
     path_bytes: Option<String>,
     doc_id: Option<String>,
+    skip_reason: Option<String>,
     rotation: Option<u16>,
     blocks: Option<Vec<Block>>,
 }
@@ -276,6 +277,10 @@ impl Row {
 
     /// The content, or a placeholder.
     fn text(&self) -> String {
+        if let Some(reason) = &self.skip_reason {
+            let text = format!("page {} skipped: {reason}", self.page);
+            return self.comment(&text);
+        }
         if let Some(error) = &self.error {
             let pages = match self.last_page {
                 Some(last) if last > self.page => format!("pages {} to {last}", self.page),
@@ -285,12 +290,16 @@ impl Row {
             // A comment must not end early.
             let message = error.message.replace("--", "- -");
             let text = format!("{pages} failed as {}: {message}", spelled(&error.kind));
-            return match self.output_format {
-                OutputFormat::Text => format!("[{text}]"),
-                OutputFormat::Markdown | OutputFormat::Html => format!("<!-- {text} -->"),
-            };
+            return self.comment(&text);
         }
         self.content.clone().unwrap_or_default()
+    }
+
+    fn comment(&self, text: &str) -> String {
+        match self.output_format {
+            OutputFormat::Text => format!("[{text}]"),
+            OutputFormat::Markdown | OutputFormat::Html => format!("<!-- {text} -->"),
+        }
     }
 }
 

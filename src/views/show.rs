@@ -143,8 +143,12 @@ impl Facts<'_> {
         let model = record.model.as_ref();
         let model = model.map_or_else(String::new, |model| format!(" {model}"));
         details.push(format!("{}{model}", record.engine));
+        details.extend(record.skip_reason.clone());
         if let Some((width, height)) = record.width.zip(record.height) {
-            details.push(format!("{width}×{height}"));
+            let parts = record
+                .parts
+                .map_or_else(String::new, |parts| format!(" in {parts} parts"));
+            details.push(format!("{width}×{height}{parts}"));
         }
         let total = std::time::Duration::from_millis(record.timings_ms.total);
         details.push(human(total));

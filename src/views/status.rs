@@ -73,8 +73,18 @@ pub struct Pages {
     pub failed: u64,
     /// Blank.
     pub blank: u64,
+    /// Left out by `--skip`.
+    pub skipped: u64,
     /// Pages of opened documents without a record. With `--pages` some are never read.
     pub pending: u64,
+}
+
+impl Pages {
+    /// Those with a record.
+    #[must_use]
+    pub fn recorded(&self) -> u64 {
+        self.ok + self.failed + self.blank + self.skipped
+    }
 }
 
 /// Failures of one kind.
@@ -211,6 +221,7 @@ impl Status {
         match entry.state().status {
             PageStatus::Ok => self.pages.ok += 1,
             PageStatus::Blank => self.pages.blank += 1,
+            PageStatus::Skipped => self.pages.skipped += 1,
             PageStatus::Failed => self.pages.failed += covered(entry),
         }
     }

@@ -53,6 +53,8 @@ mod screens;
 mod server;
 mod shards;
 #[cfg(target_os = "linux")]
+mod skip;
+mod split;
 mod stops;
 #[cfg(target_os = "linux")]
 mod terminal;

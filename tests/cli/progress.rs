@@ -104,7 +104,7 @@ fn progress_json_prints_one_object_a_line_and_nothing_else() {
     let summary = objects.last().unwrap();
     assert_eq!(
         summary["pages"],
-        serde_json::json!({"ok": 2, "failed": 1, "blank": 0})
+        serde_json::json!({"ok": 2, "failed": 1, "blank": 0, "skipped": 0})
     );
     assert_eq!(summary["failures"][0]["path"], "in/no.pdf");
     let next = summary["next"].as_str().unwrap();

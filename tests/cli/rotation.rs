@@ -2,10 +2,13 @@
 
 use image::RgbImage;
 use omnidocs::{
+    Reader, ReaderOptions,
     cancel::Cancel,
-    page::{PixelBudget, Rotation, Source},
+    engine::{Attempt, PageResult, SingleReader},
+    options::OutputFormat,
+    page::{EngineInfo, Needs, PageAnswer, PixelBudget, PreparedPage, Rotation, Source},
     prepare::{self, DecoderChoice, Raster},
-    record::Record,
+    record::{Record, Status},
 };
 
 use crate::{
@@ -190,4 +193,75 @@ fn tesseract_is_asked_where_print_says_nothing_and_believed_where_it_is_sure() {
         let turned: Vec<_> = records.iter().map(|record| record.rotation).collect();
         assert_eq!(turned, [Some(rotation), Some(0), Some(0)], "{confidence}");
     }
+}
+
+/// Tells the size of what it is shown.
+struct Size(EngineInfo);
+
+impl SingleReader for Size {
+    fn info(&self) -> &EngineInfo {
+        &self.0
+    }
+
+    fn needs(&self) -> Needs {
+        Needs {
+            pixels: true,
+            text: false,
+        }
+    }
+
+    fn read(&mut self, page: &PreparedPage, _: Attempt) -> PageResult {
+        let (width, height) = page.pixels.as_deref().unwrap().dimensions();
+        Ok(PageAnswer {
+            content: format!("{width} {height}"),
+            ..PageAnswer::default()
+        })
+    }
+}
+
+#[test]
+fn library_turns_pages_and_reads_long_ones_in_parts() {
+    let room = Room::new();
+    let scan = Rotation::Quarter.turn(&scan(&room, TEXT));
+    scan.save(room.path("scan.png")).unwrap();
+    let reader = |options: &ReaderOptions| {
+        let info = EngineInfo {
+            engine: "size",
+            model: None,
+            device: None,
+            dtype: None,
+            output_format: OutputFormat::Text,
+        };
+        Reader::with_engine(Size(info), options)
+    };
+    let mut usual = reader(&ReaderOptions::default());
+    for record in [
+        usual.read_image(scan.clone()).unwrap(),
+        usual.read_page(room.path("scan.png"), 1).unwrap(),
+    ] {
+        assert_eq!(record.rotation, Some(270));
+        assert!(record.width < record.height, "{record:?}");
+    }
+    let receipt = RgbImage::from_fn(300, 3000, |x, y| {
+        image::Rgb(if y % 30 < 12 && x % 11 < 7 {
+            [0; 3]
+        } else {
+            [255; 3]
+        })
+    });
+    let record = usual.read_image(receipt.clone()).unwrap();
+    let parts = record.content.unwrap().lines().count();
+    assert_eq!(record.parts, Some(parts));
+    assert!(parts > 2, "{parts}");
+
+    let as_stored = ReaderOptions {
+        auto_rotate: false,
+        split: false,
+        ..ReaderOptions::default()
+    };
+    let mut as_stored = reader(&as_stored);
+    assert_eq!(as_stored.read_image(scan).unwrap().rotation, Some(0));
+    assert_eq!(as_stored.read_image(receipt).unwrap().parts, None);
+    let blank = RgbImage::from_pixel(600, 600, [255; 3].into());
+    assert_eq!(usual.read_image(blank).unwrap().status, Status::Blank);
 }

@@ -1,6 +1,7 @@
 //! What becomes of a page that an engine fails on, shown with engines that fail on purpose.
 
 mod scripted;
+mod split;
 
 use std::{
     sync::{Arc, Mutex},
@@ -40,6 +41,8 @@ fn page(number: u64) -> PreparedPage {
         is_scan: false,
         warnings: Vec::new(),
         draft: None,
+        parts: Vec::new(),
+        skip: None,
         page_size: None,
     }
 }

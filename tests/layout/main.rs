@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use source::{Edges, File, Import, Source};
 
 /// A room, which is a file or a folder of `src`, and its floor. A room uses no room above it.
-const FLOORS: [(&str, u8); 43] = [
+const FLOORS: [(&str, u8); 44] = [
     ("main", 9),
     ("lib", 9),
     ("commands", 8),
@@ -54,6 +54,7 @@ const FLOORS: [(&str, u8); 43] = [
     ("source", 1),
     ("signals", 1),
     ("page_selection", 1),
+    ("skip", 1),
     ("model_files", 1),
     ("stamp", 1),
 ];

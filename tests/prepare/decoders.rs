@@ -63,6 +63,7 @@ fn in_process_decoder_serves_many_threads() {
                     needs: EVERYTHING,
                     upright: false,
                     text_first: false,
+                    split: None,
                 };
                 for _ in 0..20 {
                     assert_eq!(decoder.page_count(&document), Ok(PageCount::all(1)));

@@ -61,7 +61,7 @@ impl Figures {
     /// Takes the status of the output that was written in `elapsed`.
     pub(super) fn measured(&mut self, status: &Status, load: Duration, elapsed: Duration) {
         let seconds = elapsed.as_secs_f64();
-        let pages = status.pages.ok + status.pages.blank + status.pages.failed;
+        let pages = status.pages.recorded();
         let per_second = |count: u64| count as f64 / seconds.max(1e-9);
         let per_page = status.seconds_per_page.as_ref();
         self.pages = pages;

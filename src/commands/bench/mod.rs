@@ -116,7 +116,7 @@ fn measure(
     reset_peak_memory();
     let (took, gpu_memory) = gpus.peak_during(&figures.devices, || -> Result<_> {
         let begin = Instant::now();
-        let mut engine = progress.while_loading(|| specs.load(settings, cancel))?;
+        let mut engine = progress.while_loading(|| specs.load(settings, budget, cancel))?;
         let load = begin.elapsed();
         let opened = Journal::open(&settings.output, OutputSettings::new(), Opening::default())?;
         let mut journal = opened.0;
@@ -162,6 +162,7 @@ fn extract(
 ) -> cli::Extract {
     cli::Extract {
         input: cli::InputArgs {
+            skip: Vec::new(),
             inputs: inputs.to_vec(),
             files_from: None,
             include: Vec::new(),

@@ -26,7 +26,7 @@ pub(super) enum Field {
 }
 
 /// The names as they are written.
-const WRITTEN: [(&str, Field); 37] = [
+const WRITTEN: [(&str, Field); 39] = [
     ("\"schema\":", Field::Schema),
     ("\"path\":", Field::Path),
     ("\"path_bytes\":", Field::PathBytes),
@@ -43,7 +43,9 @@ const WRITTEN: [(&str, Field); 37] = [
     ("\"rotation\":", Field::Other),
     ("\"width\":", Field::Other),
     ("\"height\":", Field::Other),
+    ("\"parts\":", Field::Other),
     ("\"status\":", Field::Status),
+    ("\"skip_reason\":", Field::Other),
     ("\"content\":", Field::Other),
     ("\"blocks\":", Field::Other),
     ("\"output_format\":", Field::Other),

@@ -96,6 +96,7 @@ impl<'a> Walk<'a> {
             "ok" => Status::Ok,
             "failed" => Status::Failed,
             "blank" => Status::Blank,
+            "skipped" => Status::Skipped,
             _ => return None,
         })
     }

@@ -138,11 +138,16 @@ fn rows_of(page: &[Entry]) -> Vec<Entry> {
         .iter()
         .filter(|it| !(was_read && it.is_copy()))
         .collect();
-    let failed = |entry: &Entry| entry.state().status == Status::Failed;
+    // What was read wins over what was left out, and that over what failed.
+    let worth = |entry: &Entry| match entry.state().status {
+        Status::Ok | Status::Blank => 2,
+        Status::Skipped => 1,
+        Status::Failed => 0,
+    };
     let mut winner: Option<&Entry> = None;
     for last in candidates.chunk_by(|one, other| one.input == other.input) {
         let Some(last) = last.last() else { continue };
-        if winner.is_none_or(|kept| !failed(last) || failed(kept)) {
+        if winner.is_none_or(|kept| worth(last) >= worth(kept)) {
             winner = Some(last);
         }
     }
@@ -157,7 +162,7 @@ fn rows_of(page: &[Entry]) -> Vec<Entry> {
 mod tests {
     use super::*;
     use crate::journal::index::tests::entry;
-    use Status::{Failed, Ok};
+    use Status::{Failed, Ok, Skipped};
 
     fn winner(entries: Vec<Entry>) -> (usize, u16, u64) {
         let mut paths = Paths::default();
@@ -188,6 +193,15 @@ mod tests {
         assert_eq!(
             winner(vec![entry(1, 1, 1, 5, Ok), entry(1, 1, 0, 7, Ok)]),
             (1, 1, 5)
+        );
+        // A page that one run left out was read by another, or failed there.
+        assert_eq!(
+            winner(vec![entry(1, 1, 1, 5, Skipped), entry(1, 1, 0, 7, Ok)]),
+            (1, 0, 7)
+        );
+        assert_eq!(
+            winner(vec![entry(1, 1, 1, 5, Failed), entry(1, 1, 0, 7, Skipped)]),
+            (1, 0, 7)
         );
     }
 

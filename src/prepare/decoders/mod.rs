@@ -4,6 +4,7 @@ mod bmp;
 mod canvas;
 mod colors;
 pub mod image;
+pub mod image_page;
 mod jpeg;
 mod jpeg2000;
 pub mod pdf;

@@ -2,15 +2,11 @@
 
 use std::path::Path;
 
-use super::{image::ImageFile, pdf::Pdf, pdfium::Library, pixels::shows_enough};
+use super::{image::ImageFile, image_page::image_page, pdf::Pdf, pdfium::Library};
 use crate::{
     error::{ErrorKind, PageError, Stage, guard},
     formats::DecoderKind,
-    page::PixelBudget,
-    prepare::{
-        blank::is_blank,
-        decoder::{DecodedPage, DocumentRequest, PageCount, PageRequest, Rendered},
-    },
+    prepare::decoder::{DecodedPage, DocumentRequest, PageCount, PageRequest},
 };
 
 /// Opens documents with one PDFium, which only one thread may use.
@@ -75,13 +71,6 @@ impl<'a> Session<'a> {
     }
 }
 
-/// The size at which a page is looked at again that shows nothing at the model's.
-const CLOSER: PixelBudget = PixelBudget {
-    factor: 1,
-    min_pixels: 1,
-    max_pixels: 2_000_000,
-};
-
 /// A document that is open.
 enum Document<'a> {
     Pdf(Box<Pdf<'a>>),
@@ -120,24 +109,6 @@ impl<'a> Document<'a> {
         if !request.needs.pixels {
             return Ok(DecodedPage::default());
         }
-        let budget = &request.raster.budget;
-        let (rendered, warnings) = image.page(path, request.number, budget)?;
-        let is_blank =
-            |page: &Rendered| shows_enough(page.original, &page.image) && is_blank(&page.image);
-        let mut blank = is_blank(&rendered);
-        if blank && rendered.image.width() < rendered.original.0 {
-            // Faint print fades as it is reduced.
-            let (larger, _) = image.page(path, request.number, &CLOSER)?;
-            blank = is_blank(&larger);
-        }
-        let Rendered { image, original } = rendered;
-        Ok(DecodedPage {
-            blank,
-            pixels: Some(image),
-            original: Some(original),
-            page_size: Some(original),
-            warnings,
-            ..DecodedPage::default()
-        })
+        image_page(request, &|budget| image.page(path, request.number, budget))
     }
 }

@@ -7,16 +7,15 @@
 //!
 //! A wrong turn is worse than none: see `benches/rotation.rs` for what the limits cost and prevent.
 
-mod glyphs;
-mod lines;
+mod edges;
 
 use image::RgbImage;
 
-use self::{
-    glyphs::{Glyph, glyphs},
-    lines::{Edges, neighbours},
+use self::edges::Edges;
+use super::{
+    print::{Glyph, Ink, glyphs, neighbours},
+    resize::resize,
 };
-use super::resize::resize;
 use crate::{
     cancel::Cancel,
     error::{Stage, guard},
@@ -69,7 +68,9 @@ impl AutoRotate {
         if let Some(rotation) = of_text {
             return rotation;
         }
-        let found = guard(Stage::Prepare, "the search for print", || Ok(glyphs(page)));
+        let found = guard(Stage::Prepare, "the search for print", || {
+            Ok(glyphs(&Ink::of(page)))
+        });
         let glyphs = found.unwrap_or_default();
         of_print(&glyphs)
             .or_else(|| self.ask(page, &glyphs, cancel))
@@ -104,13 +105,13 @@ impl AutoRotate {
 /// The turn that rights a page, if its print shows that.
 #[must_use]
 pub fn print_rotation(page: &RgbImage) -> Option<Rotation> {
-    of_print(&glyphs(page))
+    of_print(&glyphs(&Ink::of(page)))
 }
 
 /// The number of neighbouring letters in the page's lines, in whichever direction there are more.
 #[must_use]
 pub fn count_print(page: &RgbImage) -> usize {
-    let glyphs = glyphs(page);
+    let glyphs = glyphs(&Ink::of(page));
     let (rows, columns) = count_lines(&glyphs, &transposed(&glyphs));
     rows.max(columns)
 }

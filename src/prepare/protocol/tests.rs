@@ -21,6 +21,7 @@ fn request(pixels: bool, text: bool) -> Request {
         needs: Needs { pixels, text },
         upright: true,
         text_first: false,
+        split: None,
     };
     Request {
         ticket: 7,
@@ -44,6 +45,7 @@ fn page() -> DecodedPage {
             bbox: [0, 100, 5000, 10_000],
         }],
         is_scan: true,
+        has_fields: true,
         warnings: vec![Warning::MissingGlyphs],
         missing_script: Some(Script::Han),
     }

@@ -38,10 +38,11 @@ const SCRIPT: &str = include_str!("page.js");
 /// Minimum size in bytes of a page in the report.
 const MIN_ARTICLE: usize = 256;
 /// What a page can be filtered by, as `data-kinds` and as people read it.
-const KINDS: [(&str, &str); 5] = [
+const KINDS: [(&str, &str); 6] = [
     ("ok", "ok"),
     ("failed", "failed"),
     ("blank", "blank"),
+    ("skipped", "skipped"),
     ("warnings", "with warnings"),
     ("copies", "copies"),
 ];
@@ -172,7 +173,7 @@ impl Report {
     /// Which pages are shown.
     fn note(&self, status: &Status, built: &Built) -> String {
         let pages = &status.pages;
-        let all = (pages.ok + pages.blank + pages.failed) as usize;
+        let all = pages.recorded() as usize;
         let mut note = match self.pick {
             Pick::Sample(_) if built.pages + built.left_out >= all => "All pages.".to_owned(),
             Pick::Sample(_) => {
@@ -221,7 +222,7 @@ fn article(record: &Record, picture: &Shown) -> String {
         Shown::Missing(why) => format!("<p class=\"nopicture\">no picture: {}</p>\n", shown(why)),
     };
     let content = record.content.as_deref().unwrap_or_default();
-    html += &if record.status == PageStatus::Failed {
+    html += &if record.status == PageStatus::Failed || record.status == PageStatus::Skipped {
         String::new()
     } else if content.trim().is_empty() {
         "<p class=\"empty\">no text</p>\n".to_owned()
@@ -237,6 +238,7 @@ fn kinds_of(record: &Record) -> impl Iterator<Item = &'static str> {
         PageStatus::Ok => "ok",
         PageStatus::Failed => "failed",
         PageStatus::Blank => "blank",
+        PageStatus::Skipped => "skipped",
     };
     let warnings = (!record.warnings.is_empty()).then_some("warnings");
     let copies = record.copy_of.is_some().then_some("copies");

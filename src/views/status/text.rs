@@ -127,6 +127,9 @@ impl Status {
         if pages.blank > 0 {
             text += &format!(", {} blank", amount(pages.blank));
         }
+        if pages.skipped > 0 {
+            text += &format!(", {} skipped", amount(pages.skipped));
+        }
         if pages.pending > 0 {
             text += &format!("; {} without a record", amount(pages.pending));
         }

@@ -34,6 +34,7 @@ use crate::{
         failure::{not_opened, unreadable},
         resize::smart_resize,
         script::Script,
+        split,
     },
     secrets::Passwords,
 };
@@ -125,6 +126,7 @@ impl<'a> Pdf<'a> {
         }
         let mut decoded = DecodedPage {
             page_size: Some(self.points(&page, index)),
+            has_fields: request.needs.text && page.has_fields(),
             ..DecodedPage::default()
         };
         let PageRequest {
@@ -132,13 +134,15 @@ impl<'a> Pdf<'a> {
             needs,
             upright,
             text_first,
+            split,
             ..
         } = request;
         if needs.pixels && !text_first {
             self.draw(&page, index, raster, &mut decoded)?;
         }
-        if needs.text || upright && needs.pixels || self.may_be_placeholder() {
-            self.read(page, index, needs, &mut decoded)?;
+        let mut letters = None;
+        if needs.text || (upright || split.is_some()) && needs.pixels || self.may_be_placeholder() {
+            letters = self.read(page, index, needs, &mut decoded)?;
         }
         let text = decoded.text.clone().map(PageText::from);
         if needs.pixels
@@ -148,25 +152,61 @@ impl<'a> Pdf<'a> {
             let page = self.document.page(index).ok_or_else(missing)?;
             self.draw(&page, index, raster, &mut decoded)?;
         }
+        if let Some(min_letters) = split {
+            self.enlarge(index, (raster, min_letters), letters, &mut decoded);
+        }
         Ok(decoded)
     }
 
-    /// The text layer, if it is needed, and whether the page stands for something else.
+    /// Draws a page larger than the model takes it, if its print is small there or it is long. `letters` is the height of its
+    /// small letters in its own units.
+    fn enlarge(
+        &self,
+        index: i32,
+        (raster, min_letters): (Raster, f64),
+        letters: Option<f32>,
+        decoded: &mut DecodedPage,
+    ) -> Option<()> {
+        let (image, original) = (decoded.pixels.as_ref()?, decoded.original?);
+        if decoded.blank {
+            return None;
+        }
+        let page = self.document.page(index)?;
+        let scale = f64::from(image.width()) / f64::from(page.size().0);
+        let seen = match letters {
+            Some(units) => split::Page {
+                size: image.dimensions(),
+                most: original,
+                letters: Some(f64::from(units) * scale),
+            },
+            None => split::Page::seen(image, original),
+        };
+        let raster = Raster {
+            budget: split::larger(&seen, &raster.budget, min_letters)?,
+            ..raster
+        };
+        let drawn = render(&page, self.user_unit(index), raster).ok()?;
+        decoded.pixels = Some(drawn.image);
+        Some(())
+    }
+
+    /// The text layer, if it is needed, and whether the page stands for something else. Gives the height of its small letters.
     fn read(
         &self,
         page: Page,
         index: i32,
         needs: Needs,
         decoded: &mut DecodedPage,
-    ) -> Result<(), PageError> {
+    ) -> Result<Option<f32>, PageError> {
         let layer = self.text(page, index);
         let text = layer.as_ref().map_or("", |layer| layer.text.as_str());
         if placeholder::is_placeholder(&self.document, self.rare().portfolio, text) {
             decoded.warnings.push(Warning::Placeholder);
         }
         decoded.upright = layer.as_ref().and_then(|layer| layer.upright);
+        let letters = layer.as_ref().and_then(|layer| layer.letters);
         let Some(layer) = layer.filter(|_| needs.text) else {
-            return Ok(());
+            return Ok(letters);
         };
         if layer.text.len() as u64 > MAX_TEXT_BYTES {
             return Err(too_much_text());
@@ -174,7 +214,7 @@ impl<'a> Pdf<'a> {
         decoded.is_scan = layer.is_scan;
         decoded.text = Some(layer.text);
         decoded.places = layer.places;
-        Ok(())
+        Ok(letters)
     }
 
     fn draw(

@@ -27,6 +27,8 @@ const MAX_SLOPE: f32 = 0.35;
 const MAX_GUESSED: usize = 5;
 /// A page lies as so many percent of its letters do.
 const MIN_UPRIGHT: usize = 90;
+/// The height of an x as a part of that of a letter's box, which holds ascenders, descenders and some space.
+const SMALL_LETTERS: f32 = 0.42;
 /// What is as bright in all channels is as good as white.
 const WHITE: u8 = 240;
 /// PDFium's sign for a hyphen at a line's end.
@@ -44,6 +46,9 @@ pub(super) struct PageLayer {
     pub(super) upright: Option<Rotation>,
     /// Whether all of it is white, or nearly so.
     pub(super) is_white: bool,
+    /// The height of small letters in the page's units: a quarter of all letters that are seen are smaller; none if there are
+    /// few.
+    pub(super) letters: Option<f32>,
 }
 
 impl PageLayer {
@@ -65,6 +70,7 @@ impl PageLayer {
             .any(|image| image.area() >= SCAN * frame.shown.area());
         let is_scan = is_scan && runs.letters < MIN_LETTERS_OF_SCAN;
         let (is_white, upright) = (runs.is_white, runs.upright());
+        let letters = runs.small_letters();
         let is_guessed = runs.unmapped * MAX_GUESSED > runs.marks;
         let Paragraphs { text, areas } = runs.paragraphs();
         let mut layer = Self {
@@ -79,6 +85,7 @@ impl PageLayer {
             is_scan,
             upright,
             is_white,
+            letters,
         };
         if is_guessed {
             layer.text = layer.text.replace(|c: char| !c.is_whitespace(), "\u{FFFD}");
@@ -111,6 +118,8 @@ struct Runs {
     letters: usize,
     /// The number of those that are seen, by direction, the other ones last.
     seen: [usize; 5],
+    /// The heights of their boxes.
+    heights: Vec<f32>,
     /// Characters other than spaces, and those of them of which PDFium only guesses what they are.
     marks: usize,
     unmapped: usize,
@@ -205,6 +214,9 @@ impl Runs {
         self.letters += letters;
         if !is_invisible {
             self.seen[direction.map_or(4, usize::from)] += letters;
+            if letters > 0 {
+                self.heights.push(span.bottom - span.top);
+            }
         }
         self.is_white &= !is_invisible
             && char
@@ -238,6 +250,16 @@ impl Runs {
             let direction = last.direction.map_or(4, usize::from);
             self.pieces[direction].push(piece);
         }
+    }
+
+    /// The height of small letters, of which a quarter are smaller.
+    fn small_letters(&mut self) -> Option<f32> {
+        let quarter = self.heights.len() / 4;
+        if self.heights.len() < MIN_LETTERS_OF_SCAN {
+            return None;
+        }
+        let (_, height, _) = self.heights.select_nth_unstable_by(quarter, f32::total_cmp);
+        Some(*height * SMALL_LETTERS).filter(|height| *height > 0.0)
     }
 
     /// The turn that rights the page, by the letters that are seen. What a scanner has read lies as it was read.

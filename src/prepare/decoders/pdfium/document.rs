@@ -358,6 +358,30 @@ impl Page<'_> {
         unsafe { self.bindings.FPDFPage_GetAnnotCount(self.handle) }
     }
 
+    /// Whether it has fields to fill in: for text, to check or to choose, and not to sign or to press alone.
+    #[must_use]
+    pub fn has_fields(&self) -> bool {
+        // As FPDF_FORMFIELD_CHECKBOX to FPDF_FORMFIELD_TEXTFIELD count.
+        const TO_FILL_IN: std::ops::RangeInclusive<c_int> = 2..=6;
+        if self.form.is_null() {
+            return false;
+        }
+        (0..self.annotations()).any(|index| {
+            // SAFETY: the handles are open, and that of the annotation is closed here.
+            unsafe {
+                let annotation = self.bindings.FPDFPage_GetAnnot(self.handle, index);
+                if annotation.is_null() {
+                    return false;
+                }
+                let kind = self
+                    .bindings
+                    .FPDFAnnot_GetFormFieldType(self.form, annotation);
+                self.bindings.FPDFPage_CloseAnnot(annotation);
+                TO_FILL_IN.contains(&kind)
+            }
+        })
+    }
+
     /// Makes annotations and form fields part of the page's content; they are when it is opened again.
     pub fn flatten(&self) -> bool {
         // SAFETY: the handle is open.
