@@ -193,7 +193,13 @@ impl QwenEngine {
         before: (Duration, Duration),
         turned: Rotation,
     ) -> Result<Option<PageAnswer>> {
-        let text = self.generator.tokenizer().decode(&generated.tokens)?;
+        let tokenizer = self.generator.tokenizer();
+        let text = match self.reading {
+            Reading::Layout(_) | Reading::Free(_) => {
+                tokenizer.decode_with_places(&generated.tokens)?
+            }
+            Reading::Plain | Reading::FrontMatter => tokenizer.decode(&generated.tokens)?,
+        };
         let answer = answer::read(text, self.reading, self.wanted, Some(seen));
         let took = (before.0 + generated.prefill, before.1 + generated.decode);
         if let (Some(turn), Some((page, attempt))) = (answer.turn, again) {

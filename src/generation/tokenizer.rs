@@ -1,6 +1,6 @@
 //! Turns an instruction into a prompt's tokens with the model folder's tokenizer and chat template, and tokens into text.
 
-use std::{panic::catch_unwind, path::Path};
+use std::{collections::HashSet, panic::catch_unwind, path::Path};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use tokenizers::Tokenizer;
@@ -12,7 +12,17 @@ pub struct ChatTokenizer {
     tokenizer: Tokenizer,
     template: ChatTemplate,
     image_token_id: u32,
+    /// Special tokens that are no part of an answer in any dialect.
+    unsaid: HashSet<u32>,
 }
+
+/// Special tokens that say what and where a part of the page is: Qwen2-VL's and its successors'.
+const PLACES: [&str; 4] = [
+    "<|object_ref_start|>",
+    "<|object_ref_end|>",
+    "<|box_start|>",
+    "<|box_end|>",
+];
 
 /// The model's requirements of a tokenizer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +78,12 @@ impl ChatTokenizer {
             .map_err(|error| anyhow!("cannot read {}: {error}", path.display()))?;
         check_ids(&tokenizer, tokens)
             .with_context(|| format!("{} does not fit config.json", path.display()))?;
+        let added = tokenizer.get_added_tokens_decoder().into_iter();
+        let unsaid = added
+            .filter(|(_, token)| token.special && !PLACES.contains(&token.content.as_str()))
+            .map(|(id, _)| id);
         Ok(Self {
+            unsaid: unsaid.collect(),
             tokenizer,
             template: ChatTemplate::read(folder)?,
             image_token_id: tokens.image_token_id,
@@ -127,6 +142,18 @@ impl ChatTokenizer {
             .decode(tokens, true)
             .map_err(|error| anyhow!("cannot decode the answer: {error}"))
     }
+
+    /// As [`decode`](Self::decode), with the special tokens that say where parts of the page are.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn decode_with_places(&self, tokens: &[u32]) -> Result<String> {
+        let said = tokens.iter().filter(|token| !self.unsaid.contains(token));
+        let said: Vec<_> = said.copied().collect();
+        self.tokenizer
+            .decode(&said, false)
+            .map_err(|error| anyhow!("cannot decode the answer: {error}"))
+    }
 }
 
 fn check_ids(tokenizer: &Tokenizer, tokens: ModelTokens) -> Result<()> {
@@ -145,4 +172,53 @@ fn check_ids(tokenizer: &Tokenizer, tokens: ModelTokens) -> Result<()> {
         tokens.vocab_size
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn tokens_that_say_where_things_are_stay_where_they_are_wanted() {
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tiny-qwen2_vl-tied");
+        let folder = tempfile::tempdir().unwrap();
+        for entry in fs::read_dir(model).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+        }
+        let path = folder.path().join("tokenizer.json");
+        let mut tokenizer: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let added = tokenizer["added_tokens"].as_array_mut().unwrap();
+        let id_of = |token: &Value| token["id"].as_u64().unwrap();
+        let last = added.iter().map(id_of).max().unwrap();
+        let image = added
+            .iter()
+            .find(|token| token["content"] == "<|image_pad|>");
+        let image_token_id = id_of(image.unwrap()) as u32;
+        let end = added.iter().find(|token| token["content"] == "<|im_end|>");
+        let end = id_of(end.unwrap()) as u32;
+        for (place, content) in PLACES.iter().enumerate() {
+            added.push(json!({
+                "id": last + 1 + place as u64, "content": content, "single_word": false, "lstrip": false,
+                "rstrip": false, "normalized": false, "special": true,
+            }));
+        }
+        fs::write(&path, tokenizer.to_string()).unwrap();
+        let tokens = ModelTokens {
+            image_token: "<|image_pad|>",
+            image_token_id,
+            vocab_size: 1 << 20,
+        };
+        let tokenizer = ChatTokenizer::open(folder.path(), tokens).unwrap();
+        let said =
+            "<|object_ref_start|>a line<|object_ref_end|><|box_start|>(1,2),(3,4)<|box_end|>";
+        let mut answer = tokenizer.encode(said).unwrap();
+        answer.push(end);
+        assert_eq!(tokenizer.decode_with_places(&answer).unwrap(), said);
+        assert_eq!(tokenizer.decode(&answer).unwrap(), "a line(1,2),(3,4)");
+    }
 }
