@@ -100,7 +100,10 @@ fn prepared(
     };
     let to_cut = |_: &&RgbImage| settings.split.is_some() && !decoded.blank;
     let parts = pixels.as_ref().filter(to_cut);
-    let parts = parts.map(|page| split::parts(page, &settings.raster.budget));
+    let length = decoded
+        .original
+        .map_or(0, |(width, height)| width.max(height));
+    let parts = parts.map(|page| split::parts(page, length, &settings.raster.budget));
     PreparedPage {
         id,
         pixels: pixels.map(Arc::new),

@@ -5,7 +5,10 @@
 
 use image::RgbImage;
 
-use super::{larger::MAX_RATIO, letters::height_in};
+use super::{
+    larger::{MAX_RATIO, MIN_LENGTH},
+    letters::height_in,
+};
 use crate::{
     page::{Joint, Part, PixelBudget},
     prepare::print::Ink,
@@ -32,12 +35,14 @@ const PROSE: (usize, usize) = (6, 75);
 /// A row of ink is a line of text up to so many letters' heights.
 const MAX_LINE: usize = 5;
 
-/// The parts that a page is read in, in reading order; none if the model takes it whole.
+/// The parts that a page is read in, in reading order; none if the model takes it whole. Its longer side has `length` pixels in
+/// the file.
 #[must_use]
-pub fn parts(page: &RgbImage, budget: &PixelBudget) -> Vec<Part> {
+pub fn parts(page: &RgbImage, length: u32, budget: &PixelBudget) -> Vec<Part> {
     let (width, height) = page.dimensions();
     let is_large = u64::from(width) * u64::from(height) > budget.max_pixels;
-    if !is_large && f64::from(height) <= MAX_RATIO * f64::from(width) {
+    let is_long = length >= MIN_LENGTH && f64::from(height) > MAX_RATIO * f64::from(width);
+    if !is_large && !is_long {
         return Vec::new();
     }
     let ink = Ink::of(page);

@@ -23,7 +23,7 @@ const WASTE: f64 = 0.8;
 /// A page that would become less than so many times as long and wide stays as it is.
 const MIN_SCALE: f64 = 1.15;
 /// Short pages are seen whole, however they are.
-const MIN_LENGTH: u32 = 1024;
+pub(super) const MIN_LENGTH: u32 = 1024;
 
 /// What is known of a page when it has the size that the model takes it in.
 #[derive(Debug, Clone, Copy, PartialEq)]

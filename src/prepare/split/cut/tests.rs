@@ -6,6 +6,10 @@ const BUDGET: PixelBudget = PixelBudget {
     max_pixels: 500_000,
 };
 
+fn cut(page: &RgbImage) -> Vec<Part> {
+    parts(page, page.width().max(page.height()), &BUDGET)
+}
+
 fn page(width: u32, height: u32) -> RgbImage {
     RgbImage::from_pixel(width, height, [255; 3].into())
 }
@@ -45,8 +49,9 @@ fn check(page: &RgbImage, parts: &[Part]) {
 fn pages_that_the_model_takes_are_not_cut() {
     let mut whole = page(600, 800);
     print(&mut whole, [40, 40, 560, 760]);
-    assert_eq!(parts(&whole, &BUDGET), []);
-    assert_eq!(parts(&page(1, 4), &BUDGET), []);
+    assert_eq!(cut(&whole), []);
+    assert_eq!(cut(&page(1, 4)), []);
+    assert_eq!(cut(&page(60, 900)), [], "a strip");
 }
 
 #[test]
@@ -55,7 +60,7 @@ fn receipt_is_cut_between_lines() {
     // Names on the left, prices on the right.
     print(&mut receipt, [20, 20, 180, 3980]);
     print(&mut receipt, [240, 20, 280, 3980]);
-    let parts = parts(&receipt, &BUDGET);
+    let parts = cut(&receipt);
     check(&receipt, &parts);
     assert_eq!(parts.len(), 5);
     for part in &parts[1..] {
@@ -71,7 +76,7 @@ fn columns_of_running_text_are_read_one_after_the_other() {
     print(&mut newspaper, [40, 40, 1160, 80]);
     print(&mut newspaper, [40, 160, 580, 1560]);
     print(&mut newspaper, [620, 172, 1160, 1560]);
-    let parts = parts(&newspaper, &BUDGET);
+    let parts = cut(&newspaper);
     check(&newspaper, &parts);
     let lefts: Vec<_> = parts.iter().map(|part| part.area[0]).collect();
     let first_right = lefts.iter().position(|&left| left > 500).unwrap();
@@ -91,7 +96,7 @@ fn tables_are_not_cut_between_their_columns() {
         print(&mut table, [left, 40, left + 90, 1560]);
         fill(&mut table, [left - 20, 20, left - 18, 1580]);
     }
-    let parts = parts(&table, &BUDGET);
+    let parts = cut(&table);
     check(&table, &parts);
     assert!(parts.iter().all(|part| part.size().0 == 1200), "{parts:?}");
     assert!(parts[1..].iter().all(|part| part.joint == Joint::Line));
@@ -107,7 +112,7 @@ fn parts_overlap_where_there_is_no_place_to_cut() {
             }
         }
     }
-    let parts = parts(&picture, &BUDGET);
+    let parts = cut(&picture);
     check(&picture, &parts);
     assert!(parts.len() > 2, "{parts:?}");
     for pair in parts.windows(2) {
