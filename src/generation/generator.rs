@@ -31,8 +31,8 @@ pub struct Generator {
     pub pipelined: bool,
     pub(super) model: Arc<dyn VisionLanguageModel>,
     pub(super) readback: AsyncReadback,
-    /// KV caches of finished answers, to be reused.
-    pub(super) spare: Vec<KvCache>,
+    /// Makes the caches of answers, and keeps the memory of those that have ended for the next.
+    pub(super) caches: KvCache,
 }
 
 impl Generator {
@@ -42,7 +42,7 @@ impl Generator {
         Self {
             pipelined: model.device().is_cuda(),
             readback: AsyncReadback::default(),
-            spare: Vec::new(),
+            caches: model.new_cache(),
             model,
         }
     }
@@ -54,7 +54,7 @@ impl Generator {
             pipelined: self.pipelined,
             model: Arc::clone(&self.model),
             readback: AsyncReadback::default(),
-            spare: Vec::new(),
+            caches: self.model.new_cache(),
         }
     }
 
@@ -97,11 +97,11 @@ impl Generator {
     /// Makes room in the cache of `sequence` for what its next step can add.
     ///
     /// # Errors
-    /// There is not enough memory, even without the caches of finished answers. The sequence can still go on once there is.
+    /// There is not enough memory, even without that of finished answers. The sequence can still go on once there is.
     pub fn reserve(&mut self, sequence: &mut Sequence) -> Result<()> {
         let reserved = sequence.reserve();
-        if reserved.is_err() && !self.spare.is_empty() {
-            self.spare.clear();
+        if reserved.is_err() && self.caches.has_spare_memory() {
+            self.caches.free_spare_memory();
             return sequence.reserve();
         }
         reserved
@@ -109,9 +109,7 @@ impl Generator {
 
     /// The answer of a sequence that has ended so.
     pub fn finish(&mut self, sequence: Sequence, ending: Ending) -> Generated {
-        let (generated, cache) = sequence.into_parts(ending);
-        self.spare.push(cache);
-        generated
+        sequence.into_generated(ending)
     }
 }
 

@@ -1,24 +1,22 @@
-//! Keys and values of the tokens so far, which grow with the answer and are used again for the next page; the states of
-//! layers that keep no keys and values; and what the model's own draft head keeps.
+//! Keys and values of the tokens so far, which grow with the answer; the states of layers that keep no keys and values; and what
+//! the model's own draft head keeps.
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 
 use super::recurrent::{RecurrentShape, RecurrentState};
-
-/// A cache that is full grows by this many tokens at least.
-const MIN_GROWTH: usize = 256;
+use crate::nn::attention::kv_blocks::{BLOCK_TOKENS, BlockShape, Span};
 
 /// What the layers keep of one sequence.
 pub struct KvCache {
-    /// In the order of the decoder; empty until there is room.
-    layers: Vec<LayerCache>,
-    /// What they are.
-    kinds: Vec<LayerKind>,
-    kv_heads: usize,
-    head_dim: usize,
+    /// Of those that attend: room for the tokens so far, and perhaps for more.
+    blocks: Vec<Tensor>,
+    pool: Arc<BlockPool>,
+    /// Of those that have a state; empty until the first [`reset`](Self::reset).
+    states: Vec<RecurrentState>,
+    shapes: Vec<RecurrentShape>,
     len: usize,
-    device: Device,
-    dtype: DType,
     head: Option<Box<HeadStates>>,
 }
 
@@ -31,45 +29,88 @@ pub enum LayerKind {
     Recurrent(RecurrentShape),
 }
 
-enum LayerCache {
-    /// `(kv_heads, capacity, head_dim)` each.
-    Attention(Tensor, Tensor),
-    Recurrent(Box<RecurrentState>),
+/// Blocks that no sequence has, for the next one.
+struct BlockPool {
+    shape: BlockShape,
+    device: Device,
+    free: Mutex<Vec<Tensor>>,
+}
+
+impl BlockPool {
+    fn free(&self) -> impl std::ops::DerefMut<Target = Vec<Tensor>> {
+        // A list of blocks is whole at any time.
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Result<Tensor> {
+        let free = self.free().pop();
+        free.map_or_else(|| self.shape.block(&self.device), Ok)
+    }
 }
 
 impl KvCache {
     /// An empty cache for layers of these kinds, which has no room yet; [`reset`](Self::reset) gives it some.
     #[must_use]
     pub fn new(
-        kinds: Vec<LayerKind>,
+        kinds: &[LayerKind],
         kv_heads: usize,
         head_dim: usize,
         device: &Device,
         dtype: DType,
     ) -> Self {
-        Self {
-            layers: Vec::new(),
-            kinds,
-            kv_heads,
-            head_dim,
-            len: 0,
+        let shapes = kinds.iter().filter_map(|kind| match kind {
+            LayerKind::Attention => None,
+            LayerKind::Recurrent(shape) => Some(*shape),
+        });
+        let shapes: Vec<_> = shapes.collect();
+        let pool = BlockPool {
+            shape: BlockShape {
+                layers: kinds.len() - shapes.len(),
+                kv_heads,
+                head_dim,
+                dtype,
+            },
             device: device.clone(),
-            dtype,
+            free: Mutex::default(),
+        };
+        Self {
+            blocks: Vec::new(),
+            pool: Arc::new(pool),
+            states: Vec::new(),
+            shapes,
+            len: 0,
             head: None,
         }
     }
 
     /// The same, with what a draft head of one layer of attention keeps.
     #[must_use]
-    pub fn with_head(self) -> Self {
-        let (kinds, heads, size) = (vec![LayerKind::Attention], self.kv_heads, self.head_dim);
-        let head = HeadStates {
-            cache: Self::new(kinds, heads, size, &self.device, self.dtype),
+    pub fn with_head(mut self) -> Self {
+        let BlockPool { shape, device, .. } = &*self.pool;
+        let kinds = [LayerKind::Attention];
+        let cache = Self::new(&kinds, shape.kv_heads, shape.head_dim, device, shape.dtype);
+        self.head = Some(Box::new(HeadStates {
+            cache,
             unseen: Vec::new(),
-        };
+        }));
+        self
+    }
+
+    /// An empty cache like this one, for another sequence: what either has no use for any more, the other may take.
+    #[must_use]
+    pub fn another(&self) -> Self {
         Self {
-            head: Some(Box::new(head)),
-            ..self
+            blocks: Vec::new(),
+            pool: Arc::clone(&self.pool),
+            states: Vec::new(),
+            shapes: self.shapes.clone(),
+            len: 0,
+            head: self.head.as_ref().map(|head| {
+                Box::new(HeadStates {
+                    cache: head.cache.another(),
+                    unseen: Vec::new(),
+                })
+            }),
         }
     }
 
@@ -78,62 +119,46 @@ impl KvCache {
         self.head.as_deref_mut()
     }
 
-    /// Forgets all tokens and makes room for `capacity` of them; allocates only if it never had that much.
+    /// Forgets all tokens and makes room for `capacity` of them.
     pub fn reset(&mut self, capacity: usize) -> Result<()> {
         self.len = 0;
+        let BlockPool { device, .. } = &*self.pool;
+        let states = self
+            .shapes
+            .iter()
+            .map(|&shape| RecurrentState::new(shape, device));
+        self.states = states.collect::<Result<_>>()?;
         if let Some(head) = &mut self.head {
             head.unseen.clear();
             head.cache.reset(capacity)?;
         }
-        if self.layers.len() == self.kinds.len() && self.has_room(capacity)? {
-            for layer in &mut self.layers {
-                if let LayerCache::Recurrent(state) = layer {
-                    state.reset()?;
-                }
-            }
-            return Ok(());
-        }
-        // The old tensors go first: both at once may not fit.
-        self.layers.clear();
-        let shape = (self.kv_heads, capacity, self.head_dim);
-        let room = || Tensor::zeros(shape, self.dtype, &self.device);
-        for kind in &self.kinds {
-            self.layers.push(match *kind {
-                LayerKind::Attention => LayerCache::Attention(room()?, room()?),
-                LayerKind::Recurrent(shape) => {
-                    LayerCache::Recurrent(Box::new(RecurrentState::new(shape, &self.device)?))
-                }
-            });
-        }
-        Ok(())
+        self.reserve(capacity)
     }
 
-    /// Makes room for `tokens` more, layer by layer, so that no more than one layer's is held twice. What
-    /// [`append`](Self::append) lacks it makes itself; this is for those who want to know before a run whether there is
-    /// memory for it. After an error the tokens so far are still there.
+    /// Makes room for `tokens` more. After an error the tokens so far are still there.
     pub fn reserve(&mut self, tokens: usize) -> Result<()> {
         if let Some(head) = &mut self.head {
             head.cache.reserve(tokens)?;
         }
-        for layer in &mut self.layers {
-            if let LayerCache::Attention(keys, values) = layer {
-                grow(keys, self.len, self.len + tokens)?;
-                grow(values, self.len, self.len + tokens)?;
-            }
+        while self.blocks.len() * BLOCK_TOKENS < self.len + tokens {
+            self.blocks.push(self.pool.take()?);
         }
         Ok(())
     }
 
-    /// Whether every layer has room for so many tokens in all.
-    fn has_room(&self, capacity: usize) -> Result<bool> {
-        for layer in &self.layers {
-            if let LayerCache::Attention(keys, values) = layer
-                && (keys.dim(1)? < capacity || values.dim(1)? < capacity)
-            {
-                return Ok(false);
-            }
+    /// Whether there is memory that no cache like this one uses.
+    #[must_use]
+    pub fn has_spare_memory(&self) -> bool {
+        let of_head = |head: &HeadStates| head.cache.has_spare_memory();
+        !self.pool.free().is_empty() || self.head.as_deref().is_some_and(of_head)
+    }
+
+    /// Gives back the memory that no cache like this one uses.
+    pub fn free_spare_memory(&self) {
+        self.pool.free().clear();
+        if let Some(head) = &self.head {
+            head.cache.free_spare_memory();
         }
-        Ok(true)
     }
 
     /// Number of tokens held.
@@ -148,29 +173,21 @@ impl KvCache {
         self.len == 0
     }
 
-    /// Writes the keys and values of new tokens, `(kv_heads, tokens, head_dim)`, behind those of `layer`, and returns
-    /// all of that layer, in the cache's type unless all are new. The tokens count only after [`advance`](Self::advance).
-    pub fn append(&mut self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
-        let Some(LayerCache::Attention(keys, values)) = self.layers.get_mut(layer) else {
-            bail!("the cache has no keys and values of layer {layer}")
-        };
-        let (k, v) = (k.contiguous()?, v.contiguous()?);
-        let all = self.len + k.dim(1)?;
-        grow(keys, self.len, all)?;
-        grow(values, self.len, all)?;
-        keys.slice_set(&k.to_dtype(self.dtype)?, 1, self.len)?;
-        values.slice_set(&v.to_dtype(self.dtype)?, 1, self.len)?;
-        if self.len == 0 {
-            return Ok((k, v));
+    /// Where the layers that attend find the tokens so far, and leave `tokens` new ones, for which it makes room. They count
+    /// only after [`advance`](Self::advance).
+    pub fn span(&mut self, tokens: usize) -> Result<Span> {
+        while self.blocks.len() * BLOCK_TOKENS < self.len + tokens {
+            self.blocks.push(self.pool.take()?);
         }
-        Ok((keys.narrow(1, 0, all)?, values.narrow(1, 0, all)?))
+        let shape = self.pool.shape.clone();
+        Ok(Span::new(shape, &self.blocks, self.len, tokens))
     }
 
-    /// The state of `layer`. As with keys, new tokens count only after [`advance`](Self::advance).
+    /// The state of `layer`, of those that have one. As with keys, new tokens count only after [`advance`](Self::advance).
     pub fn recurrent(&mut self, layer: usize) -> Result<&mut RecurrentState> {
-        match self.layers.get_mut(layer) {
-            Some(LayerCache::Recurrent(state)) => Ok(state),
-            _ => bail!("the cache has no state of layer {layer}"),
+        match self.states.get_mut(layer) {
+            Some(state) => Ok(state),
+            None => bail!("the cache has no state of layer {layer}"),
         }
     }
 
@@ -180,10 +197,8 @@ impl KvCache {
             return Ok(());
         };
         self.len = len;
-        for layer in &mut self.layers {
-            if let LayerCache::Recurrent(state) = layer {
-                state.undo(dropped)?;
-            }
+        for state in &mut self.states {
+            state.undo(dropped)?;
         }
         match &mut self.head {
             Some(head) => head.forget(dropped),
@@ -191,26 +206,17 @@ impl KvCache {
         }
     }
 
-    /// Counts `tokens` that every layer has appended.
+    /// Counts `tokens` that every layer has taken.
     pub fn advance(&mut self, tokens: usize) {
         self.len += tokens;
     }
 }
 
-/// Gives `tensor`, `(kv_heads, capacity, head_dim)` with `len` tokens in it, a capacity of `needed` tokens at least. It grows by
-/// a quarter, so that all growing together copies each token a few times.
-fn grow(tensor: &mut Tensor, len: usize, needed: usize) -> Result<()> {
-    let (heads, capacity, head_dim) = tensor.dims3()?;
-    if needed <= capacity {
-        return Ok(());
+impl Drop for KvCache {
+    /// Leaves its blocks to others like it.
+    fn drop(&mut self) {
+        self.pool.free().append(&mut self.blocks);
     }
-    let capacity = needed.max(capacity + (capacity / 4).max(MIN_GROWTH));
-    let larger = Tensor::zeros((heads, capacity, head_dim), tensor.dtype(), tensor.device())?;
-    if len > 0 {
-        larger.slice_set(&tensor.narrow(1, 0, len)?.contiguous()?, 1, 0)?;
-    }
-    *tensor = larger;
-    Ok(())
 }
 
 /// The keys and values of a draft head, and the states that it has not seen yet.
@@ -260,57 +266,84 @@ impl HeadStates {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nn::attention::kv_blocks::Which;
 
     #[test]
     fn kv_cache_grows_and_keeps_what_it_holds() {
-        let kinds = vec![LayerKind::Attention; 2];
-        let mut cache = KvCache::new(kinds, 2, 4, &Device::Cpu, DType::F32);
+        let kinds = [LayerKind::Attention; 2];
+        let mut cache = KvCache::new(&kinds, 2, 4, &Device::Cpu, DType::F32);
         cache.reset(3).unwrap();
         let new = |tokens| Tensor::randn(0_f32, 1.0, (2, tokens, 4), &Device::Cpu).unwrap();
         let flat = |x: &Tensor| -> Vec<f32> { x.flatten_all().unwrap().to_vec1().unwrap() };
+        let write = |span: &Span, new: &Tensor| {
+            for layer in 0..2 {
+                span.write(layer, Which::Keys, new).unwrap();
+                span.write(layer, Which::Values, &(new * 2.0).unwrap())
+                    .unwrap();
+            }
+        };
         let mut all = new(3);
-        let (k, v) = cache.append(0, &all, &all).unwrap();
-        cache.append(1, &all, &all).unwrap();
-        assert_eq!((flat(&k), flat(&v)), (flat(&all), flat(&all)));
+        write(&cache.span(3).unwrap(), &all);
         cache.advance(3);
-        // One by one through several capacities; reserved before, in one layer and not in the other, or not at all.
+        // One by one through several blocks; reserved before, or not.
         for step in 0..700 {
             if step % 3 == 0 {
                 cache.reserve(1 + step % 400).unwrap();
             }
             let token = new(1);
             all = Tensor::cat(&[&all, &token], 1).unwrap();
-            for layer in 0..2 {
-                let (k, v) = cache.append(layer, &token, &token).unwrap();
-                if step % 50 == 0 {
-                    assert_eq!(flat(&k), flat(&all), "step {step}, layer {layer}");
-                    assert_eq!(flat(&v), flat(&all));
+            let span = cache.span(1).unwrap();
+            write(&span, &token);
+            if step % 50 == 0 {
+                for layer in 0..2 {
+                    let found = |which| flat(&span.gather(layer, which).unwrap());
+                    assert_eq!(found(Which::Keys), flat(&all), "step {step}, layer {layer}");
+                    assert_eq!(found(Which::Values), flat(&(&all * 2.0).unwrap()));
                 }
             }
             cache.advance(1);
         }
-        assert!(cache.has_room(703).unwrap() && !cache.has_room(4096).unwrap());
+        let blocks = cache.blocks.len();
+        assert!(blocks * BLOCK_TOKENS >= 703 && blocks * BLOCK_TOKENS < 4096);
         // What has grown stays for the next page.
         cache.reset(600).unwrap();
-        assert!(cache.is_empty() && cache.has_room(703).unwrap());
+        assert!(cache.is_empty() && cache.blocks.len() == blocks);
     }
 
     #[test]
-    fn kv_cache_returns_new_keys_and_keeps_its_dtype() {
-        let mut cache = KvCache::new(vec![LayerKind::Attention], 2, 64, &Device::Cpu, DType::F16);
+    fn blocks_of_a_finished_answer_serve_the_next() {
+        let kinds = [LayerKind::Attention; 2];
+        let empty = KvCache::new(&kinds, 2, 4, &Device::Cpu, DType::F32).with_head();
+        let mut first = empty.another();
+        first.reset(300).unwrap();
+        assert!(!empty.has_spare_memory());
+        drop(first);
+        assert!(empty.has_spare_memory());
+        let mut second = empty.another();
+        second.reset(200).unwrap();
+        assert_eq!((second.blocks.len(), empty.pool.free().len()), (2, 1));
+        empty.free_spare_memory();
+        assert!(!empty.has_spare_memory());
+        assert_eq!(second.blocks.len(), 2, "what is in use stays");
+    }
+
+    #[test]
+    fn kv_cache_keeps_its_dtype() {
+        let mut cache = KvCache::new(&[LayerKind::Attention], 2, 64, &Device::Cpu, DType::F16);
         cache.reset(5).unwrap();
-        let shape = |tokens| (2, tokens, 64);
-        let new = |tokens| Tensor::randn(0_f32, 1.0, shape(tokens), &Device::Cpu).unwrap();
+        let new = |tokens| Tensor::randn(0_f32, 1.0, (2, tokens, 64), &Device::Cpu).unwrap();
         let values = |x: &Tensor| -> Vec<f32> {
             let x = x.to_dtype(DType::F16).unwrap().to_dtype(DType::F32);
             x.unwrap().flatten_all().unwrap().to_vec1().unwrap()
         };
         let (first, second) = (new(3), new(2));
-        let (k, _) = cache.append(0, &first, &first).unwrap();
-        assert!(k.dtype() == DType::F32 && values(&k) == values(&first));
-        cache.advance(3);
-        let (k, v) = cache.append(0, &second, &second).unwrap();
-        assert!(k.dtype() == DType::F16 && values(&k) == values(&v));
+        for new in [&first, &second] {
+            let span = cache.span(new.dim(1).unwrap()).unwrap();
+            span.write(0, Which::Keys, new).unwrap();
+            cache.advance(span.tokens());
+        }
+        let k = cache.span(0).unwrap().gather(0, Which::Keys).unwrap();
+        assert_eq!(k.dtype(), DType::F16);
         assert_eq!(
             values(&k),
             values(&Tensor::cat(&[first, second], 1).unwrap())

@@ -29,14 +29,14 @@ impl Generator {
         let start = Instant::now();
         let model = &*self.model;
         let room = sampling.max_new_tokens;
-        let has_spares = !self.spare.is_empty();
-        let mut cache = self.spare.pop().unwrap_or_else(|| model.new_cache());
+        let has_spares = self.caches.has_spare_memory();
+        let mut cache = self.caches.another();
         let mut prefilled = on_pool(|| model.prefill(page, prompt, room, &mut cache));
         let fault = prefilled.as_ref().err().and_then(DeviceFault::of);
         if has_spares && fault == Some(DeviceFault::OutOfMemory) {
             // What finished answers have left goes before anything is given up.
-            self.spare.clear();
-            cache = model.new_cache();
+            cache = self.caches.another();
+            self.caches.free_spare_memory();
             prefilled = on_pool(|| model.prefill(page, prompt, room, &mut cache));
         }
         let prefilled = prefilled?;

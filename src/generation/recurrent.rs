@@ -24,8 +24,6 @@ pub struct RecurrentShape {
 /// It can't be cut back as keys and values can: what a token changed is not to be told apart. So the state before the
 /// latest run is kept, and what the run changed it with, to go through it once more up to the token that is the last.
 pub struct RecurrentState {
-    shape: RecurrentShape,
-    device: Device,
     /// The convolution's latest inputs, `(kernel − 1, channels)`.
     conv: Tensor,
     /// `(heads, key_dim, value_dim)`.
@@ -50,16 +48,8 @@ impl RecurrentState {
         Ok(Self {
             conv: zeros(&[shape.kernel - 1, shape.channels])?,
             state: zeros(&[shape.heads, shape.key_dim, shape.value_dim])?,
-            shape,
-            device: device.clone(),
             latest: None,
         })
-    }
-
-    /// Forgets all tokens.
-    pub fn reset(&mut self) -> Result<()> {
-        *self = Self::new(self.shape, &self.device)?;
-        Ok(())
     }
 
     /// Convolves the inputs of new tokens, `(tokens, channels)` in f32, with `weight` as [`causal_conv`] has it. `undoable`

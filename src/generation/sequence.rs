@@ -306,8 +306,8 @@ impl Sequence {
         (self.tokens.len() == self.room).then_some(Ending::Length)
     }
 
-    pub(super) fn into_parts(self, ending: Ending) -> (Generated, KvCache) {
-        let generated = Generated {
+    pub(super) fn into_generated(self, ending: Ending) -> Generated {
+        Generated {
             tokens: self.tokens,
             log_probabilities: self.log_probabilities,
             ending,
@@ -317,7 +317,6 @@ impl Sequence {
             draft_accepted: self.draft_accepted,
             prefill: self.prefill,
             decode: clock::since(self.prefilled),
-        };
-        (generated, self.cache)
+        }
     }
 }

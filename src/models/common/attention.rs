@@ -3,17 +3,18 @@
 use anyhow::Result;
 use candle_core::{Result as CandleResult, Tensor};
 
-use super::{config::TextConfig, parts::Mixer};
+use super::{
+    config::TextConfig,
+    parts::{Mixer, Run},
+};
 use crate::{
     generation::{kv_cache::LayerKind, model::SequenceSlice},
     nn::{
-        attention::{AttentionArgs, attend},
+        attention::AttentionArgs,
         gates::{Gate, gated},
         linear::Linear,
         norms::RmsNorm,
-        pass::Pass,
         precision::Precision,
-        rope::RopeTables,
         weights::Weights,
     },
 };
@@ -82,15 +83,14 @@ impl Mixer for Attention {
     fn forward(
         &self,
         x: &Tensor,
-        rope: &RopeTables,
+        run: &Run,
         layer: usize,
-        slices: &mut [SequenceSlice],
-        pass: Pass,
+        _: &mut [SequenceSlice],
     ) -> CandleResult<Tensor> {
         let (rows, head_dim) = (x.dim(0)?, self.head_dim);
         // A gate lies behind each head's queries.
         let per_head = if self.gated { 2 } else { 1 };
-        let qkv = self.qkv.forward(x, pass)?.reshape((
+        let qkv = self.qkv.forward(x, run.pass)?.reshape((
             rows,
             per_head * self.heads + 2 * self.kv_heads,
             head_dim,
@@ -106,29 +106,18 @@ impl Mixer for Attention {
             (q, k) = (q_norm.forward(&q)?, k_norm.forward(&k)?);
         }
         let v = part(values, self.kv_heads)?.contiguous()?.transpose(0, 1)?;
-        let q = rope.rotate(&q.transpose(0, 1)?)?;
-        let k = rope.rotate(&k.transpose(0, 1)?)?;
+        let q = run.rope.rotate(&q.transpose(0, 1)?)?;
+        let k = run.rope.rotate(&k.transpose(0, 1)?)?;
         let args = AttentionArgs {
             causal: true,
             rope: None,
             precision: self.precision,
         };
-        let mut attended = Vec::with_capacity(slices.len());
-        let mut start = 0;
-        for SequenceSlice { tokens, cache, .. } in slices {
-            let own = |x: &Tensor| x.narrow(1, start, *tokens);
-            let (k, v) = cache.append(layer, &own(&k)?, &own(&v)?)?;
-            attended.push(attend(&own(&q)?, &k, &v, args)?);
-            start += *tokens;
-        }
-        let mut attended = match &*attended {
-            [alone] => alone.clone(),
-            together => Tensor::cat(together, 0)?,
-        };
+        let mut attended = run.spans.attend(layer, &q, &k, &v, args)?;
         if self.gated {
             attended = gated(&attended, &of_heads(1)?.flatten_from(1)?, Gate::Sigmoid)?;
         }
-        self.out.forward(&attended, pass)
+        self.out.forward(&attended, run.pass)
     }
 
     fn kind(&self) -> LayerKind {

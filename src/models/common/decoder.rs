@@ -7,14 +7,17 @@ use rayon::prelude::*;
 use super::{
     attention::Attention,
     config::TextConfig,
-    parts::{Decoder, Deepstack, DraftHead, Mixer},
+    parts::{Decoder, Deepstack, DraftHead, Mixer, Run},
     positions::{Position, TextRope},
 };
 use crate::{
-    generation::{kv_cache::KvCache, model::SequenceSlice},
+    generation::{
+        kv_cache::{KvCache, LayerKind},
+        model::SequenceSlice,
+    },
     nn::{
         linear::Linear, matrix::Matrix, mlp::Mlp, norms::RmsNorm, pass::Pass, precision::Precision,
-        rope::RopeTables, weights::Weights,
+        weights::Weights,
     },
 };
 
@@ -70,12 +73,19 @@ impl LayeredDecoder {
             let name = format!("{prefix}.layers.{i}");
             Layer::load(weights, &name, config, mixer(i, &name)?)
         };
+        let numbers = (0..config.num_hidden_layers).into_par_iter();
+        let mut layers: Vec<Layer> = numbers.map(layer).collect::<Result<_>>()?;
+        for i in 0..layers.len() {
+            let attends = |layer: &Layer| layer.mixer.kind() == LayerKind::Attention;
+            let (before, rest) = layers.split_at_mut(i);
+            let alike = before
+                .iter()
+                .filter(|layer| attends(layer) == attends(&rest[0]));
+            rest[0].number = alike.count();
+        }
         Ok(Self {
             embeddings,
-            layers: (0..config.num_hidden_layers)
-                .into_par_iter()
-                .map(layer)
-                .collect::<Result<_>>()?,
+            layers,
             norm: config.norm(weights, &format!("{prefix}.norm"), hidden)?,
             lm_head,
             rope: config.rope(),
@@ -152,7 +162,8 @@ impl Decoder for LayeredDecoder {
         let (kv_heads, head_dim) = (self.kv_heads, self.head_dim);
         let dtype = self.precision.cache(&self.device, kv_heads * head_dim);
         let kinds = self.layers.iter().map(|layer| layer.mixer.kind());
-        let cache = KvCache::new(kinds.collect(), kv_heads, head_dim, &self.device, dtype);
+        let kinds: Vec<LayerKind> = kinds.collect();
+        let cache = KvCache::new(&kinds, kv_heads, head_dim, &self.device, dtype);
         match &self.head {
             Some(_) => cache.with_head(),
             None => cache,
@@ -171,9 +182,10 @@ impl LayeredDecoder {
         between: &mut dyn FnMut(usize, Tensor) -> CandleResult<Tensor>,
     ) -> CandleResult<Tensor> {
         let rope = self.rope.tables(positions, x.device(), x.dtype())?;
+        let run = Run::new(rope, slices, pass)?;
         let mut x = x.clone();
         for (i, layer) in self.layers.iter().enumerate() {
-            x = between(i, layer.forward(&x, &rope, i, slices, pass)?)?;
+            x = between(i, layer.forward(&x, &run, slices)?)?;
         }
         for slice in slices {
             slice.cache.advance(slice.tokens);
@@ -203,6 +215,8 @@ pub(super) struct Layer {
     mixer: Box<dyn Mixer>,
     post_attention_norm: RmsNorm,
     mlp: Mlp,
+    /// Which of the layers whose mixers are of this kind it is.
+    number: usize,
 }
 
 impl Layer {
@@ -219,21 +233,20 @@ impl Layer {
             mixer,
             post_attention_norm: norm("post_attention_layernorm")?,
             mlp: Mlp::load_gated(weights, &format!("{name}.mlp"), hidden, inner, false)?,
+            number: 0,
         })
     }
 
     pub(super) fn forward(
         &self,
         x: &Tensor,
-        rope: &RopeTables,
-        layer: usize,
+        run: &Run,
         slices: &mut [SequenceSlice],
-        pass: Pass,
     ) -> CandleResult<Tensor> {
         let normed = self.input_norm.forward(x)?;
-        let mixed = self.mixer.forward(&normed, rope, layer, slices, pass)?;
+        let mixed = self.mixer.forward(&normed, run, self.number, slices)?;
         let x = (x + mixed)?;
         let normed = self.post_attention_norm.forward(&x)?;
-        x + self.mlp.forward(&normed, pass)?
+        x + self.mlp.forward(&normed, run.pass)?
     }
 }

@@ -8,7 +8,7 @@ use super::{
     attention::Attention,
     config::TextConfig,
     decoder::Layer,
-    parts::DraftHead,
+    parts::{DraftHead, Run},
     positions::{Position, TextRope},
 };
 use crate::{
@@ -73,9 +73,8 @@ impl DraftHead for LayerHead {
             D::Minus1,
         )?;
         let joined = self.join.forward(&joined, Pass::Decode)?;
-        let x = self
-            .layer
-            .forward(&joined, &rope, 0, slices, Pass::Decode)?;
+        let run = Run::new(rope, slices, Pass::Decode)?;
+        let x = self.layer.forward(&joined, &run, slices)?;
         for slice in slices {
             slice.cache.advance(slice.tokens);
         }

@@ -8,7 +8,7 @@ use crate::{
         kv_cache::{KvCache, LayerKind},
         model::SequenceSlice,
     },
-    nn::{pass::Pass, rope::RopeTables},
+    nn::{attention::spans::Spans, pass::Pass, rope::RopeTables},
 };
 
 /// Pixels to embeddings.
@@ -118,20 +118,46 @@ pub trait DraftHead: Send + Sync {
     ) -> CandleResult<Tensor>;
 }
 
+/// A run of a decoder's layers: what is the same for all of them.
+pub struct Run {
+    /// Turns queries and keys, a row for each token.
+    pub rope: RopeTables,
+    /// Where the keys and values of the sequences are.
+    pub spans: Spans,
+    /// What is run.
+    pub pass: Pass,
+}
+
+impl Run {
+    /// That of the new tokens of `slices`, for which room is made in their caches.
+    ///
+    /// # Errors
+    /// There is not enough memory.
+    pub fn new(rope: RopeTables, slices: &mut [SequenceSlice], pass: Pass) -> CandleResult<Self> {
+        let spans = slices
+            .iter_mut()
+            .map(|slice| slice.cache.span(slice.tokens));
+        Ok(Self {
+            rope,
+            spans: Spans::new(spans.collect::<CandleResult<_>>()?),
+            pass,
+        })
+    }
+}
+
 /// What lets the tokens of a decoder's layer see each other.
 pub trait Mixer: Send + Sync {
-    /// From the tokens of all `slices`, `(tokens, hidden)`; leaves what later ones need of them in `layer` of each slice's
-    /// cache. Returns `(tokens, hidden)`.
+    /// From the tokens of all `slices`, `(tokens, hidden)`; leaves what later ones need of them in their caches, where `layer`
+    /// says which of the layers of this [kind](Self::kind) it is. Returns `(tokens, hidden)`.
     ///
     /// # Errors
     /// The device fails.
     fn forward(
         &self,
         x: &Tensor,
-        rope: &RopeTables,
+        run: &Run,
         layer: usize,
         slices: &mut [SequenceSlice],
-        pass: Pass,
     ) -> CandleResult<Tensor>;
 
     /// What it keeps of tokens.

@@ -10,14 +10,12 @@ use crate::{
         model::SequenceSlice,
         recurrent::{RecurrentShape, RecurrentState},
     },
-    models::common::parts::Mixer,
+    models::common::parts::{Mixer, Run},
     nn::{
         delta_net::DeltaRun,
         gates::{Gate, gated},
         linear::Linear,
         norms::RmsNorm,
-        pass::Pass,
-        rope::RopeTables,
         weights::Weights,
     },
 };
@@ -107,10 +105,9 @@ impl Mixer for LinearAttention {
     fn forward(
         &self,
         x: &Tensor,
-        _: &RopeTables,
+        run: &Run,
         layer: usize,
         slices: &mut [SequenceSlice],
-        pass: Pass,
     ) -> CandleResult<Tensor> {
         let LinearConfig {
             value_heads: heads,
@@ -118,7 +115,7 @@ impl Mixer for LinearAttention {
             ..
         } = self.config;
         let (rows, channels) = (x.dim(0)?, self.config.channels());
-        let mixed = self.mixed.forward(x, pass)?.to_dtype(DType::F32)?;
+        let mixed = self.mixed.forward(x, run.pass)?.to_dtype(DType::F32)?;
         let beta = candle_nn::ops::sigmoid(&mixed.narrow(1, channels, heads)?)?;
         let a = mixed.narrow(1, channels + heads, heads)?;
         let decay = softplus(&a.broadcast_add(&self.dt_bias)?)?.broadcast_mul(&self.rate)?;
@@ -138,10 +135,10 @@ impl Mixer for LinearAttention {
             together => Tensor::cat(together, 0)?,
         };
         let by_head = |x: &Tensor| x.reshape((rows * heads, value_dim));
-        let gate = by_head(&self.gate.forward(x, pass)?.to_dtype(DType::F32)?)?;
+        let gate = by_head(&self.gate.forward(x, run.pass)?.to_dtype(DType::F32)?)?;
         let gated = gated(&self.norm.forward(&by_head(&read)?)?, &gate, Gate::Silu)?;
         let gated = gated.reshape((rows, heads * value_dim))?;
-        self.out.forward(&gated.to_dtype(x.dtype())?, pass)
+        self.out.forward(&gated.to_dtype(x.dtype())?, run.pass)
     }
 
     fn kind(&self) -> LayerKind {

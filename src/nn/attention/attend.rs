@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Result, Tensor};
 
-use super::decode_attention::decode_attention;
+use super::decode_ops::decode_attention;
 #[cfg(target_arch = "x86_64")]
 use super::{bf16::Bf16, blocked};
 #[cfg(target_arch = "x86_64")]
@@ -14,7 +14,7 @@ const MAX_SCORES: usize = 16 << 20;
 /// The same on a CPU: 4 MiB, which its caches hold.
 const MAX_SCORES_CPU: usize = 1 << 20;
 /// At most this many queries go through [`decode_attention`]. A draft has fewer, so that drafts can't change an answer.
-const MAX_DECODE_QUERIES: usize = 32;
+pub(super) const MAX_DECODE_QUERIES: usize = 32;
 
 /// Options of an attention call.
 #[derive(Clone, Copy)]

@@ -5,14 +5,14 @@
 
 use std::{ops::Range, slice};
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, WithDType};
+use candle_core::{CpuStorage, Shape, WithDType};
 use half::f16;
 #[cfg(target_arch = "x86_64")]
 use pulp::x86::V4;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::rows::Rows;
+use super::rows::{BlockRows, Rows};
 use crate::nn::elementwise::{columns, softmax_row};
 
 /// Streams of keys (or values) of one head that are read side by side: a core reads memory faster in several streams.
@@ -24,70 +24,61 @@ const STRETCH: usize = 8;
 /// Vectors of values that are added up side by side.
 const VECTORS: usize = 8;
 
-/// From `q` of shape `(heads, queries, head_dim)` to `k` and `v` of shape `(kv_heads, keys, head_dim)`, in f32 or f16: the last
-/// query sees all keys, the one before it all but the last, and so on. Returns `(queries, heads · head_dim)`.
-pub(super) fn decode_attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
-    q.apply_op3_no_bwd(k, v, &DecodeAttention)
+/// The queries of one sequence, and what they attend to.
+pub(super) struct Part<'a, T> {
+    pub(super) k: BlockRows<'a, T>,
+    pub(super) v: BlockRows<'a, T>,
+    /// Number of the first query.
+    pub(super) first: usize,
+    pub(super) queries: usize,
 }
 
-struct DecodeAttention;
-
-impl CustomOp3 for DecodeAttention {
-    fn name(&self) -> &'static str {
-        "decode-attention"
-    }
-
-    fn cpu_fwd(
-        &self,
-        q: &CpuStorage,
-        q_layout: &Layout,
-        k: &CpuStorage,
-        k_layout: &Layout,
-        v: &CpuStorage,
-        v_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let q = Rows::new(q, q_layout)?;
-        Ok(match k {
-            CpuStorage::F16(_) => {
-                attend::<f16>(q, Rows::new(k, k_layout)?, Rows::new(v, v_layout)?)
-            }
-            _ => attend::<f32>(q, Rows::new(k, k_layout)?, Rows::new(v, v_layout)?),
-        })
-    }
-}
-
-/// From `q` `(heads, queries, head_dim)`; returns `(queries, heads · head_dim)`.
-fn attend<T: Kept>(q: Rows<f32>, k: Rows<T>, v: Rows<T>) -> (CpuStorage, Shape) {
-    let (queries, keys, head_dim) = (q.tokens, k.tokens, k.head_dim);
-    let group = q.heads / k.heads;
-    let mut out = vec![0.0; queries * q.heads * head_dim];
-    let arch = Arch::new();
-    let parts = columns(&mut out, q.heads * head_dim, group * head_dim);
-    parts
-        .into_par_iter()
+/// From `q` `(heads, queries, head_dim)`, those of the first part, those of the second, and so on: of each part the last query
+/// sees all keys, the one before it all but the last, and so on. No query's result depends on the others. Returns
+/// `(queries, heads · head_dim)`.
+pub(super) fn attend<T: Kept>(
+    q: Rows<f32>,
+    kv_heads: usize,
+    parts: &[Part<T>],
+) -> (CpuStorage, Shape) {
+    let head_dim = q.head_dim;
+    let group = q.heads / kv_heads;
+    let mut out = vec![0.0; q.tokens * q.heads * head_dim];
+    let mut tasks = Vec::with_capacity(kv_heads * parts.len());
+    for (kv_head, rows) in columns(&mut out, q.heads * head_dim, group * head_dim)
+        .into_iter()
         .enumerate()
-        .for_each(|(kv_head, rows)| {
-            let queries = rows.into_iter().enumerate().flat_map(|(query, row)| {
-                let heads = row.chunks_exact_mut(head_dim).enumerate();
-                heads.map(move |(head, out)| Query {
-                    q: q.row(kv_head * group + head, query),
-                    out,
-                    seen: keys - queries + query + 1,
-                    scores: vec![0.0; keys.next_multiple_of(STREAMS * APART)],
-                })
-            });
-            arch.dispatch(Attending {
-                queries: queries.collect(),
-                k,
-                v,
-                kv_head,
-            });
+    {
+        let mut rows = rows.into_iter();
+        for part in parts {
+            let rows: Vec<_> = rows.by_ref().take(part.queries).collect();
+            tasks.push((kv_head, part, rows));
+        }
+    }
+    let arch = Arch::new();
+    tasks.into_par_iter().for_each(|(kv_head, part, rows)| {
+        let keys = part.k.tokens;
+        let queries = rows.into_iter().enumerate().flat_map(|(query, row)| {
+            let heads = row.chunks_exact_mut(head_dim).enumerate();
+            heads.map(move |(head, out)| Query {
+                q: q.row(kv_head * group + head, part.first + query),
+                out,
+                seen: keys - part.queries + query + 1,
+                scores: vec![0.0; keys.next_multiple_of(STREAMS * APART)],
+            })
         });
-    (CpuStorage::F32(out), (queries, q.heads * head_dim).into())
+        arch.dispatch(Attending {
+            queries: queries.collect(),
+            k: part.k,
+            v: part.v,
+            kv_head,
+        });
+    });
+    (CpuStorage::F32(out), (q.tokens, q.heads * head_dim).into())
 }
 
 /// The number type of keys and values.
-trait Kept: WithDType + Sync + Into<f32> {
+pub(super) trait Kept: WithDType + Sync + Into<f32> {
     /// Vector `i` of a row.
     fn vector<S: Simd>(simd: S, row: &[Self], i: usize) -> S::f32s;
 }
@@ -138,8 +129,8 @@ struct Query<'a> {
 /// The queries that attend to the head `kv_head` of keys and values.
 struct Attending<'a, T> {
     queries: Vec<Query<'a>>,
-    k: Rows<'a, T>,
-    v: Rows<'a, T>,
+    k: BlockRows<'a, T>,
+    v: BlockRows<'a, T>,
     kv_head: usize,
 }
 
@@ -196,7 +187,7 @@ struct Stretch<'a, T> {
 
 impl<'a, T: Kept> Stretch<'a, T> {
     #[inline(always)]
-    fn new(all: Rows<'a, T>, head: usize, tokens: Range<usize>) -> Self {
+    fn new(all: BlockRows<'a, T>, head: usize, tokens: Range<usize>) -> Self {
         let mut made = Self {
             rows: [[&[]; STREAMS]; STRETCH],
             first: tokens.start,

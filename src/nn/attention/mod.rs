@@ -8,6 +8,9 @@ mod bf16;
 #[cfg(target_arch = "x86_64")]
 mod blocked;
 mod decode_attention;
+mod decode_ops;
+pub mod kv_blocks;
 mod rows;
+pub mod spans;
 
 pub use self::attend::{AttentionArgs, attend};

@@ -34,3 +34,37 @@ impl<'a, T: WithDType> Rows<'a, T> {
         &self.values[head * self.head_stride + token * self.token_stride..][..self.head_dim]
     }
 }
+
+/// Keys or values of one sequence, `(kv_heads, tokens, head_dim)`, in blocks of as many tokens each.
+#[derive(Clone, Copy)]
+pub(super) struct BlockRows<'a, T> {
+    /// Each begins with its first token of the first head.
+    pub(super) blocks: &'a [&'a [T]],
+    /// A block has 2 to the power of this tokens.
+    pub(super) shift: u32,
+    pub(super) head_stride: usize,
+    pub(super) token_stride: usize,
+    pub(super) tokens: usize,
+    pub(super) head_dim: usize,
+}
+
+impl<'a, T: WithDType> BlockRows<'a, T> {
+    /// Rows that are in one block, which `values` is to keep.
+    pub(super) fn whole(values: &'a mut [&'a [T]; 1], rows: &Rows<'a, T>) -> Self {
+        values[0] = rows.values;
+        Self {
+            blocks: values,
+            shift: usize::BITS - 1,
+            head_stride: rows.head_stride,
+            token_stride: rows.token_stride,
+            tokens: rows.tokens,
+            head_dim: rows.head_dim,
+        }
+    }
+
+    pub(super) fn row(&self, head: usize, token: usize) -> &'a [T] {
+        let (block, place) = (token >> self.shift, token & !(usize::MAX << self.shift));
+        let start = head * self.head_stride + place * self.token_stride;
+        &self.blocks[block][start..][..self.head_dim]
+    }
+}
