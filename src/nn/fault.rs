@@ -18,8 +18,10 @@ impl DeviceFault {
         "CUBLAS_STATUS_ALLOC_FAILED",
         "CURAND_STATUS_ALLOCATION_FAILED",
     ];
-    /// The names of errors after which the process must end, by `cuda.h` of CUDA 13.0, and of hardware that fails.
-    const LOST: [&str; 18] = [
+    /// The names of errors after which the process must end, by `cuda.h` of CUDA 13.0, and of hardware that fails; and what
+    /// cuBLAS says of a product that the device did not finish, with which it hides such an error of the driver.
+    const LOST: [&str; 19] = [
+        "CUBLAS_STATUS_EXECUTION_FAILED",
         "CUDA_ERROR_ASSERT",
         "CUDA_ERROR_CONTAINED",
         "CUDA_ERROR_CONTEXT_IS_DESTROYED",
@@ -161,6 +163,10 @@ mod tests {
                 "DriverError(CUDA_ERROR_INVALID_VALUE, \"invalid argument\")",
                 None,
             ),
+            (
+                "CublasError(CUBLAS_STATUS_EXECUTION_FAILED)",
+                Some(DeviceFault::Lost),
+            ),
             ("CublasError(CUBLAS_STATUS_NOT_SUPPORTED)", None),
             ("missing kernel 'rope'", None),
         ] {
@@ -188,6 +194,10 @@ mod tests {
             (
                 CublasError(cublasStatus_t::CUBLAS_STATUS_ALLOC_FAILED).into(),
                 Some(DeviceFault::OutOfMemory),
+            ),
+            (
+                CublasError(cublasStatus_t::CUBLAS_STATUS_EXECUTION_FAILED).into(),
+                Some(DeviceFault::Lost),
             ),
             (
                 CurandError(curandStatus_t::CURAND_STATUS_ALLOCATION_FAILED).into(),

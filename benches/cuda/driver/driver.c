@@ -6,7 +6,7 @@
    FAKE_GPUS  how many devices (1)
    FAKE_MEM   bytes of device memory (80e9); what goes beyond is CUDA_ERROR_OUT_OF_MEMORY
    FAKE_OOM   the allocation of this number, counted from 1, is CUDA_ERROR_OUT_OF_MEMORY, and so are the two after it
-   FAKE_LOST  after this many launches every call says CUDA_ERROR_ILLEGAL_ADDRESS
+   FAKE_LOST  after this many launches every call says CUDA_ERROR_ILLEGAL_ADDRESS, and cuBLAS that it failed
    FAKE_GEMM  products of cuBLAS with bf16, f16 and f32 are computed: for single operations, not for models
    FAKE_BIG   copies of this many bytes or more are not made (1 MiB; weights need no memory then) */
 #define _GNU_SOURCE
@@ -19,6 +19,8 @@
 
 typedef int R;
 enum { OOM = 2, NO_DEVICE = 100, BAD_DEVICE = 101, NO_CONTEXT = 201, LOST = 700 };
+/* cuBLAS has codes of its own: any other is none of the program's. */
+enum { CUBLAS_EXECUTION_FAILED = 13 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static size_t used, most, limit, big;
@@ -276,7 +278,7 @@ R cublasGemmStridedBatchedEx(void *h, int ta, int tb, int m, int n, int k, const
             sum += (double)get(A, at, b * sa + (ta ? l + (long)i * lda : i + (long)l * lda)) * get(B, bt, b * sb + (tb ? j + (long)l * ldb : l + (long)j * ldb));
           put(C, ct, b * sc + i + (long)j * ldc, *al * sum);
         }
-  return launch();
+  return launch() ? CUBLAS_EXECUTION_FAILED : 0;
 }
 R curandCreateGenerator(void **g, int t) { *g = malloc(8); return 0; }
 R curandDestroyGenerator(void *g) { return 0; }
