@@ -1,7 +1,10 @@
 //! Brings PDFium into the program: finds the library for the target, checks it, and leaves it where
 //! `src/prepare/decoders/pdfium/load.rs` embeds it from (`$OUT_DIR/pdfium`).
 //!
-//! Three sources are tried in this order: the file that `OMNIDOCS_PDFIUM` names, the Python wheel `pypdfium2`, the
+//! With the feature `cuda` it also compiles the kernels in `src/nn/cuda/kernels`, as `candle-kernels` compiles its own: to PTX for
+//! the card that `CUDA_COMPUTE_CAP` names, else for this machine's.
+//!
+//! Three sources of PDFium are tried in this order: the file that `OMNIDOCS_PDFIUM` names, the Python wheel `pypdfium2`, the
 //! release archive of pdfium-binaries. Wheel and archive hold the same file of the same build, so one checksum of the
 //! library decides about both; a library that is already there and has that checksum is kept.
 
@@ -94,6 +97,24 @@ fn main() {
         }
         exit(1);
     }
+    #[cfg(feature = "cuda")]
+    if let Err(error) = compile_kernels() {
+        println!("cargo::error=the CUDA kernels could not be compiled: {error}");
+        exit(1);
+    }
+}
+
+/// Leaves a file of PTX for each of the kernels' number types in `$OUT_DIR`.
+#[cfg(feature = "cuda")]
+fn compile_kernels() -> cudaforge::Result<()> {
+    let file = |name: &str| format!("src/nn/cuda/kernels/{name}");
+    let types = ["bf16", "f16", "f32"].map(|name| file(&format!("layer_{name}.cu")));
+    cudaforge::KernelBuilder::new()
+        .source_files(types.iter())
+        .watch([file("layer.cuh"), file("numbers.cuh")])
+        .args(["-std=c++17", "-O3"])
+        .build_ptx()?;
+    Ok(())
 }
 
 /// Leaves the library at `folder/pdfium`, or says what failed and what to do.

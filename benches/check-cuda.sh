@@ -6,8 +6,8 @@
 #
 # NVIDIA's compiler and libraries come from PyPI into FOLDER (default target/cuda-check), 3 GB with the build; a second run
 # finds them there. With a driver that answers "no device" to every call the program must read pages on the CPU, and must say
-# what is wrong when it is asked for a device. On the counting driver it must keep to bounds: see benches/cuda/count.sh.
-# CUDA_COMPUTE_CAP is the card to compile for (90: H100). Wants a Rust toolchain, cc, nm, and python3 with pip, on Linux.
+# what is wrong when it is asked for a device. The kernels are held to double precision, compiled for a CPU. On the counting driver it must keep to bounds: see benches/cuda/count.sh.
+# CUDA_COMPUTE_CAP is the card to compile for (90: H100). Wants a Rust toolchain, cc, g++, nm, and python3 with pip, on Linux.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . benches/cuda/toolkit.sh
@@ -15,6 +15,7 @@ cd "$(dirname "$0")/.."
 folder=${1:-target/cuda-check}
 toolkit "$folder/toolkit"
 folder=$(cd "$folder" && pwd)
+benches/cuda/kernels/test.sh "$folder/kernels"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$folder/build}
 build_check
 echo "==> testing that it knows the driver's errors"

@@ -87,6 +87,7 @@
 //! - Non-finite numbers fail their page: `tests/model/not_finite.rs`.
 //! - Pipelined decoding never changes the output: `tests/model/ahead.rs`.
 //! - Batches never change the output, up to the same rounding: `tests/model/together.rs`.
+//! - CUDA kernels stay close to double precision: `benches/cuda/kernels`, which `benches/check-cuda.sh` runs.
 //! - Quantized weights stay close to f32: `tests/model/quantized.rs`, `tests/model/fp8.rs`.
 //! - An unsupported model is refused before its weights are downloaded; other content is another model:
 //!   `tests/cli/checkpoints.rs`.

@@ -6,6 +6,8 @@
 //!
 //! Prints lines that begin with `ok`, `BAD`, `speed` or `op`, and ends with 1 if anything was bad.
 
+#[cfg(feature = "cuda")]
+mod kernels;
 mod ops;
 mod parity;
 mod reader;
@@ -28,6 +30,7 @@ use omnidocs::{
     nn::device::Hardware,
     options::{DTypeChoice, DeviceChoice},
 };
+use speed::Pages;
 
 /// What is asked about a page where nothing else is said.
 const INSTRUCTION: &str = "Extract all text from this document image.";
@@ -93,6 +96,9 @@ enum Check {
         /// Pages that are read together
         #[arg(long, default_value_t = 1)]
         batch: usize,
+        /// Width and height of a page
+        #[arg(long, default_value_t = 64)]
+        side: u32,
         /// Waits for each token before the next run
         #[arg(long)]
         waits: bool,
@@ -182,11 +188,17 @@ fn check(options: Options) -> Result<usize> {
             steps,
             pages,
             batch,
+            side,
             waits,
             dtype,
         } => {
             let hardware = open(dtype)?;
-            speed::steps(&model, &hardware, batch, pages, steps, !waits)?;
+            let pages = Pages {
+                count: pages,
+                side,
+                batch,
+            };
+            speed::steps(&model, &hardware, pages, steps, !waits)?;
         }
         Check::Logits {
             model,

@@ -73,7 +73,7 @@ if part parity; then
 fi
 
 if part ops; then
-  timeout 60 "$program" ops --device "$device" >"$out/ops.txt" 2>&1
+  timeout 120 "$program" ops --device "$device" >"$out/ops.txt" 2>&1
   echo "ended with $?"
   cat "$out/ops.txt"
 fi

@@ -31,6 +31,8 @@ const TURNED_BYTES: usize = 400_000_000;
 
 pub fn check(device: &Device, tally: &mut Tally) -> Result<()> {
     attention(device, tally)?;
+    #[cfg(feature = "cuda")]
+    super::kernels::check(device, tally)?;
     blocks(device, tally)?;
     let bench = Bench { device };
     bench.products()?;

@@ -194,26 +194,34 @@ fn unread_steps(
     Ok(())
 }
 
-/// Reads `pages` of 64 × 64 pixels for `steps` runs of the decoder each, `batch` at a time, and prints nothing.
+/// Pages to read.
+pub struct Pages {
+    pub count: usize,
+    /// Width and height.
+    pub side: u32,
+    /// How many are read together.
+    pub batch: usize,
+}
+
+/// Reads `pages` for `steps` runs of the decoder each, and prints nothing.
 ///
 /// # Errors
 /// What was read of a device is no token.
 pub fn steps(
     folder: &Path,
     hardware: &Hardware,
-    batch: usize,
-    pages: usize,
+    pages: Pages,
     steps: usize,
     pipelined: bool,
 ) -> Result<()> {
     let model = without_end(folder, hardware)?;
     let prompt = model.tokenizer.prompt(INSTRUCTION)?;
-    let page = noise((64, 64));
+    let page = noise((pages.side, pages.side));
     let vocab = model.config.vocab_size as u32;
     let mut generator = Generator::new(model);
     generator.pipelined = pipelined;
-    for _ in 0..pages.div_ceil(batch) {
-        let mut sequences = begin(&mut generator, &page, &prompt, batch, 256)?;
+    for _ in 0..pages.count.div_ceil(pages.batch) {
+        let mut sequences = begin(&mut generator, &page, &prompt, pages.batch, 256)?;
         for _ in 0..steps {
             advance(&mut generator, &mut sequences)?;
         }

@@ -5,15 +5,17 @@
 //! If the answer turns out to have ended, the step begun for it is discarded. Where the host decides what comes next, because
 //! tokens are sampled or drafted, the token is read first.
 
+use std::sync::Arc;
+
 use anyhow::Result;
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use super::{
     generator::{Generator, on_pool},
     sampler::Choice,
-    sequence::{PendingToken, Sequence},
+    sequence::{NextInput, PendingToken, Sequence},
 };
-use crate::nn::likeliest::likeliest;
+use crate::nn::likeliest::{Likeliest, likeliest};
 
 impl Generator {
     /// Goes on with all `sequences`, none of which has ended, by one run of the decoder. What it wrote may be known only
@@ -93,20 +95,19 @@ impl Generator {
     /// One run, whose tokens stay on the device; those of the run before it are read while it is under way.
     fn step_pipelined(&mut self, sequences: &mut [&mut Sequence]) -> Result<()> {
         self.start_readback(sequences)?;
-        let (mut tokens, mut slices) = (Vec::new(), Vec::new());
+        let (mut inputs, mut slices) = (Vec::new(), Vec::new());
         for sequence in &mut *sequences {
-            let (token, position) = sequence.next_input_on(self.model.device())?;
-            tokens.push(token);
+            let (input, position) = sequence.next_input();
+            inputs.push(input);
             slices.push(sequence.slice(1, position));
         }
-        let logits = self.model.forward(&join(&tokens)?, &mut slices)?;
-        let likeliest = likeliest(&logits)?;
+        let tokens = tokens_of(&inputs, self.model.device())?;
+        let logits = self.model.forward(&tokens, &mut slices)?;
+        let chosen = Arc::new(likeliest(&logits)?);
         self.finish_readback(sequences)?;
-        for (i, sequence) in sequences.iter_mut().enumerate() {
-            sequence.leave_pending(PendingToken {
-                token: likeliest.tokens.narrow(0, i, 1)?,
-                choice: likeliest.choices.narrow(0, i, 1)?,
-            });
+        for (row, sequence) in sequences.iter_mut().enumerate() {
+            let chosen = Arc::clone(&chosen);
+            sequence.leave_pending(PendingToken { chosen, row });
         }
         Ok(())
     }
@@ -115,10 +116,11 @@ impl Generator {
     fn start_readback(&mut self, sequences: &[&mut Sequence]) -> Result<()> {
         let pending = sequences
             .iter()
-            .filter_map(|sequence| sequence.pending_token());
-        let choices: Vec<Tensor> = pending.map(|pending| pending.choice.clone()).collect();
-        if !choices.is_empty() {
-            self.readback.start(&join(&choices)?)?;
+            .filter_map(|sequence| sequence.pending_token().cloned());
+        let pending: Vec<PendingToken> = pending.collect();
+        if !pending.is_empty() {
+            let choices = rows_of(&pending, |chosen| &chosen.choices)?;
+            self.readback.start(&choices)?;
         }
         Ok(())
     }
@@ -136,10 +138,37 @@ impl Generator {
     }
 }
 
-/// Tensors of one row each, one after the other.
-fn join(tokens: &[Tensor]) -> candle_core::Result<Tensor> {
-    match tokens {
-        [alone] => Ok(alone.clone()),
-        several => Tensor::cat(several, 0),
+/// What the decoder sees next, `(inputs)` on `device`.
+fn tokens_of(inputs: &[NextInput], device: &Device) -> candle_core::Result<Tensor> {
+    let pending = inputs.iter().map(|input| match input {
+        NextInput::Pending(token) => Some(token.clone()),
+        NextInput::Read(_) => None,
+    });
+    if let Some(pending) = pending.collect::<Option<Vec<_>>>() {
+        return rows_of(&pending, |chosen| &chosen.tokens);
     }
+    let alone = inputs.iter().map(|input| match input {
+        NextInput::Pending(token) => token.chosen.tokens.narrow(0, token.row, 1),
+        NextInput::Read(token) => Tensor::new(&[*token], device),
+    });
+    Tensor::cat(&alone.collect::<candle_core::Result<Vec<_>>>()?, 0)
+}
+
+/// The rows of `pending` tokens, of which there is one at least, in a tensor of what was chosen. Where they are all of one run,
+/// in order, that is the tensor itself.
+fn rows_of(
+    pending: &[PendingToken],
+    of: impl Fn(&Likeliest) -> &Tensor,
+) -> candle_core::Result<Tensor> {
+    let first = of(&pending[0].chosen);
+    let in_order = |(i, token): (usize, &PendingToken)| {
+        token.row == i && Arc::ptr_eq(&token.chosen, &pending[0].chosen)
+    };
+    if first.dim(0)? == pending.len() && pending.iter().enumerate().all(in_order) {
+        return Ok(first.clone());
+    }
+    let rows = pending
+        .iter()
+        .map(|token| of(&token.chosen).narrow(0, token.row, 1));
+    Tensor::cat(&rows.collect::<candle_core::Result<Vec<_>>>()?, 0)
 }

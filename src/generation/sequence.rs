@@ -2,11 +2,11 @@
 
 use std::{
     fmt,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::Result;
-use candle_core::{Device, Tensor};
 
 use super::{
     draft::{Drafter, MAX_DRAFT},
@@ -15,7 +15,7 @@ use super::{
     repetition::LoopDetector,
     sampler::{Choice, NotFinite, Sampler, Sampling},
 };
-use crate::clock;
+use crate::{clock, nn::likeliest::Likeliest};
 
 /// Why an answer ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,11 +64,20 @@ impl fmt::Display for OutOfTime {
 impl std::error::Error for OutOfTime {}
 
 /// A token that the device has chosen and the host has not read.
+#[derive(Clone)]
 pub(super) struct PendingToken {
-    /// `(1)`: what the decoder goes on with.
-    pub(super) token: Tensor,
-    /// `(1, 2)`: what to read, as in [`Likeliest::choices`](crate::nn::likeliest::Likeliest).
-    pub(super) choice: Tensor,
+    /// Those of a run.
+    pub(super) chosen: Arc<Likeliest>,
+    /// Which of them it is.
+    pub(super) row: usize,
+}
+
+/// The token that the decoder sees next.
+pub(super) enum NextInput {
+    /// The device has it.
+    Pending(PendingToken),
+    /// The host has read it.
+    Read(u32),
 }
 
 /// One answer, from its first token on.
@@ -230,15 +239,15 @@ impl Sequence {
             && !self.drafter.as_ref().is_some_and(drafts)
     }
 
-    /// The token that the decoder sees next, `(1)` on `device`, read or not; and its position.
-    pub(super) fn next_input_on(&mut self, device: &Device) -> Result<(Tensor, u32)> {
+    /// The token that the decoder sees next, and its position.
+    pub(super) fn next_input(&mut self) -> (NextInput, u32) {
         self.draft.clear();
         let last = self.chosen() - 1;
-        let token = match &self.pending_token {
-            Some(pending) => pending.token.clone(),
-            None => Tensor::new(&self.tokens[last..], device)?,
+        let input = match &self.pending_token {
+            Some(token) => NextInput::Pending(token.clone()),
+            None => NextInput::Read(self.tokens[last]),
         };
-        Ok((token, self.first + last as u32))
+        (input, self.first + last as u32)
     }
 
     pub(super) fn pending_token(&self) -> Option<&PendingToken> {

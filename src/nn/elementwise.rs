@@ -58,6 +58,10 @@ pub fn swiglu(x: &Tensor) -> Result<Tensor> {
     if is_plain(x) {
         return x.apply_op1_no_bwd(&SwiGlu);
     }
+    #[cfg(feature = "cuda")]
+    if super::cuda::has_kernels(x) && x.dim(D::Minus1)?.is_multiple_of(16) && x.rank() == 2 {
+        return super::cuda::swiglu(x);
+    }
     let halves = x.chunk(2, D::Minus1)?;
     halves[0].silu()? * &halves[1]
 }

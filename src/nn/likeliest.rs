@@ -21,6 +21,11 @@ pub struct Likeliest {
 /// # Errors
 /// The device fails.
 pub fn likeliest(logits: &Tensor) -> Result<Likeliest> {
+    #[cfg(feature = "cuda")]
+    if super::cuda::has_kernels(logits) {
+        let (tokens, choices) = super::cuda::likeliest(logits)?;
+        return Ok(Likeliest { tokens, choices });
+    }
     let logits = logits.to_dtype(DType::F32)?.contiguous()?;
     if logits.device().is_cpu() {
         let choices = logits.apply_op1_no_bwd(&LikeliestOp)?;

@@ -77,6 +77,17 @@ impl Linear {
         Self { weight, bias }
     }
 
+    /// What is added to products, for who adds it together with something else.
+    #[must_use]
+    pub fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref()
+    }
+
+    /// As [`forward`](Self::forward), without the bias.
+    pub fn product(&self, x: &Tensor, pass: Pass) -> CandleResult<Tensor> {
+        self.weight.multiply(x, None, pass)
+    }
+
     /// `(rows, in)` → `(rows, out)`.
     pub fn forward(&self, x: &Tensor, pass: Pass) -> CandleResult<Tensor> {
         self.weight.multiply(x, self.bias.as_ref(), pass)

@@ -8,34 +8,63 @@ use super::weights::Weights;
 /// Root-mean-square norm over the last dimension.
 pub struct RmsNorm {
     weight: Tensor,
+    /// The same in f32.
+    #[cfg(feature = "cuda")]
+    wide: Tensor,
     eps: f32,
 }
 
 impl RmsNorm {
     /// Takes `{name}.weight` of shape `(size)`.
     pub fn load(weights: &Weights, name: &str, size: usize, eps: f64) -> Result<Self> {
-        Ok(Self {
-            weight: weights.get(&format!("{name}.weight"), &[size])?,
-            eps: eps as f32,
-        })
+        Self::new(weights.get(&format!("{name}.weight"), &[size])?, eps as f32)
     }
 
     /// As [`load`](Self::load), in f32 whatever the numbers of activations.
     pub fn load_f32(weights: &Weights, name: &str, size: usize, eps: f64) -> Result<Self> {
-        Ok(Self {
-            weight: weights.get_f32(&format!("{name}.weight"), &[size])?,
-            eps: eps as f32,
-        })
+        let weight = weights.get_f32(&format!("{name}.weight"), &[size])?;
+        Self::new(weight, eps as f32)
     }
 
     /// As [`load_f32`](Self::load_f32), of a weight that says how far from 1 each scale is, as Qwen3.5 keeps it: in fewer
     /// bits its sum with 1 would lose most of it.
     pub fn load_zero_centred(weights: &Weights, name: &str, size: usize, eps: f64) -> Result<Self> {
         let norm = Self::load_f32(weights, name, size, eps)?;
+        Self::new((norm.weight + 1.0)?, norm.eps)
+    }
+
+    #[cfg_attr(
+        not(feature = "cuda"),
+        allow(
+            clippy::unnecessary_wraps,
+            reason = "it can fail only where there is a device"
+        )
+    )]
+    fn new(weight: Tensor, eps: f32) -> Result<Self> {
         Ok(Self {
-            weight: (norm.weight + 1.0)?,
-            eps: norm.eps,
+            #[cfg(feature = "cuda")]
+            wide: weight.to_dtype(candle_core::DType::F32)?,
+            weight,
+            eps,
         })
+    }
+
+    /// `x + delta`, and the norm of that.
+    pub fn forward_sum(&self, x: &Tensor, delta: &Tensor) -> CandleResult<(Tensor, Tensor)> {
+        #[cfg(feature = "cuda")]
+        if super::cuda::has_kernels(x) {
+            return super::cuda::add_norm(x, delta, &self.wide, self.eps);
+        }
+        let sum = (x + delta)?;
+        let normed = self.forward(&sum)?;
+        Ok((sum, normed))
+    }
+
+    /// Its weight in f32, and what is added to the mean of squares.
+    #[cfg(feature = "cuda")]
+    #[must_use]
+    pub fn parts(&self) -> (&Tensor, f32) {
+        (&self.wide, self.eps)
     }
 
     /// Same shape and type out as in.

@@ -7,6 +7,8 @@ use super::{
     config::TextConfig,
     parts::{Mixer, Run},
 };
+#[cfg(feature = "cuda")]
+use crate::nn::cuda::attention::Projected;
 use crate::{
     generation::{kv_cache::LayerKind, model::SequenceSlice},
     nn::{
@@ -87,6 +89,27 @@ impl Mixer for Attention {
         layer: usize,
         _: &mut [SequenceSlice],
     ) -> CandleResult<Tensor> {
+        let args = AttentionArgs {
+            causal: true,
+            rope: None,
+            precision: self.precision,
+        };
+        #[cfg(feature = "cuda")]
+        if run.spans.has_kernels(x) && !(self.gated && self.qkv.bias().is_some()) {
+            let norms = self.norms.as_ref();
+            let norms = norms.map(|(q_norm, k_norm)| (q_norm.parts(), k_norm.parts()));
+            let projected = Projected {
+                qkv: &self.qkv.product(x, run.pass)?,
+                bias: self.qkv.bias(),
+                norms: norms.map(|(q_norm, k_norm)| (q_norm.0, k_norm.0)),
+                eps: norms.map_or(0.0, |(q_norm, _)| q_norm.1),
+                rope: &run.rope,
+                heads: self.heads,
+                gated: self.gated,
+            };
+            let attended = run.spans.attend_projected(layer, &projected, args)?;
+            return self.out.forward(&attended, run.pass);
+        }
         let (rows, head_dim) = (x.dim(0)?, self.head_dim);
         // A gate lies behind each head's queries.
         let per_head = if self.gated { 2 } else { 1 };
@@ -108,11 +131,6 @@ impl Mixer for Attention {
         let v = part(values, self.kv_heads)?.contiguous()?.transpose(0, 1)?;
         let q = run.rope.rotate(&q.transpose(0, 1)?)?;
         let k = run.rope.rotate(&k.transpose(0, 1)?)?;
-        let args = AttentionArgs {
-            causal: true,
-            rope: None,
-            precision: self.precision,
-        };
         let mut attended = run.spans.attend(layer, &q, &k, &v, args)?;
         if self.gated {
             attended = gated(&attended, &of_heads(1)?.flatten_from(1)?, Gate::Sigmoid)?;

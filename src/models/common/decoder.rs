@@ -126,7 +126,7 @@ impl Decoder for LayeredDecoder {
             position: 0,
             cache,
         }];
-        self.run(x, positions, &mut slices, Pass::Prefill, &mut |i, mut x| {
+        let mut between = |i, mut x| {
             if let Some((start, feature)) =
                 deepstack.and_then(|deep| Some((deep.start, deep.features.get(i)?)))
             {
@@ -134,7 +134,9 @@ impl Decoder for LayeredDecoder {
             }
             each_layer(&x);
             Ok(x)
-        })
+        };
+        let between: Between = &mut between;
+        self.run(x, positions, &mut slices, Pass::Prefill, Some(between))
     }
 
     fn forward_together(
@@ -143,7 +145,7 @@ impl Decoder for LayeredDecoder {
         positions: &[Position],
         slices: &mut [SequenceSlice],
     ) -> CandleResult<Tensor> {
-        self.run(x, positions, slices, Pass::Decode, &mut |_, x| Ok(x))
+        self.run(x, positions, slices, Pass::Decode, None)
     }
 
     fn states(&self, hidden: &Tensor) -> CandleResult<Tensor> {
@@ -171,21 +173,31 @@ impl Decoder for LayeredDecoder {
     }
 }
 
+/// May change what a layer, counted from 0, hands on.
+type Between<'a> = &'a mut dyn FnMut(usize, Tensor) -> CandleResult<Tensor>;
+
 impl LayeredDecoder {
-    /// Runs all layers; `between` may change what each of them, counted from 0, hands on.
+    /// Runs all layers.
     fn run(
         &self,
         x: &Tensor,
         positions: &[Position],
         slices: &mut [SequenceSlice],
         pass: Pass,
-        between: &mut dyn FnMut(usize, Tensor) -> CandleResult<Tensor>,
+        mut between: Option<Between>,
     ) -> CandleResult<Tensor> {
         let rope = self.rope.tables(positions, x.device(), x.dtype())?;
         let run = Run::new(rope, slices, pass)?;
-        let mut x = x.clone();
+        let (mut x, mut delta) = (x.clone(), None);
         for (i, layer) in self.layers.iter().enumerate() {
-            x = between(i, layer.forward(&x, &run, slices)?)?;
+            let (hidden, added) = layer.forward(x, delta, &run, slices)?;
+            (x, delta) = match &mut between {
+                Some(between) => (between(i, (hidden + added)?)?, None),
+                None => (hidden, Some(added)),
+            };
+        }
+        if let Some(delta) = delta {
+            x = (x + delta)?;
         }
         for slice in slices {
             slice.cache.advance(slice.tokens);
@@ -237,16 +249,23 @@ impl Layer {
         })
     }
 
+    /// From what the layer before it [returned](Self::forward), or from `x` alone. Returns two tensors: their sum is what the
+    /// layer hands on, and the next one adds them up together with its norm.
     pub(super) fn forward(
         &self,
-        x: &Tensor,
+        x: Tensor,
+        delta: Option<Tensor>,
         run: &Run,
         slices: &mut [SequenceSlice],
-    ) -> CandleResult<Tensor> {
-        let normed = self.input_norm.forward(x)?;
+    ) -> CandleResult<(Tensor, Tensor)> {
+        let (x, normed) = if let Some(delta) = delta {
+            self.input_norm.forward_sum(&x, &delta)?
+        } else {
+            let normed = self.input_norm.forward(&x)?;
+            (x, normed)
+        };
         let mixed = self.mixer.forward(&normed, run, self.number, slices)?;
-        let x = (x + mixed)?;
-        let normed = self.post_attention_norm.forward(&x)?;
-        x + self.mlp.forward(&normed, run.pass)?
+        let (x, normed) = self.post_attention_norm.forward_sum(&x, &mixed)?;
+        Ok((x, self.mlp.forward(&normed, run.pass)?))
     }
 }

@@ -74,10 +74,10 @@ impl DraftHead for LayerHead {
         )?;
         let joined = self.join.forward(&joined, Pass::Decode)?;
         let run = Run::new(rope, slices, Pass::Decode)?;
-        let x = self.layer.forward(&joined, &run, slices)?;
+        let (x, delta) = self.layer.forward(joined, None, &run, slices)?;
         for slice in slices {
             slice.cache.advance(slice.tokens);
         }
-        self.norm.forward(&x)
+        Ok(self.norm.forward_sum(&x, &delta)?.1)
     }
 }

@@ -139,7 +139,7 @@ impl Run {
             .map(|slice| slice.cache.span(slice.tokens));
         Ok(Self {
             rope,
-            spans: Spans::new(spans.collect::<CandleResult<_>>()?),
+            spans: Spans::new(spans.collect::<CandleResult<_>>()?)?,
             pass,
         })
     }

@@ -99,6 +99,12 @@ impl Span {
         self.shape.kv_heads
     }
 
+    /// Numbers of a head.
+    #[must_use]
+    pub fn head_dim(&self) -> usize {
+        self.shape.head_dim
+    }
+
     /// Type of the numbers in the blocks.
     #[must_use]
     pub fn dtype(&self) -> DType {

@@ -1,9 +1,13 @@
 //! Opens a CUDA device with the settings that make it fast.
 
+pub mod attention;
+mod launch;
+mod layer;
 mod pinned;
 mod scores;
 
 pub use self::{
+    layer::{add_norm, has_kernels, likeliest, swiglu, use_kernels},
     pinned::{InFlight, Pinned},
     scores::scores,
 };
@@ -36,6 +40,10 @@ fn try_open(index: usize) -> CandleResult<Device> {
     let device = Device::new_cuda_with_stream(index)?;
     let cuda = device.as_cuda_device()?;
     track_nothing(cuda);
+    // For comparison, and should a kernel turn out wrong on some GPU.
+    if std::env::var_os("OMNIDOCS_CUDA_KERNELS").is_some_and(|value| value == "off") {
+        use_kernels(false);
+    }
     keep_freed_memory(cuda)?;
     // A build for other devices fails here, not at each page.
     let tensor = Tensor::zeros(1, DType::F32, &device)?.affine(1.0, 1.0)?;

@@ -1,0 +1,4 @@
+// The kernels of layer.cuh.
+#include "numbers.cuh"
+typedef __half T;
+#include "layer.cuh"

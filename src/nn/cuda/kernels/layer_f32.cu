@@ -1,0 +1,4 @@
+// The kernels of layer.cuh.
+#include "numbers.cuh"
+typedef float T;
+#include "layer.cuh"
