@@ -195,6 +195,7 @@ fn unread_steps(
 }
 
 /// Pages to read.
+#[derive(Clone, Copy)]
 pub struct Pages {
     pub count: usize,
     /// Width and height.
