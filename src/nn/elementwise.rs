@@ -130,18 +130,6 @@ pub(super) fn values_mut<'a>(
     }
 }
 
-/// `out`, `(rows, size)`, as its columns, `width` at a time: the pieces of all rows.
-pub(super) fn columns(out: &mut [f32], size: usize, width: usize) -> Vec<Vec<&mut [f32]>> {
-    let mut columns: Vec<Vec<&mut [f32]>> = Vec::new();
-    columns.resize_with(size.div_ceil(width), Vec::new);
-    for row in out.chunks_exact_mut(size) {
-        for (column, piece) in columns.iter_mut().zip(row.chunks_mut(width)) {
-            column.push(piece);
-        }
-    }
-    columns
-}
-
 struct Softmax {
     rows: usize,
     keys: usize,

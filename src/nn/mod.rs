@@ -2,7 +2,7 @@
 //!
 //! Only this room, `generation` and `models` know tensors.
 
-mod alloc;
+pub mod alloc;
 pub mod attention;
 #[cfg(feature = "cuda")]
 pub mod cuda;

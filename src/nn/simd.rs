@@ -32,6 +32,12 @@ token! {
 
 #[cfg(target_arch = "x86_64")]
 token! {
+    /// AVX-VNNI: dot products in vectors of 32 bytes.
+    AvxVnni: "avxvnni"
+}
+
+#[cfg(target_arch = "x86_64")]
+token! {
     /// AVX-512 F, BW, VL and VNNI: vectors of 64 bytes and their dot products of bytes.
     Avx512Vnni: "avx512f" "avx512bw" "avx512vl" "avx512vnni"
 }

@@ -19,7 +19,7 @@ use crate::{
         model::{DraftSlice, Prefilled, SequenceSlice, VisionLanguageModel},
         tokenizer::{ChatTokenizer, ModelTokens, Prompt},
     },
-    nn::{precision::Precision, quantized::QuantizedFile, weights::Weights},
+    nn::{alloc, precision::Precision, quantized::QuantizedFile, weights::Weights},
 };
 
 /// Name of the token that stands for one merged patch.
@@ -28,6 +28,10 @@ const IMAGE_TOKEN: &str = "<|image_pad|>";
 /// Tokens of an answer that the cache has room for when it begins. Most answers are shorter than what they may be, so that
 /// much is not kept for each of them.
 const FIRST_ROOM: usize = 512;
+
+/// Bytes of freed memory that are kept for a CPU's next results: about what a layer of a large vision tower takes for a page of a
+/// megapixel.
+const KEPT_BYTES: usize = 256 << 20;
 
 /// A model that is ready to read.
 pub struct QwenVl {
@@ -83,6 +87,9 @@ impl QwenVl {
         let weights = Weights::open(folder, device, precision, quantized)?;
         let (vision, text) = parts(&weights)?;
         weights.keep_quantized();
+        if device.is_cpu() {
+            alloc::keep_freed(KEPT_BYTES);
+        }
         Ok(Self {
             config,
             tokenizer,

@@ -4,7 +4,7 @@ use candle_core::{DType, Result, Tensor};
 
 use super::decode_ops::decode_attention;
 #[cfg(target_arch = "x86_64")]
-use super::{bf16::Bf16, blocked};
+use super::{bf16::Bf16, blocked, integers::Integers};
 #[cfg(target_arch = "x86_64")]
 use crate::nn::simd::{Avx2, Avx512Bf16};
 use crate::nn::{elementwise::softmax, precision::Precision, rope::RopeTables};
@@ -23,7 +23,8 @@ pub struct AttentionArgs<'a> {
     pub causal: bool,
     /// Turns queries and keys, if they are not turned yet.
     pub rope: Option<&'a RopeTables>,
-    /// Whether many queries may be multiplied in bf16 where the processor has instructions for it: so with quantized weights.
+    /// Whether many queries may be multiplied in bf16 where the processor has instructions for it, or else in 16-bit integers:
+    /// so with quantized weights.
     pub precision: Precision,
 }
 
@@ -50,6 +51,10 @@ pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, args: AttentionArgs) -> Result
             return blocked::attend(Bf16(token), q, k, v, args.causal, args.rope);
         }
         if let Some(token) = Avx2::detect() {
+            // Of a page. A text's values would depend on those after them.
+            if matches!(args.precision, Precision::Quantized(_)) && !args.causal {
+                return blocked::attend(Integers(token), q, k, v, false, args.rope);
+            }
             return blocked::attend(token, q, k, v, args.causal, args.rope);
         }
     }

@@ -9,7 +9,10 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::rows::Rows;
-use crate::nn::{alloc::zeroed, elementwise::columns, rope::RopeTables};
+use crate::nn::{
+    alloc::{columns, zeroed},
+    rope::RopeTables,
+};
 
 /// The products and the softmax, with certain instructions.
 pub(super) trait Kernel: Copy + Send + Sync {

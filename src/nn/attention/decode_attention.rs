@@ -13,7 +13,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::rows::{BlockRows, Rows};
-use crate::nn::elementwise::{columns, softmax_row};
+use crate::nn::{alloc::columns, elementwise::softmax_row};
 
 /// Streams of keys (or values) of one head that are read side by side: a core reads memory faster in several streams.
 /// They are far enough apart to lie in different memory pages.

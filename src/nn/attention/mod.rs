@@ -9,6 +9,8 @@ mod bf16;
 mod blocked;
 mod decode_attention;
 mod decode_ops;
+#[cfg(target_arch = "x86_64")]
+mod integers;
 pub mod kv_blocks;
 mod rows;
 pub mod spans;

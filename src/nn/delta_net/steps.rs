@@ -13,7 +13,10 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::run::DeltaRun;
-use crate::nn::elementwise::{columns, exp, values, values_mut};
+use crate::nn::{
+    alloc::columns,
+    elementwise::{exp, values, values_mut},
+};
 
 /// What each token reads, `(tokens, value_heads · value_dim)`, and the state after them, on a CPU in the memory of `state`.
 pub(super) fn step_by_step(run: &DeltaRun, state: Tensor) -> Result<(Tensor, Tensor)> {

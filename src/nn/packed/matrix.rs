@@ -5,10 +5,11 @@ use std::sync::Arc;
 use memmap2::Mmap;
 
 use super::{
-    avx2, avx2_many, avx512,
+    avx2, avx512,
+    many::{self, Dot, Winograd},
     tiles::{BLOCK, LANES, Tiles},
 };
-use crate::nn::simd::{Avx2, Avx512Vnni};
+use crate::nn::simd::{Avx2, Avx512Vnni, AvxVnni};
 
 /// For fewer rows, unpacking the weights takes longer than it saves.
 const MIN_MANY: usize = 32;
@@ -23,6 +24,7 @@ pub struct Packed {
 #[derive(Clone, Copy)]
 enum Kernel {
     Avx512(Avx512Vnni),
+    AvxVnni(Avx2, AvxVnni),
     Avx2(Avx2),
 }
 
@@ -37,12 +39,14 @@ impl Kernel {
         {
             return Some(Self::Avx512(token));
         }
-        // Candle (0.11.1) has products of bytes, tiled too, for what comes between the two: AVX-VNNI.
-        let candle_has = is_x86_feature_detected!("avxvnni") && input.is_multiple_of(256);
-        if candle_has || !input.is_multiple_of(BLOCK) {
+        if !input.is_multiple_of(BLOCK) {
             return None;
         }
-        Avx2::detect().map(Self::Avx2)
+        let avx2 = Avx2::detect()?;
+        Some(match AvxVnni::detect() {
+            Some(vnni) => Self::AvxVnni(avx2, vnni),
+            None => Self::Avx2(avx2),
+        })
     }
 }
 
@@ -61,7 +65,9 @@ impl Packed {
     pub fn multiply(&self, x: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
         match self.kernel {
             Kernel::Avx512(token) => avx512::multiply(token, &self.tiles, x, bias),
-            Kernel::Avx2(token) => avx2::multiply(token, &self.tiles, x, bias),
+            Kernel::AvxVnni(token, _) | Kernel::Avx2(token) => {
+                avx2::multiply(token, &self.tiles, x, bias)
+            }
         }
     }
 
@@ -72,12 +78,13 @@ impl Packed {
     /// The shapes are others.
     #[must_use]
     pub fn multiply_many(&self, x: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+        let many = x.len() >= MIN_MANY * self.tiles.input;
         match self.kernel {
-            Kernel::Avx512(token) => avx512::multiply(token, &self.tiles, x, bias),
-            Kernel::Avx2(token) if x.len() >= MIN_MANY * self.tiles.input => {
-                avx2_many::multiply(token, &self.tiles, x, bias)
+            Kernel::AvxVnni(avx2, vnni) if many => {
+                many::multiply(Dot(avx2, vnni), &self.tiles, x, bias)
             }
-            Kernel::Avx2(_) => self.multiply(x, bias),
+            Kernel::Avx2(token) if many => many::multiply(Winograd(token), &self.tiles, x, bias),
+            _ => self.multiply(x, bias),
         }
     }
 
@@ -135,7 +142,7 @@ mod tests {
         quantized::{GgmlDType, QTensor},
     };
 
-    use super::*;
+    use super::{super::many::Emulated, *};
 
     fn random(shape: (usize, usize)) -> Tensor {
         Tensor::randn(0_f32, 1.0, shape, &Device::Cpu).unwrap()
@@ -174,9 +181,19 @@ mod tests {
             ways.push((Box::new(multiply), 0.00003));
             // In up to 16 bits, of which the sum over a group takes some, and weights in 12.
             let multiply = move |packed: &Packed, x: &[f32], bias: Option<&[f32]>| {
-                avx2_many::multiply(token, &packed.tiles, x, bias)
+                many::multiply(Winograd(token), &packed.tiles, x, bias)
             };
             ways.push((Box::new(multiply), 0.0004));
+            let multiply = move |packed: &Packed, x: &[f32], bias: Option<&[f32]>| {
+                many::multiply(Emulated(token), &packed.tiles, x, bias)
+            };
+            ways.push((Box::new(multiply), 0.0004));
+            if let Some(vnni) = AvxVnni::detect() {
+                let multiply = move |packed: &Packed, x: &[f32], bias: Option<&[f32]>| {
+                    many::multiply(Dot(token, vnni), &packed.tiles, x, bias)
+                };
+                ways.push((Box::new(multiply), 0.0004));
+            }
         }
         ways
     }
@@ -210,6 +227,22 @@ mod tests {
                 let off = off.sqrt();
                 assert!(found.len() == wanted.len() && off < error, "{off}");
             }
+        }
+    }
+
+    #[test]
+    fn products_are_the_same_with_all_instructions_for_many_rows() {
+        let Some(token) = Avx2::detect() else {
+            return;
+        };
+        for (output, input, rows) in [(48, 1056, 130), (272, 96, 5)] {
+            let Some((packed, _)) = matrix(output, input) else {
+                return;
+            };
+            let x = values(&random((rows, input)));
+            let wanted = many::multiply(Winograd(token), &packed.tiles, &x, None);
+            let found = many::multiply(Emulated(token), &packed.tiles, &x, None);
+            assert!(found == wanted);
         }
     }
 

@@ -7,7 +7,7 @@ use half::f16;
 use memmap2::Mmap;
 use rayon::prelude::*;
 
-use crate::nn::{alloc::zeroed, elementwise::columns};
+use crate::nn::alloc::by_columns;
 
 /// Output rows that are interleaved in a tile.
 pub(super) const LANES: usize = 16;
@@ -141,17 +141,15 @@ impl Tiles {
         unit: usize,
         multiply: impl Fn(&[Tile], Option<&[f32]>, &mut [&mut [f32]]) + Sync,
     ) -> Vec<f32> {
-        let mut out = zeroed(x.len() / self.input * self.output);
         let units = self.output.div_ceil(unit);
         let width = units.div_ceil(rayon::current_num_threads() * TASKS) * unit;
-        let parts = columns(&mut out, self.output, width);
-        parts.into_par_iter().enumerate().for_each(|(i, mut part)| {
-            let first = i * width;
+        let rows = x.len() / self.input;
+        by_columns(rows, self.output, width, |number, part| {
+            let first = number * width;
             let columns = part.first().map_or(0, |row| row.len());
             let blocks = self.input / BLOCK;
             let tiles = &self.memory[first / LANES * blocks..][..columns / LANES * blocks];
-            multiply(tiles, bias.map(|bias| &bias[first..]), &mut part);
-        });
-        out
+            multiply(tiles, bias.map(|bias| &bias[first..]), part);
+        })
     }
 }
