@@ -245,7 +245,7 @@ pub struct ReaderArgs {
     ///
     /// auto is the first CUDA device, else the CPU. N counts devices from 0. With several devices, each holds the model and
     /// reads other pages; if one is lost, the others go on. cpu:N runs N instances of the model on the CPU, which share its
-    /// weights in memory and divide the cores.
+    /// weights in memory and divide the cores; --batch-size shares more. More than two cores have not been measured.
     #[arg(
         long,
         value_name = "DEVICE",
@@ -272,7 +272,11 @@ pub struct ReaderArgs {
     )]
     pub batch_size: usize,
 
-    /// CPU threads that the model runs on; instances share them [default: one per core]
+    /// CPU threads that the model runs on; instances share them [default: one per logical core]
+    ///
+    /// Where two logical cores share a physical one, as with hyper-threading, try as many threads as there are physical cores: the
+    /// two share its arithmetic, and decoding waits for memory. With several sockets, run one process on each (numactl
+    /// --cpunodebind=0 --membind=0, and --shard). Neither has been measured, nor have more than two cores.
     #[arg(long, value_name = "N", env = "OMNIDOCS_THREADS")]
     pub threads: Option<usize>,
 

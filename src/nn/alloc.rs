@@ -8,7 +8,7 @@
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     mem::MaybeUninit,
-    ptr,
+    ptr, slice,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -184,7 +184,7 @@ pub fn by_columns(
 fn zero(room: &mut [MaybeUninit<f32>]) -> &mut [f32] {
     room.fill(MaybeUninit::new(0.0));
     // SAFETY: it has been filled.
-    unsafe { &mut *(ptr::from_mut(room) as *mut [f32]) }
+    unsafe { slice::from_raw_parts_mut(room.as_mut_ptr().cast(), room.len()) }
 }
 
 /// `out`, `(rows, size)`, as its columns, `width` at a time: the pieces of all rows.
@@ -213,6 +213,8 @@ fn advise<T>(memory: &mut [T]) {
         // Without it the program is only slower.
         advised.ok();
     }
+    #[cfg(not(target_os = "linux"))]
+    let _ = memory;
 }
 
 #[cfg(test)]

@@ -270,6 +270,10 @@ fn join(online: &mut Online, block: &Block) -> [[f32; LANES]; 2] {
 }
 
 /// Adds values, weighted, to 16 dimensions of [`ROWS`] sums, of which each is `dim` behind the one before.
+#[allow(
+    clippy::needless_range_loop,
+    reason = "iterators over arrays of vectors would go through memory"
+)]
 #[target_feature(enable = "avx2,fma")]
 #[inline]
 fn add_values(

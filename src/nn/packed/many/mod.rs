@@ -162,6 +162,10 @@ fn prefetch(bytes: &[u8], part: usize, parts: usize) {
 }
 
 /// Adds what sums of whole numbers stand for.
+#[allow(
+    clippy::needless_range_loop,
+    reason = "iterators over arrays of vectors would go through memory"
+)]
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn add_dots<const ROWS: usize>(
@@ -170,7 +174,6 @@ fn add_dots<const ROWS: usize>(
     facts: &[Facts; ROWS],
     sums: &mut Sums<ROWS>,
 ) {
-    // By numbers: iterators over arrays would go through memory.
     for row in 0..ROWS {
         for half in 0..2 {
             let scale = _mm256_mul_ps(panel.scales[half], _mm256_set1_ps(facts[row].scale));
