@@ -59,7 +59,7 @@ fn briefly(arg: Arg) -> Arg {
         "draft" => {
             "Source of draft tokens for speculative decoding; off for times that don't depend on a text layer"
         }
-        "device" | "batch_size" => return arg.long_help(None::<&str>),
+        "device" | "batch_size" | "threads" => return arg.long_help(None::<&str>),
         _ => return arg,
     };
     arg.help(brief).long_help(None::<&str>)

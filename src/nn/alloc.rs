@@ -151,6 +151,7 @@ unsafe impl GlobalAlloc for Keeping {
 }
 
 /// `len` zeros. Linux is asked to back many of them by pages of 2 MiB: one page fault then replaces 512.
+#[must_use]
 pub fn zeroed(len: usize) -> Vec<f32> {
     let mut zeros = vec![0.0; len];
     advise(&mut zeros);
