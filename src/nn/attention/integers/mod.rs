@@ -21,37 +21,23 @@ use std::arch::x86_64::{
 
 use bytemuck::cast;
 
-use self::pack::{Packed, pack_head, quantize};
+use self::pack::{
+    KEYS, LANES, MAX, MAX_VALUE, Packed, Pairs, Scales, VECTORS, WIDE, pack_head, quantize,
+};
 use super::{
     blocked::{Kernel, Queries, Tables, exp2_series},
     rows::Rows,
 };
 use crate::nn::simd::Avx2;
 
-/// Numbers of 32 bits in a vector.
-const LANES: usize = 8;
-/// Queries that a key is multiplied with while it is in registers, and vectors of keys or values that are.
+/// Queries that a key is multiplied with while it is in registers.
 const ROWS: usize = 6;
-const VECTORS: usize = 2;
-const WIDE: usize = VECTORS * LANES;
 /// As many times so many queries have a key or value from the core's nearest cache.
 const GROUPS: usize = 2;
-/// Keys whose scores exist at a time.
-const KEYS: usize = 256;
-/// How long a query or key is: the square, with what rounding adds, is below 2³¹.
-const MAX_LENGTH: f64 = 46_000.0;
-/// The largest value, and what weights add up to.
-const MAX_VALUE: f32 = 4095.0;
+/// What weights add up to: times the largest value, they fit 32 bits.
 const MAX_WEIGHTS: f32 = (1_u32 << 31) as f32 / (MAX_VALUE + 1.0) * 0.999;
-/// The largest number of 16 bits.
-const MAX: f32 = i16::MAX as f32;
 /// The order of 64-bit parts that undoes how instructions for two halves interleave them.
 const IN_ORDER: i32 = 0b11_01_10_00;
-
-/// Two numbers of 16 bits for each lane.
-type Pairs = [[[i16; 2]; LANES]; VECTORS];
-/// What the lanes are multiplied with.
-type Scales = [[f32; LANES]; VECTORS];
 
 /// The kernel.
 #[derive(Clone, Copy)]

@@ -2,8 +2,26 @@
 
 use std::ops::Range;
 
-use super::{KEYS, LANES, MAX, MAX_LENGTH, MAX_VALUE, Pairs, Scales, VECTORS, WIDE};
 use crate::nn::attention::{blocked::Tables, rows::Rows};
+
+/// Numbers of 32 bits in a vector.
+pub(super) const LANES: usize = 8;
+/// Vectors of keys or values that are in registers.
+pub(super) const VECTORS: usize = 2;
+pub(super) const WIDE: usize = VECTORS * LANES;
+/// Keys whose scores exist at a time.
+pub(super) const KEYS: usize = 256;
+/// How long a query or key is: the square, with what rounding adds, is below 2³¹.
+const MAX_LENGTH: f64 = 46_000.0;
+/// The largest value.
+pub(super) const MAX_VALUE: f32 = 4095.0;
+/// The largest number of 16 bits.
+pub(super) const MAX: f32 = i16::MAX as f32;
+
+/// Two numbers of 16 bits for each lane.
+pub(super) type Pairs = [[[i16; 2]; LANES]; VECTORS];
+/// What the lanes are multiplied with.
+pub(super) type Scales = [[f32; LANES]; VECTORS];
 
 /// One head of keys and values, up to a multiple of [`KEYS`] of them.
 pub(in crate::nn::attention) struct Packed {
@@ -19,7 +37,7 @@ pub(in crate::nn::attention) struct Packed {
     pub(super) value_scales: Vec<Scales>,
 }
 
-/// See [`Kernel::pack`].
+/// Packs the first `keys` of a head; `tables` turn them.
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn pack_head(
     k: &Rows<f32>,

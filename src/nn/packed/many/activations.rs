@@ -13,7 +13,7 @@ use std::{
 use bytemuck::cast;
 use rayon::prelude::*;
 
-use super::{GROUP, MAX_WEIGHT};
+use super::panel::{GROUP, MAX_WEIGHT};
 use crate::nn::simd::Avx2;
 
 /// An activation and a weight fit 16 bits together.

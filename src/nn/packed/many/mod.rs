@@ -24,20 +24,16 @@ use bytemuck::cast;
 pub(super) use self::dot::emulated::Emulated;
 use self::{
     activations::{Activations, Facts, Rows},
-    panel::Panel,
+    panel::{GROUP, Panel},
 };
 pub(super) use self::{dot::Dot, winograd::Winograd};
 use super::tiles::{BLOCK, LANES, Tile, Tiles};
 use crate::nn::simd::Avx2;
 
-/// Columns whose products are summed as whole numbers: more lose bits, fewer cost time.
-const GROUP: usize = 512;
 /// Rows that are multiplied with all weights before the next ones: their part of a group stays in the core's own cache.
 const ROWS_CACHED: usize = 128;
 /// Columns, sixteen at a time, for which the rows of a group are read once.
 const PANELS: usize = 8;
-/// Weights are up to 127/128 of this.
-const MAX_WEIGHT: f32 = 4095.0;
 
 /// Sums of rows of sixteen columns.
 type Sums<const ROWS: usize> = [[[f32; LANES / 2]; 2]; ROWS];

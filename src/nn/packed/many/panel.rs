@@ -14,8 +14,12 @@ use std::{
 
 use bytemuck::cast;
 
-use super::{GROUP, MAX_WEIGHT};
 use crate::nn::packed::tiles::{BLOCK, LANES, Tile};
+
+/// Columns whose products are summed as whole numbers: more lose bits, fewer cost time.
+pub(super) const GROUP: usize = 512;
+/// Weights are up to 127/128 of this.
+pub(super) const MAX_WEIGHT: f32 = 4095.0;
 
 /// Sixteen columns of a group as 16-bit numbers.
 pub(in crate::nn::packed) struct Panel {
