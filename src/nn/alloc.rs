@@ -258,7 +258,7 @@ mod tests {
             numbers.fill(1.0);
             numbers.resize(5 << 20, 2.0);
             let (first, grown) = numbers.split_at(3 << 20);
-            assert!(first.iter().all(|x| *x == 1.0) && grown.iter().all(|x| *x == 2.0));
+            assert!(first == vec![1.0; first.len()] && grown == vec![2.0; grown.len()]);
         }
     }
 
