@@ -4,7 +4,10 @@
 
 use std::process::ExitCode;
 
-use omnidocs::{cli::environment, commands, exit};
+use omnidocs::{cli::environment, commands, exit, nn::alloc::Keeping};
+
+#[global_allocator]
+static ALLOCATOR: Keeping = Keeping;
 
 fn main() -> ExitCode {
     let ended = commands::run(environment::parse());

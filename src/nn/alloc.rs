@@ -21,11 +21,13 @@ const MAX_ALIGN: usize = 16;
 /// How many freed blocks are kept at most.
 const MAX_KEPT: usize = 32;
 
-/// The program's allocator: the system's, but that freed large blocks can be [kept](keep_freed) for the next of their size.
-/// Otherwise the system takes each back and clears all its pages when it is wanted again, which took a twentieth of a page's
-/// time on a CPU.
-struct Keeping;
+/// An allocator for programs that read on a CPU: the system's, but that freed large blocks can be [kept](keep_freed) for the
+/// next of their size. Otherwise the system takes each back and clears all its pages when it is wanted again, which took a
+/// twentieth of a page's time. A program chooses its allocator, not a library: `omnidocs` has this one.
+#[derive(Debug)]
+pub struct Keeping;
 
+#[cfg(test)]
 #[global_allocator]
 static ALLOCATOR: Keeping = Keeping;
 
@@ -78,7 +80,7 @@ impl Kept {
     }
 }
 
-/// Keeps freed large blocks of up to so many bytes together from now on.
+/// Keeps freed large blocks of up to so many bytes together from now on, where [`Keeping`] is the program's allocator.
 pub fn keep_freed(bytes: usize) {
     Kept::lock().limit = bytes;
 }

@@ -287,7 +287,9 @@ pub(super) fn page_line(tally: &Tally, record: &Record, coloured: bool) -> Strin
         (None, Status::Blank) => ("✓", Colour::Green, format!("blank {took}")),
         (None, _) => {
             let words = counted(record.word_count, "word", "words");
-            ("✓", Colour::Green, format!("{words} {took}"))
+            let parts = record.parts.map(|parts| format!(" in {parts} parts"));
+            let parts = parts.unwrap_or_default();
+            ("✓", Colour::Green, format!("{words}{parts} {took}"))
         }
     };
     let mark = paint(mark, colour, coloured);
