@@ -33,9 +33,7 @@ impl Confidence {
             worst: rounded(worst),
         })
     }
-}
 
-impl Confidence {
     /// Of an answer in parts, each with its number of tokens; none without parts.
     #[must_use]
     pub fn together(parts: &[(Self, usize)]) -> Option<Self> {

@@ -323,17 +323,9 @@ mod tests {
                 3 => Err(PageError::new(ErrorKind::Render, Stage::Prepare, "torn")),
                 _ => Ok(PreparedPage {
                     id: PageId(number.into()),
-                    pixels: None,
-                    original: None,
-                    rotation: crate::page::Rotation::None,
                     blank: number == 6,
                     text: Some(PageText::from(format!("text of {number}"))),
-                    is_scan: false,
-                    warnings: Vec::new(),
-                    draft: None,
-                    parts: Vec::new(),
-                    skip: None,
-                    page_size: None,
+                    ..PreparedPage::default()
                 }),
             },
             elapsed: Duration::from_millis(7),

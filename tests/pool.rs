@@ -97,17 +97,7 @@ fn steady(milliseconds: u64) -> Box<dyn Engine> {
 fn page(number: u64) -> PreparedPage {
     PreparedPage {
         id: PageId(number),
-        pixels: None,
-        original: None,
-        rotation: omnidocs::page::Rotation::None,
-        blank: false,
-        text: None,
-        is_scan: false,
-        warnings: Vec::new(),
-        draft: None,
-        parts: Vec::new(),
-        skip: None,
-        page_size: None,
+        ..PreparedPage::default()
     }
 }
 

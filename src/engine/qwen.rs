@@ -249,7 +249,6 @@ impl QwenEngine {
             Ending::Repetition => FinishReason::Repetition,
         };
         PageAnswer {
-            parts: None,
             content: answer.content,
             blocks: answer.blocks,
             unparsed: answer.unparsed,
@@ -260,9 +259,9 @@ impl QwenEngine {
             confidence: Confidence::of(&generated.log_probabilities),
             forward_passes: Some(generated.forward_passes),
             draft_accepted: Some(generated.draft_accepted),
-            turned: Rotation::None,
             prefill,
             decode,
+            ..PageAnswer::default()
         }
     }
 

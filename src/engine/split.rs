@@ -54,8 +54,14 @@ struct Held {
     outcomes: Vec<Option<PageOutcome>>,
     /// Parts that the engine has.
     in_flight: usize,
+}
+
+impl Held {
     /// Whether a part failed, so that no more are begun.
-    has_failed: bool,
+    fn has_failed(&self) -> bool {
+        let mut ended = self.outcomes.iter().flatten();
+        ended.any(|outcome| outcome.result.is_err())
+    }
 }
 
 /// The parts on their way to the engine and back.
@@ -78,7 +84,6 @@ impl Parts {
             page,
             outcomes: (0..count).map(|_| None).collect(),
             in_flight: 0,
-            has_failed: false,
         };
         self.held.insert(id, held);
     }
@@ -87,7 +92,7 @@ impl Parts {
     fn next(&mut self, budget: &PixelBudget) -> Option<PreparedPage> {
         loop {
             let (id, place) = self.waiting.pop_front()?;
-            let held = self.held.get_mut(&id).filter(|held| !held.has_failed);
+            let held = self.held.get_mut(&id).filter(|held| !held.has_failed());
             let Some((held, part)) = held.and_then(|held| {
                 let part = *held.page.parts.get(place)?;
                 Some((held, part))
@@ -114,11 +119,10 @@ impl Parts {
         };
         let held = self.held.get_mut(&id)?;
         held.in_flight -= 1;
-        held.has_failed |= outcome.result.is_err();
         if let Some(slot) = held.outcomes.get_mut(place) {
             *slot = Some(outcome);
         }
-        let is_over = held.outcomes.iter().all(Option::is_some) || held.has_failed;
+        let is_over = held.outcomes.iter().all(Option::is_some) || held.has_failed();
         if !is_over || held.in_flight > 0 {
             return None;
         }

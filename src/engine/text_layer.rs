@@ -129,17 +129,9 @@ mod tests {
     fn read(text: Option<&str>, is_scan: bool) -> PageResult {
         let page = PreparedPage {
             id: PageId(1),
-            pixels: None,
-            original: None,
-            rotation: crate::page::Rotation::None,
-            blank: false,
             text: text.map(|text| PageText::from(text.to_owned())),
             is_scan,
-            warnings: Vec::new(),
-            draft: None,
-            parts: Vec::new(),
-            skip: None,
-            page_size: None,
+            ..PreparedPage::default()
         };
         let attempt = Attempt {
             deadline: std::time::Instant::now(),

@@ -140,6 +140,11 @@ impl KvCache {
         if let Some(head) = &mut self.head {
             head.cache.reserve(tokens)?;
         }
+        self.grow(tokens)
+    }
+
+    /// Takes blocks until the layers that attend have room for `tokens` more.
+    fn grow(&mut self, tokens: usize) -> Result<()> {
         while self.blocks.len() * BLOCK_TOKENS < self.len + tokens {
             self.blocks.push(self.pool.take()?);
         }
@@ -176,9 +181,7 @@ impl KvCache {
     /// Where the layers that attend find the tokens so far, and leave `tokens` new ones, for which it makes room. They count
     /// only after [`advance`](Self::advance).
     pub fn span(&mut self, tokens: usize) -> Result<Span> {
-        while self.blocks.len() * BLOCK_TOKENS < self.len + tokens {
-            self.blocks.push(self.pool.take()?);
-        }
+        self.grow(tokens)?;
         let shape = self.pool.shape.clone();
         Ok(Span::new(shape, &self.blocks, self.len, tokens))
     }

@@ -113,11 +113,8 @@ impl Tally {
 
     fn format_before(&self) -> String {
         let before = &self.before;
-        let some = |pages: usize, how: &str| match pages {
-            0 => String::new(),
-            pages => format!(", {} {how}", number(pages)),
-        };
-        let (blank, skipped) = (some(before.blank, "blank"), some(before.skipped, "skipped"));
+        let blank = also(before.blank, "blank");
+        let skipped = also(before.skipped, "skipped");
         format!(
             "{}: {} ok, {} failed{blank}{skipped}",
             counted(before.pages(), "page", "pages"),
@@ -127,11 +124,7 @@ impl Tally {
     }
 
     fn format_pages(&self) -> String {
-        let blank = if self.blank > 0 {
-            format!(", {} blank", number(self.blank))
-        } else {
-            String::new()
-        };
+        let blank = also(self.blank, "blank");
         let words = counted(self.words, "word", "words");
         let copied = match self.copied {
             0 => String::new(),
@@ -204,6 +197,14 @@ impl Tally {
             "{all}{colon}{}; preparation {prepared} (in parallel)",
             parts.join(", ")
         )
+    }
+}
+
+/// So many pages that ended otherwise than most; nothing if there are none.
+fn also(pages: usize, how: &str) -> String {
+    match pages {
+        0 => String::new(),
+        pages => format!(", {} {how}", number(pages)),
     }
 }
 

@@ -35,15 +35,7 @@ fn page(number: u64) -> PreparedPage {
         id: PageId(number),
         pixels: Some(Arc::new(RgbImage::from_pixel(640, 640, Rgb([9; 3])))),
         original: Some((640, 640)),
-        rotation: omnidocs::page::Rotation::None,
-        blank: false,
-        text: None,
-        is_scan: false,
-        warnings: Vec::new(),
-        draft: None,
-        parts: Vec::new(),
-        skip: None,
-        page_size: None,
+        ..PreparedPage::default()
     }
 }
 

@@ -13,7 +13,7 @@ use omnidocs::{
 };
 
 use crate::{
-    POLICY, content, page, run,
+    POLICY, answer, content, page, run,
     scripted::{Scripted, error},
     stop,
 };
@@ -118,12 +118,7 @@ fn part_that_fails_fails_its_page_and_no_more_of_it_is_read() {
 
 #[test]
 fn part_that_is_cut_off_shows_in_the_whole() {
-    let cut = |text: &str, reason| {
-        Ok(PageAnswer {
-            finish_reason: Some(reason),
-            ..stop(text)
-        })
-    };
+    let cut = |text: &str, reason| Ok(answer(text, reason));
     let results = [
         cut("a", FinishReason::Length),
         cut("a", FinishReason::Length),

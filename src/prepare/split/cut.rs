@@ -95,6 +95,24 @@ impl Area {
     fn height(&self) -> usize {
         self.bottom - self.top
     }
+
+    /// One of its rows, from its top.
+    fn row(&self, y: usize) -> Self {
+        Self {
+            top: self.top + y,
+            bottom: self.top + y + 1,
+            ..*self
+        }
+    }
+
+    /// One of its columns, from its left side.
+    fn column(&self, x: usize) -> Self {
+        Self {
+            left: self.left + x,
+            right: self.left + x + 1,
+            ..*self
+        }
+    }
 }
 
 struct Cutter {
@@ -193,14 +211,8 @@ impl Cutter {
         let parts = (area.height() as f64 / (ROOM * most as f64)).ceil() as usize;
         let ideal = area.height() / parts;
         let from = (ideal / 2).max(1);
-        let row = |y: usize| Area {
-            top: area.top + y,
-            bottom: area.top + y + 1,
-            ..area
-        };
-        let is_quiet = |y: usize| self.ink(row(y)) * DUST <= area.width();
+        let is_quiet = |y: usize| self.ink(area.row(y)) * DUST <= area.width();
         let gaps = gaps(most.min(area.height()), is_quiet);
-        let middle = |gap: &(usize, usize)| usize::midpoint(gap.0, gap.1);
         let worth = |gap: &(usize, usize)| {
             let space = (gap.1 - gap.0).min(3 * self.letters) as f64 / self.letters as f64;
             space - 3.0 * middle(gap).abs_diff(ideal) as f64 / most as f64
@@ -263,12 +275,7 @@ impl Cutter {
 
     /// Spaces from top to bottom of at least this width, from the area's left side.
     fn quiet_columns(&self, area: Area, width: usize) -> Vec<(usize, usize)> {
-        let column = |x: usize| Area {
-            left: area.left + x,
-            right: area.left + x + 1,
-            ..area
-        };
-        let is_quiet = |x: usize| self.ink(column(x)) * DUST <= area.height();
+        let is_quiet = |x: usize| self.ink(area.column(x)) * DUST <= area.height();
         let mut gaps = gaps(area.width(), is_quiet);
         gaps.retain(|gap| gap.1 - gap.0 >= width.max(1));
         gaps
@@ -281,7 +288,6 @@ impl Cutter {
         }
         let gaps = self.quiet_columns(area, GUTTER * self.letters);
         let (from, to) = (area.width() / 4, 3 * area.width() / 4);
-        let middle = |gap: &(usize, usize)| usize::midpoint(gap.0, gap.1);
         let central = gaps.iter().filter(|gap| (from..to).contains(&middle(gap)));
         let widest = central.max_by_key(|gap| gap.1 - gap.0)?;
         Some(area.left + middle(widest))
@@ -292,13 +298,7 @@ impl Cutter {
         if area.width() < MIN_COLUMN * self.letters {
             return false;
         }
-        let row = |y: usize| Area {
-            top: area.top + y,
-            bottom: area.top + y + 1,
-            ..area
-        };
-        let is_empty = |y: usize| self.ink(row(y)) == 0;
-        let mut lines = gaps(area.height(), |y| !is_empty(y));
+        let mut lines = gaps(area.height(), |y| self.ink(area.row(y)) > 0);
         lines.retain(|line| line.1 - line.0 <= MAX_LINE * self.letters);
         let mut reach: Vec<_> = lines
             .iter()
@@ -318,18 +318,15 @@ impl Cutter {
 
     /// From the first to the last column with ink.
     fn reach(&self, line: Area) -> usize {
-        let has_ink = |x: &usize| {
-            let column = Area {
-                left: *x,
-                right: x + 1,
-                ..line
-            };
-            self.ink(column) > 0
-        };
-        let first = (line.left..line.right).find(has_ink);
-        let last = (line.left..line.right).rfind(has_ink);
+        let has_ink = |&x: &usize| self.ink(line.column(x)) > 0;
+        let first = (0..line.width()).find(has_ink);
+        let last = (0..line.width()).rfind(has_ink);
         first.zip(last).map_or(0, |(first, last)| last + 1 - first)
     }
+}
+
+fn middle(gap: &(usize, usize)) -> usize {
+    usize::midpoint(gap.0, gap.1)
 }
 
 /// The space between two lines: that between most of them, if there are some.
