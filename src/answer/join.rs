@@ -2,7 +2,8 @@
 //!
 //! Where parts overlap, both have some lines of print in full, and maybe a piece of the line that is cut. The words that both
 //! have are looked for in as much of their ends as they can share: what comes after them in the first text, and before them in
-//! the second, is such a piece. Where nothing is found both texts stay whole, so that words may be twice, but never lost.
+//! the second, is such a piece. Where nothing is found, or less than would be left out, both texts stay whole, so that words may
+//! be twice.
 
 use std::ops::Range;
 
@@ -103,6 +104,11 @@ fn shared(first: &str, second: &str, (of_first, of_second): (f64, f64)) -> Optio
         .iter()
         .map(|word| word.text.chars().count());
     if length < MIN_WORDS || letters.sum::<usize>() < MIN_LETTERS {
+        return None;
+    }
+    // A name that stands in both by chance is no reason to leave out the sentences around it.
+    let left_out = (one.len() - end).max(start - length);
+    if left_out > length {
         return None;
     }
     Some((one[end - 1].bytes.end, other[start - 1].bytes.end))
@@ -218,6 +224,13 @@ mod tests {
             let joined = join(first.to_owned(), second, HALF);
             assert_eq!(joined, format!("{first}\n\n{second}"));
         }
+        // A name with more around it than a piece of a line.
+        let (first, second) = (
+            "as the Board of Directors said, costs of paper and of ink rose twice",
+            "in May and in June of that year the Board of Directors met again",
+        );
+        let joined = join(first.to_owned(), second, HALF);
+        assert_eq!(joined, format!("{first}\n\n{second}"));
         // The same words farther away than the parts overlap.
         let line = "a sentence that is in both of them ";
         let first = line.to_owned() + &"word ".repeat(400);
